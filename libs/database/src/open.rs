@@ -1,0 +1,112 @@
+//! From a URL to a pool of connections.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::Executor;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+/// A database, by its kind.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// MySQL 8.0.16 or later, or MariaDB 10.6 or later.
+    MySql(MySqlPool),
+    /// A SQLite file.
+    Sqlite(SqlitePool),
+}
+
+/// How to use the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Connections at most, at least 1.
+    pub connections: u32,
+    /// Whether a connection is tried before each use. It costs a round trip and
+    /// saves a caller who cannot try again from a connection that has died.
+    pub probe: bool,
+    /// How long to wait for a free connection or for the server to come back.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 4, probe: true, acquire_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// The URL names no database that this library knows.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidUrl {
+    /// Not the scheme of a known database.
+    #[error("expected mysql://user:password@host:port/database or sqlite://path")]
+    Scheme,
+    /// A part of the URL cannot be understood. It is not repeated, as it may hold a password.
+    #[error("not a valid {0} URL")]
+    Malformed(&'static str),
+    /// There is no database name after the host.
+    #[error("names no database: expected mysql://user:password@host:port/database")]
+    NoDatabase,
+}
+
+impl Database {
+    /// Prepares a pool for `url` without connecting.
+    pub fn open(url: &str, options: Options) -> Result<Self, InvalidUrl> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("mysql" | "mariadb") => open_mysql(url, options).map(Self::MySql),
+            Some("sqlite") => open_sqlite(url, options).map(Self::Sqlite),
+            _ => Err(InvalidUrl::Scheme),
+        }
+    }
+
+    /// Asks the server whether it is there.
+    pub async fn ping(&self) -> crate::Result<()> {
+        match self {
+            Self::MySql(pool) => pool.execute("SELECT 1").await.map(drop)?,
+            Self::Sqlite(pool) => pool.execute("SELECT 1").await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Closes all connections, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Self::MySql(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
+    let connect = MySqlConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("mysql"))?;
+    if connect.get_database().is_none_or(str::is_empty) {
+        return Err(InvalidUrl::NoDatabase);
+    }
+    let pool = MySqlPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(options.probe)
+        .after_connect(|connection, _| {
+            // Writers meet on single rows only: gap locks would add deadlocks and no safety.
+            Box::pin(async move {
+                connection
+                    .execute(
+                        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+                         SET SESSION innodb_lock_wait_timeout = 2",
+                    )
+                    .await
+                    .map(drop)
+            })
+        });
+    Ok(pool.connect_lazy_with(connect))
+}
+
+fn open_sqlite(url: &str, options: Options) -> Result<SqlitePool, InvalidUrl> {
+    let connect = SqliteConnectOptions::from_str(url)
+        .map_err(|_| InvalidUrl::Malformed("sqlite"))?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(options.acquire_timeout);
+    let pool = SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire_timeout);
+    Ok(pool.connect_lazy_with(connect))
+}

@@ -1,0 +1,116 @@
+//! What values-api asks for.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use database::mysql::{Answer, script};
+use database::{Error, Result};
+use sqlx::Row;
+use values_core::tables::Observation;
+use values_core::types::ValueRow;
+
+use super::{MySqlStore, ROW, answer, observation_sql, only_row, read_observation, read_value};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list};
+
+/// The largest requests add or remove 100,000 rows.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+#[async_trait]
+impl CatalogStore for MySqlStore {
+    async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
+        let mut sql = String::from("BEGIN");
+        let mut left = count as usize;
+        while left > 0 {
+            let rows = left.min(CHUNK);
+            left -= rows;
+            let rows = vec!["()"; rows].join(",");
+            // A cluster that replicates both ways leaves gaps between its ids.
+            let _ = write!(
+                sql,
+                "; INSERT INTO `values` () VALUES {rows}; \
+                 SELECT CAST(LAST_INSERT_ID() AS SIGNED), CAST(@@auto_increment_increment AS SIGNED)"
+            );
+        }
+        sql += "; COMMIT";
+        let answers = self.run_long(&sql).await?;
+        let mut ids = Vec::with_capacity(count as usize);
+        for pair in answers.get(1..).unwrap_or_default().chunks_exact(2) {
+            let row = only_row(&pair[1])?;
+            let (first, step): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            ids.extend((first..).step_by(usize::try_from(step).unwrap_or(1)).take(pair[0].affected as usize));
+        }
+        Ok(ids)
+    }
+
+    async fn add(&self, values: &[NewValue]) -> Result<Added> {
+        let mut sql = String::from("BEGIN");
+        for chunk in values.chunks(CHUNK) {
+            let rows: Vec<String> = chunk.iter().map(|new| format!("({},{})", new.id, new.value)).collect();
+            let _ = write!(sql, "; INSERT INTO `values` (id, value) VALUES {}", rows.join(","));
+        }
+        sql += "; COMMIT";
+        match self.run_long(&sql).await {
+            Ok(_) => Ok(Added::All),
+            Err(Error::Duplicate) => Ok(Added::Exist(self.existing(values).await?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove(&self, id: i64) -> Result<bool> {
+        let answers = self.run_long(&format!("DELETE FROM `values` WHERE id = {id}")).await?;
+        Ok(answer(&answers, 0)?.affected > 0)
+    }
+
+    async fn remove_count(&self, count: u32) -> Result<Vec<i64>> {
+        let largest = format!("SELECT id FROM `values` ORDER BY id DESC LIMIT {count}");
+        let mut ids = read_ids(answer(&self.run_long(&largest).await?, 0)?)?;
+        // In the order in which workers and managers lock rows.
+        ids.sort_unstable();
+        let mut sql = String::from("BEGIN");
+        for chunk in ids.chunks(CHUNK) {
+            let ids = list(chunk.iter().copied());
+            let _ = write!(
+                sql,
+                "; SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id FOR UPDATE; \
+                 DELETE FROM `values` WHERE id IN ({ids})"
+            );
+        }
+        sql += "; COMMIT";
+        let mut removed = Vec::with_capacity(ids.len());
+        for pair in self.run_long(&sql).await?.get(1..).unwrap_or_default().chunks_exact(2) {
+            removed.extend(read_ids(&pair[0])?);
+        }
+        Ok(removed)
+    }
+
+    async fn get(&self, id: i64) -> Result<Option<ValueRow>> {
+        let answers = self.run_long(&format!("SELECT {ROW} FROM `values` WHERE id = {id}")).await?;
+        answer(&answers, 0)?.rows.first().map(read_value).transpose()
+    }
+
+    async fn list(&self, page: Page) -> Result<Vec<ValueRow>> {
+        let answers = self.run_long(&crate::page_sql(ROW, page)).await?;
+        answer(&answers, 0)?.rows.iter().map(read_value).collect()
+    }
+
+    async fn overview(&self) -> Result<Observation> {
+        read_observation(&self.run_long(&observation_sql()).await?)
+    }
+}
+
+impl MySqlStore {
+    async fn run_long(&self, sql: &str) -> Result<Vec<Answer>> {
+        script(&self.pool, sql, TIMEOUT).await
+    }
+
+    async fn existing(&self, values: &[NewValue]) -> Result<Vec<i64>> {
+        let ids = list(values.iter().map(|new| new.id));
+        let sql = format!("SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id LIMIT 10");
+        read_ids(answer(&self.run_long(&sql).await?, 0)?)
+    }
+}
+
+fn read_ids(answer: &Answer) -> Result<Vec<i64>> {
+    answer.rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

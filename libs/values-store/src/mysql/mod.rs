@@ -1,0 +1,109 @@
+//! MySQL and MariaDB.
+//!
+//! Every write is a script, sent in one packet: no transaction ever waits for
+//! its client. Only numbers are put into the scripts.
+
+mod catalog;
+mod manager;
+mod worker;
+
+use std::time::Duration;
+
+use database::mysql::{Answer, script};
+use database::{Error, Result};
+use sqlx::Row;
+use sqlx::mysql::{MySqlPool, MySqlRow};
+use values_core::tables::Observation;
+use values_core::types::{Incarnation, ValueRow, WorkerRow};
+
+/// The present second. Signed, since negative values are values, too.
+const NOW: &str = "CAST(UNIX_TIMESTAMP() AS SIGNED)";
+
+/// The present millisecond.
+const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+
+const ROW: &str = "id, value, initial_value, first_tick, last_tick, owner, epoch";
+
+/// The store on MySQL or MariaDB.
+#[derive(Debug, Clone)]
+pub struct MySqlStore {
+    pool: MySqlPool,
+}
+
+impl MySqlStore {
+    /// The store on a pool that [`database::Database::open`] made.
+    #[must_use]
+    pub const fn new(pool: MySqlPool) -> Self {
+        Self { pool }
+    }
+
+    /// Runs a script that has to be quick, since others wait for its locks.
+    async fn run(&self, sql: &str) -> Result<Vec<Answer>> {
+        script(&self.pool, sql, Duration::from_secs(3)).await
+    }
+}
+
+/// The three statements that read an [`Observation`].
+fn observation_sql() -> String {
+    format!(
+        "SELECT {NOW_MS}; \
+         SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers \
+         WHERE state <> 'dead' ORDER BY incarnation; \
+         SELECT owner, COUNT(*) FROM `values` GROUP BY owner ORDER BY owner"
+    )
+}
+
+/// Reads the answers to [`observation_sql`].
+fn read_observation(answers: &[Answer]) -> Result<Observation> {
+    let [now, workers, loads] = answers else { return Err(unexpected("three answers")) };
+    Ok(Observation {
+        now_ms: only_row(now)?.try_get(0)?,
+        workers: workers.rows.iter().map(read_worker).collect::<Result<_>>()?,
+        loads: loads
+            .rows
+            .iter()
+            .map(|row| Ok((row.try_get::<Option<i64>, _>(0)?.map(Incarnation), count(row.try_get(1)?))))
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn read_worker(row: &MySqlRow) -> Result<WorkerRow> {
+    let state: String = row.try_get("state")?;
+    Ok(WorkerRow {
+        incarnation: Incarnation(row.try_get("incarnation")?),
+        name: row.try_get("name")?,
+        state: state.parse().map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))?,
+        capacity: row.try_get("capacity")?,
+        heartbeat: row.try_get("heartbeat")?,
+        generation: row.try_get("generation")?,
+    })
+}
+
+fn read_value(row: &MySqlRow) -> Result<ValueRow> {
+    Ok(ValueRow {
+        id: row.try_get("id")?,
+        value: row.try_get("value")?,
+        initial_value: row.try_get("initial_value")?,
+        first_tick: row.try_get("first_tick")?,
+        last_tick: row.try_get("last_tick")?,
+        owner: row.try_get::<Option<i64>, _>("owner")?.map(Incarnation),
+        epoch: row.try_get("epoch")?,
+    })
+}
+
+fn only_row(answer: &Answer) -> Result<&MySqlRow> {
+    answer.rows.first().ok_or_else(|| unexpected("a row"))
+}
+
+fn answer(answers: &[Answer], index: usize) -> Result<&Answer> {
+    answers.get(index).ok_or_else(|| unexpected("more answers"))
+}
+
+fn unexpected(expected: &str) -> Error {
+    Error::Refused(sqlx::Error::Protocol(format!("expected {expected}")))
+}
+
+/// `COUNT(*)` is never negative.
+fn count(count: i64) -> u64 {
+    count.unsigned_abs()
+}

@@ -1,0 +1,99 @@
+//! What a worker asks for.
+
+use async_trait::async_trait;
+use database::Result;
+use database::sqlite::begin;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use values_core::tables::{Beat, Tick};
+use values_core::types::Incarnation;
+
+use super::{NOW_MS, SqliteStore, now_ms};
+use crate::{FORGET_DEAD_MS, WorkerStore};
+
+#[async_trait]
+impl WorkerStore for SqliteStore {
+    async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation> {
+        let mut transaction = begin(&self.pool).await?;
+        let now = now_ms(&mut transaction).await?;
+        sqlx::query("DELETE FROM workers WHERE state = 'dead' AND heartbeat < ?")
+            .bind(now - FORGET_DEAD_MS)
+            .execute(&mut *transaction)
+            .await?;
+        let incarnation = sqlx::query_scalar(
+            "INSERT INTO workers (name, capacity, heartbeat) VALUES (?, ?, ?) RETURNING incarnation",
+        )
+        .bind(name)
+        .bind(capacity)
+        .bind(now)
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(Incarnation(incarnation))
+    }
+
+    /// See the same operation on MySQL for the argument.
+    async fn tick(&self, worker: Incarnation) -> Result<Tick> {
+        let mut transaction = begin(&self.pool).await?;
+        let now = now_ms(&mut transaction).await?.div_euclid(1000);
+        let changed = sqlx::query(
+            "UPDATE `values` SET value = value + (?1 - last_tick), last_tick = ?1 \
+             WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - (?1 - last_tick)",
+        )
+        .bind(now)
+        .bind(worker.0)
+        .bind(i64::MAX)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        let beat = beat(&mut transaction, worker, "").await?;
+        let values = sqlx::query("SELECT id, value FROM `values` WHERE owner = ? ORDER BY id")
+            .bind(worker.0)
+            .fetch_all(&mut *transaction)
+            .await?
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<_>>()?;
+        transaction.commit().await?;
+        Ok(Tick { beat, values, changed })
+    }
+
+    async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
+        let mut transaction = begin(&self.pool).await?;
+        let beat = beat(&mut transaction, worker, "").await?;
+        transaction.commit().await?;
+        Ok(beat)
+    }
+
+    async fn leave(&self, worker: Incarnation) -> Result<Beat> {
+        let mut transaction = begin(&self.pool).await?;
+        let beat = beat(&mut transaction, worker, ", state = 'draining', capacity = 0").await?;
+        transaction.commit().await?;
+        Ok(beat)
+    }
+
+    async fn retire(&self, worker: Incarnation) -> Result<u64> {
+        let mut transaction = begin(&self.pool).await?;
+        let released = sqlx::query("UPDATE `values` SET owner = NULL, epoch = epoch + 1 WHERE owner = ?")
+            .bind(worker.0)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        sqlx::query("UPDATE workers SET state = 'dead' WHERE incarnation = ?")
+            .bind(worker.0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(released)
+    }
+}
+
+/// A heartbeat that may set more, and what it found.
+async fn beat(connection: &mut SqliteConnection, worker: Incarnation, set: &'static str) -> Result<Beat> {
+    let sql = format!(
+        "UPDATE workers SET heartbeat = {NOW_MS}{set} \
+         WHERE incarnation = {worker} AND state <> 'dead' RETURNING generation"
+    );
+    let generation: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *connection).await?;
+    let now_ms = now_ms(connection).await?;
+    Ok(Beat { now_ms, alive: generation.is_some(), generation: generation.unwrap_or(0) })
+}
