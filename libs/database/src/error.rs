@@ -20,7 +20,7 @@ pub enum Error {
     /// It did not answer in time. Whether it carried out the request is unknown.
     #[error("the database did not answer within {0:?}")]
     Timeout(std::time::Duration),
-    /// A row with this key exists.
+    /// A row with this key exists, or no key is left to be generated.
     #[error("a row with this key exists")]
     Duplicate,
     /// The request or the schema is wrong; asking again does not help.
@@ -39,7 +39,9 @@ impl Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Duplicate,
+            sqlx::Error::Database(cause) if cause.is_unique_violation() || keys_used_up(cause.as_ref()) => {
+                Self::Duplicate
+            }
             sqlx::Error::Database(cause) if is_conflict(cause.as_ref()) => Self::Conflict(error),
             sqlx::Error::Database(cause) if is_passing(cause.as_ref()) => Self::Unavailable(error),
             sqlx::Error::Io(_)
@@ -55,6 +57,11 @@ impl From<sqlx::Error> for Error {
 
 fn mysql_number(cause: &dyn DatabaseError) -> Option<u16> {
     cause.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+/// `AUTO_INCREMENT` has reached the end of its column's type.
+fn keys_used_up(cause: &dyn DatabaseError) -> bool {
+    mysql_number(cause) == Some(1467)
 }
 
 /// A deadlock; a record that changed since it was read (MariaDB); or SQLite's
@@ -76,6 +83,7 @@ fn is_passing(cause: &dyn DatabaseError) -> bool {
             1040 // too many connections
             | 1044 | 1045 | 1049 // the user or the database is not there yet
             | 1053 | 1077 | 1079 // shutting down
+            | 1146 // whoever owns the schema has not created the table yet
             | 1152 | 1158
                 ..=1161 // the connection broke
             | 1203 | 1226 // the user's limit of connections

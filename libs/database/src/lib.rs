@@ -9,12 +9,15 @@
 //!   lock is ever held while a client is stopped, slow or cut off;
 //! - [`Error`] tells an outage, which passes, from a defect, which does not.
 
+mod args;
 mod error;
 mod migrate;
 pub mod mysql;
 mod open;
 pub mod sqlite;
+mod wait;
 
+pub use args::DatabaseArgs;
 pub use error::{Error, Result};
 pub use migrate::Migrations;
 pub use open::{Database, InvalidUrl, Options};

@@ -28,9 +28,14 @@ pub struct Options {
     pub acquire_timeout: Duration,
 }
 
+impl Options {
+    /// For a service that answers requests.
+    pub const DEFAULT: Self = Self { connections: 4, probe: true, acquire_timeout: Duration::from_secs(2) };
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 4, probe: true, acquire_timeout: Duration::from_secs(2) }
+        Self::DEFAULT
     }
 }
 
@@ -51,10 +56,9 @@ pub enum InvalidUrl {
 impl Database {
     /// Prepares a pool for `url` without connecting.
     pub fn open(url: &str, options: Options) -> Result<Self, InvalidUrl> {
-        match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("mysql" | "mariadb") => open_mysql(url, options).map(Self::MySql),
-            Some("sqlite") => open_sqlite(url, options).map(Self::Sqlite),
-            _ => Err(InvalidUrl::Scheme),
+        match Kind::of(url)? {
+            Kind::MySql => open_mysql(url, options).map(Self::MySql),
+            Kind::Sqlite => open_sqlite(url, options).map(Self::Sqlite),
         }
     }
 
@@ -76,11 +80,43 @@ impl Database {
     }
 }
 
-fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
-    let connect = MySqlConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("mysql"))?;
-    if connect.get_database().is_none_or(str::is_empty) {
+/// Whether `url` can be understood, without opening anything.
+pub(crate) fn check(url: &str) -> Result<(), InvalidUrl> {
+    match Kind::of(url)? {
+        Kind::MySql => mysql_options(url).map(drop),
+        Kind::Sqlite => sqlite_options(url).map(drop),
+    }
+}
+
+enum Kind {
+    MySql,
+    Sqlite,
+}
+
+impl Kind {
+    fn of(url: &str) -> Result<Self, InvalidUrl> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("mysql" | "mariadb") => Ok(Self::MySql),
+            Some("sqlite") => Ok(Self::Sqlite),
+            _ => Err(InvalidUrl::Scheme),
+        }
+    }
+}
+
+fn mysql_options(url: &str) -> Result<MySqlConnectOptions, InvalidUrl> {
+    let options = MySqlConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("mysql"))?;
+    if options.get_database().is_none_or(str::is_empty) {
         return Err(InvalidUrl::NoDatabase);
     }
+    Ok(options)
+}
+
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, InvalidUrl> {
+    SqliteConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("sqlite"))
+}
+
+fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
+    let connect = mysql_options(url)?;
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.acquire_timeout)
@@ -101,8 +137,7 @@ fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
 }
 
 fn open_sqlite(url: &str, options: Options) -> Result<SqlitePool, InvalidUrl> {
-    let connect = SqliteConnectOptions::from_str(url)
-        .map_err(|_| InvalidUrl::Malformed("sqlite"))?
+    let connect = sqlite_options(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

@@ -1,1 +1,44 @@
-fn main() {}
+//! The `values-api` process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use database::{DatabaseArgs, Options};
+use service_kit::{App, Common, http};
+use values_api::Deps;
+
+/// Adds, removes and lists ids; shows who owns what.
+#[derive(Debug, Parser)]
+#[command(name = "values-api", version)]
+struct Config {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    api: values_api::Config,
+}
+
+fn main() -> ExitCode {
+    service_kit::run(
+        "values-api",
+        |config: &Config| config.common.clone(),
+        async |config: Config, mut app: App| {
+            let database = config.database.open(Options::DEFAULT)?;
+            let deps = Deps { store: values_store::open(&database), check: app.readiness.check("database") };
+            let listener = http::bind(config.api.listen, "--listen or LISTEN").await?;
+            app.serve_admin().await?;
+            let service = values_api::build(deps, app.shutdown.clone());
+            tokio::try_join!(
+                async {
+                    app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await.map_err(anyhow::Error::from)
+                },
+                async {
+                    service.run(listener, app.shutdown.clone()).await;
+                    Ok(())
+                },
+            )?;
+            Ok(())
+        },
+    )
+}

@@ -1,1 +1,83 @@
+//! Hands ids to workers and scales their Deployment.
+//!
+//! Two replicas run; one leads, by a lease in the database. What a replica does
+//! is decided by [`values_core::manager::Manager`]; this crate runs the effects
+//! against the store and the [`scaler`], logs and counts.
 
+mod config;
+mod metrics;
+mod pass;
+pub mod scaler;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_kit::Shutdown;
+use service_kit::readiness::Check;
+use tokio::time::Instant;
+use values_core::manager::Manager;
+use values_store::ValuesStore;
+
+pub use crate::config::{Config, Mode};
+pub use crate::metrics::Metrics;
+use crate::pass::Pass;
+use crate::scaler::{Orders, Scaler};
+
+/// The pause between two passes, at least and at most: four times what the pass
+/// took, so that looking takes a fifth of the time even with very many ids.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
+
+/// What a manager works with.
+pub struct Deps {
+    /// Where ids, workers and the lease are.
+    pub store: Arc<dyn ValuesStore>,
+    /// What starts and stops workers, if anything does.
+    pub scaler: Option<Arc<dyn Scaler>>,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Set while the store answers.
+    pub check: Check,
+}
+
+/// A manager replica, ready to run.
+pub struct Service {
+    config: Config,
+    deps: Deps,
+}
+
+/// Puts a manager together.
+#[must_use]
+pub const fn build(config: Config, deps: Deps) -> Service {
+    Service { config, deps }
+}
+
+impl Service {
+    /// Manages until `shutdown` drains, then gives the lease back.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Self { config, deps } = self;
+        let orders = deps.scaler.clone().map(Orders::start);
+        let mut manager = Manager::new(config.policy());
+        while !shutdown.is_draining() {
+            let began = Instant::now();
+            let pass = Pass {
+                holder: &config.name,
+                dead_after_ms: config.dead_after.as_millis(),
+                deps: &deps,
+                orders: orders.as_ref(),
+            };
+            let answered = pass.run(&mut manager).await;
+            deps.check.set(answered);
+            let pause = (began.elapsed() * 4).clamp(PAUSE.0, PAUSE.1);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.draining() => {}
+            }
+        }
+        if let Some(term) = manager.term()
+            && let Err(error) = deps.store.resign(term).await
+        {
+            tracing::warn!(%error, "the lease was not given back; it runs out by itself");
+        }
+        deps.metrics.leading.set(0);
+    }
+}

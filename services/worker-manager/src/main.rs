@@ -1,1 +1,65 @@
-fn main() {}
+//! The `worker-manager` process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use database::{DatabaseArgs, Options};
+use service_kit::{App, Common};
+use worker_manager::scaler::Scaler;
+use worker_manager::scaler::kubernetes::KubernetesScaler;
+use worker_manager::{Deps, Metrics};
+
+/// Hands ids to workers and scales their Deployment.
+#[derive(Debug, Parser)]
+#[command(name = "worker-manager", version)]
+struct Config {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    manager: worker_manager::Config,
+    /// What starts and stops workers.
+    #[arg(long, env = "SCALER", value_enum, default_value = "none")]
+    scaler: ScalerKind,
+    /// The Deployment of the workers, in the manager's own namespace.
+    #[arg(long, env = "WORKER_DEPLOYMENT", default_value = "worker")]
+    worker_deployment: String,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ScalerKind {
+    None,
+    Kubernetes,
+}
+
+/// One for the passes, one for giving back the lease in the middle of a pass.
+const OPTIONS: Options = Options { connections: 2, probe: false, ..Options::DEFAULT };
+
+fn main() -> ExitCode {
+    service_kit::run(
+        "worker-manager",
+        |config: &Config| config.common.clone(),
+        async |config: Config, mut app: App| {
+            let database = config.database.open(OPTIONS)?;
+            let scaler: Option<Arc<dyn Scaler>> = match config.scaler {
+                ScalerKind::None => None,
+                ScalerKind::Kubernetes => {
+                    Some(Arc::new(KubernetesScaler::new(kube::Client::try_default().await?, &config.worker_deployment)))
+                }
+            };
+            let deps = Deps {
+                store: values_store::open(&database),
+                scaler,
+                metrics: Metrics::register(&mut app.registry),
+                check: app.readiness.check("database"),
+            };
+            app.serve_admin().await?;
+            if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
+                worker_manager::build(config.manager, deps).run(app.shutdown.clone()).await;
+            }
+            Ok(())
+        },
+    )
+}

@@ -1,1 +1,48 @@
-fn main() {}
+//! The `worker-system` process.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use service_kit::{App, http};
+use worker_system::config::Config;
+use worker_system::index::{self, Entry};
+use worker_system::values::Values;
+
+fn main() -> ExitCode {
+    service_kit::run("worker-system", Config::common, async |config: Config, app: App| {
+        if config.ephemeral {
+            let folder = tempfile::tempdir()?;
+            return run(&config, folder.path(), app).await;
+        }
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("DATA_DIR: cannot create {}", config.data_dir.display()))?;
+        run(&config, &config.data_dir, app).await
+    })
+}
+
+async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()> {
+    let index = http::bind(config.index_listen, "--index-listen or INDEX_LISTEN").await?;
+    let values_api = http::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
+    let entries = vec![Entry {
+        name: "Values",
+        what: "Ids that count the seconds, spread over workers.",
+        address: values_api.local_addr()?,
+    }];
+
+    let values = Values::build(config, folder, &mut app)?;
+    app.serve_admin().await?;
+    announce(&entries, index.local_addr()?, folder);
+    let shutdown = app.shutdown.clone();
+    let (values, ()) =
+        tokio::join!(values.run(values_api, shutdown.clone()), http::serve(index, index::router(entries), shutdown),);
+    values
+}
+
+fn announce(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) {
+    println!("\n  worker-system    http://{index}/");
+    for entry in entries {
+        println!("  {:<16} http://{}/", entry.name, entry.address);
+    }
+    println!("  data             {}\n\n  Ctrl-C stops everything.\n", folder.display());
+}

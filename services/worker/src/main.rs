@@ -1,1 +1,43 @@
-fn main() {}
+//! The `worker` process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use database::{DatabaseArgs, Options};
+use service_kit::{App, Common};
+use worker::{Deps, Metrics};
+
+/// Adds 1 to each of its ids every second, and logs them.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+struct Config {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    worker: worker::Config,
+}
+
+/// A worker runs one command after the other, and tries again by itself.
+const OPTIONS: Options = Options { connections: 1, probe: false, ..Options::DEFAULT };
+
+fn main() -> ExitCode {
+    service_kit::run(
+        "worker",
+        |config: &Config| config.common.clone(),
+        async |config: Config, mut app: App| {
+            let database = config.database.open(OPTIONS)?;
+            let deps = Deps {
+                store: values_store::open(&database),
+                metrics: Metrics::register(&mut app.registry),
+                check: app.readiness.check("database"),
+            };
+            app.serve_admin().await?;
+            if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
+                worker::build(config.worker, deps).run(app.shutdown.clone()).await;
+            }
+            Ok(())
+        },
+    )
+}

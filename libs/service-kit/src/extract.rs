@@ -1,0 +1,121 @@
+//! Extractors whose refusals are problem documents.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::Problem;
+
+/// The largest JSON body, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// How much of a body that is too large is read and dropped before the answer:
+/// a connection closed on a client in the middle of its sending loses the answer.
+const MAX_DISCARD: usize = 64 * 1024 * 1024;
+
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_json(&request)?;
+        let expects_continue = request.headers().contains_key(header::EXPECT);
+        if expects_continue && content_length(&request).is_some_and(|length| length > MAX_BODY) {
+            return Err(too_large());
+        }
+        let body = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body()))
+            .await
+            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."))??;
+        parse(&body).map(Self)
+    }
+}
+
+fn require_json(request: &Request) -> Result<(), Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON with the header Content-Type: application/json."))
+}
+
+fn content_length(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body may have at most {MAX_BODY} bytes."))
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body broke off."))?;
+        length += chunk.len();
+        if length > MAX_DISCARD {
+            break;
+        }
+        if length <= MAX_BODY {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if length > MAX_BODY { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    use serde_json::error::Category;
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Problem::unprocessable(error.to_string()),
+        _ => Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}")),
+    })
+}
+
+/// The query string, with every parameter known.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+/// A query string without any parameter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|error: QueryRejection| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))
+    }
+}
+
+/// A parameter in the path.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))
+    }
+}

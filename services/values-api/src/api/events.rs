@@ -1,0 +1,32 @@
+//! `/events`.
+
+use axum::extract::State as Shared;
+use axum::response::sse::{KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use service_kit::Problem;
+use service_kit::extract::{NoParameters, Query};
+
+use super::State;
+
+/// Watch workers, ids and moves as Server-Sent Events.
+///
+/// Event `state`, twice a second: `{"now_ms", "ids", "workers": [...],
+/// "values": [[id, value, owner or null], ...]}`, with the first 1000 ids.
+/// Event `moves`, when some of those changed hands: `[{"id", "from", "to"}, ...]`.
+/// Event `unavailable`, while the database does not answer.
+#[utoipa::path(
+    get,
+    path = "/events",
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, body = Problem),
+        (status = 503, body = Problem, description = "too many watch already"),
+    )
+)]
+pub(super) async fn stream(
+    Shared(state): Shared<State>,
+    Query(NoParameters {}): Query<NoParameters>,
+) -> Result<Response, Problem> {
+    let events = state.live.subscribe().ok_or_else(|| Problem::unavailable("Too many clients watch already."))?;
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}

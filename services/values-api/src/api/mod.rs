@@ -1,0 +1,50 @@
+//! The HTTP API.
+
+mod events;
+mod values;
+pub(crate) mod workers;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use service_kit::{Problem, openapi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use values_store::{Error, ValuesStore};
+
+use crate::live::Live;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) store: Arc<dyn ValuesStore>,
+    pub(crate) live: Live,
+}
+
+/// The description's head.
+#[derive(utoipa::OpenApi)]
+#[openapi(info(title = "values-api", description = "Ids that count seconds, spread over workers."))]
+struct Description;
+
+pub(crate) fn router(state: State) -> Router {
+    let api = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
+        .routes(routes!(values::add, values::list, values::remove_count))
+        .routes(routes!(values::get, values::remove))
+        .routes(routes!(workers::list))
+        .routes(routes!(events::stream))
+        .with_state(state);
+    openapi::describe(api)
+}
+
+/// An outage passes and is worth another try; anything else is a defect here.
+fn problem(error: &Error) -> Problem {
+    match error {
+        error if error.is_transient() => {
+            tracing::warn!(%error, "the database does not answer");
+            Problem::unavailable("The database does not answer at the moment.")
+        }
+        Error::Duplicate => Problem::new(StatusCode::CONFLICT, "There is no free id above the largest one."),
+        error => Problem::internal(error),
+    }
+}

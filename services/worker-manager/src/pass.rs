@@ -1,0 +1,113 @@
+//! One pass: the effects of the state machine, run against the store.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use values_core::manager::{Batch, Effect, Event, Manager, Replicas};
+use values_core::tables::Observation;
+use values_core::types::Term;
+use values_store::{Error, ManagerStore};
+
+use crate::Deps;
+use crate::scaler::Orders;
+
+/// What a pass needs.
+pub(crate) struct Pass<'a> {
+    pub(crate) holder: &'a str,
+    pub(crate) dead_after_ms: i64,
+    pub(crate) deps: &'a Deps,
+    pub(crate) orders: Option<&'a Orders>,
+}
+
+impl Pass<'_> {
+    /// Runs one pass; says whether the store answered all of it.
+    pub(crate) async fn run(&self, manager: &mut Manager) -> bool {
+        let began = Instant::now();
+        let led = manager.term();
+        let mut effects = VecDeque::from(manager.step(Event::Pass));
+        let mut answered = true;
+        while let Some(effect) = effects.pop_front() {
+            let event = match self.execute(effect).await {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.deps.metrics.store_errors.inc();
+                    tracing::warn!(%error, "the database does not answer; trying again");
+                    answered = false;
+                    Event::Failed
+                }
+            };
+            let term = manager.term();
+            effects.extend(manager.step(event));
+            if !answered || manager.term() != term && term.is_some() {
+                // What is left was decided on what no longer holds.
+                break;
+            }
+        }
+        self.report_role(led, manager.term());
+        self.deps.metrics.pass_seconds.observe(began.elapsed().as_secs_f64());
+        answered
+    }
+
+    async fn execute(&self, effect: Effect) -> Result<Option<Event>, Error> {
+        let store = self.deps.store.as_ref();
+        let event = match effect {
+            Effect::Campaign => Event::Campaigned(store.campaign(self.holder).await?),
+            Effect::Observe(term) => {
+                // Read before looking: an order given later does not count as done.
+                let replicas = self.orders.map_or(Replicas::Unknown, Orders::replicas);
+                let observation = store.observe(term).await?;
+                if let Some(observation) = &observation {
+                    self.count(observation);
+                }
+                Event::Observed(observation, replicas)
+            }
+            Effect::Expire(term, workers) => {
+                let expired = store.expire(term, &workers, self.dead_after_ms).await?;
+                self.deps.metrics.expired.inc_by(expired.unwrap_or(0));
+                tracing::info!(%term, ?workers, expired, "workers without a heartbeat declared dead");
+                Event::Expired(expired)
+            }
+            Effect::Assign(term, batch) => Event::Done(self.assign(store, term, &batch).await?),
+            Effect::SetDraining(term, workers, draining) => {
+                tracing::info!(%term, ?workers, draining, "workers set to drain or back");
+                Event::Done(store.set_draining(term, &workers, draining).await?.is_some())
+            }
+            Effect::Scale { replicas, victims } => {
+                self.deps.metrics.desired_replicas.set(i64::from(replicas));
+                if let Some(orders) = self.orders {
+                    orders.scale(replicas, victims);
+                }
+                return Ok(None);
+            }
+        };
+        Ok(Some(event))
+    }
+
+    async fn assign(&self, store: &(impl ManagerStore + ?Sized), term: Term, batch: &Batch) -> Result<bool, Error> {
+        let moved = store.assign(term, &batch.transfers).await?;
+        if let Some(moved) = moved {
+            self.deps.metrics.moves.inc_by(moved);
+            self.deps.metrics.optimal_moves.inc_by(batch.optimum);
+            tracing::info!(%term, moved, optimum = batch.optimum, transfers = ?batch.transfers, "ids moved");
+        }
+        Ok(moved.is_some())
+    }
+
+    fn count(&self, observation: &Observation) {
+        let (workers, orphans) = observation.fleet();
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.deps.metrics.ids.set(gauge(observation.ids()));
+        self.deps.metrics.workers.set(gauge(workers.len() as u64));
+        self.deps.metrics.orphans.set(gauge(orphans.iter().map(|group| group.count).sum()));
+    }
+
+    fn report_role(&self, before: Option<Term>, now: Option<Term>) {
+        self.deps.metrics.leading.set(i64::from(now.is_some()));
+        match (before, now) {
+            (before, Some(term)) if before != now => tracing::info!(%term, holder = self.holder, "leading"),
+            (Some(term), None) => tracing::warn!(%term, holder = self.holder, "no longer leading"),
+            _ => {}
+        }
+    }
+}

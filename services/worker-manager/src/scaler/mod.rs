@@ -1,0 +1,32 @@
+//! What starts and stops workers.
+
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+mod orders;
+
+use async_trait::async_trait;
+
+pub(crate) use orders::Orders;
+
+/// A platform that runs a number of workers.
+#[async_trait]
+pub trait Scaler: Send + Sync {
+    /// How many workers are asked for at present.
+    async fn replicas(&self) -> Result<u32, ScalerError>;
+
+    /// Asks for `replicas` workers. If that is fewer than there are, `victims`
+    /// are the names of the empty ones, which should be stopped.
+    async fn scale(&self, replicas: u32, victims: &[String]) -> Result<(), ScalerError>;
+}
+
+/// The platform did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ScalerError(#[from] Box<dyn std::error::Error + Send + Sync>);
+
+impl ScalerError {
+    /// Wraps the platform's own error.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}

@@ -1,0 +1,49 @@
+//! The database's clock, as far as a worker needs it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Translates the database's clock to the monotonic one. The local wall clock
+/// plays no part.
+#[derive(Debug, Default)]
+pub(crate) struct DatabaseClock {
+    /// When the database's clock showed how many milliseconds.
+    reading: Option<(Instant, i64)>,
+}
+
+impl DatabaseClock {
+    /// The database showed `now_ms` somewhere between `asked` and now: half-way
+    /// errs by half a round trip at most.
+    pub(crate) fn set(&mut self, now_ms: i64, asked: Instant) {
+        self.reading = Some((asked + asked.elapsed() / 2, now_ms));
+    }
+
+    /// Waits until the database's clock shows `at`; not at all for `None`.
+    pub(crate) async fn sleep_until(&self, at: Option<i64>) {
+        if let (Some(at), Some((instant, now_ms))) = (at, self.reading) {
+            let ahead = u64::try_from(at - now_ms).unwrap_or(0);
+            tokio::time::sleep_until(instant + Duration::from_millis(ahead)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn sleeps_as_long_as_the_database_says() {
+        let mut clock = DatabaseClock::default();
+        let start = Instant::now();
+        clock.sleep_until(Some(5)).await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "without a reading it is time to ask");
+
+        clock.set(10_000, Instant::now());
+        clock.sleep_until(Some(10_750)).await;
+        assert_eq!(start.elapsed().as_millis(), 750);
+        clock.sleep_until(Some(10_000)).await;
+        clock.sleep_until(None).await;
+        assert_eq!(start.elapsed().as_millis(), 750, "what is past does not wait");
+    }
+}

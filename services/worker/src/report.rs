@@ -1,0 +1,81 @@
+//! What a worker tells people.
+
+use std::fmt::Write;
+
+use values_core::types::Incarnation;
+use values_core::worker::{Change, Outcome};
+use values_store::Error;
+
+use crate::metrics::Metrics;
+
+/// Logs one worker, and counts.
+pub(crate) struct Reporter {
+    name: String,
+    metrics: Metrics,
+    last_second: Option<i64>,
+    owned: i64,
+    failing: bool,
+}
+
+impl Reporter {
+    pub(crate) fn new(name: &str, metrics: Metrics) -> Self {
+        Self { name: name.to_owned(), metrics, last_second: None, owned: 0, failing: false }
+    }
+
+    /// A command failed. Logged when it begins, not at every attempt.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        self.metrics.store_errors.inc();
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(worker = self.name, %error, "the database does not answer; trying again");
+        }
+    }
+
+    /// A command is over, and the worker has learned from it.
+    pub(crate) fn done(&mut self, incarnation: Option<Incarnation>, outcome: &Outcome, change: &Change) {
+        if !matches!(outcome, Outcome::Failed) && std::mem::take(&mut self.failing) {
+            tracing::info!(worker = self.name, "the database answers again");
+        }
+        let incarnation = incarnation.map_or(0, |incarnation| incarnation.0);
+        if change.fenced {
+            self.metrics.fenced.inc();
+            tracing::warn!(worker = self.name, "declared dead meanwhile; registering anew");
+        }
+        if !change.gained.is_empty() || !change.lost.is_empty() {
+            let (gained, lost) = (&change.gained, &change.lost);
+            tracing::info!(worker = self.name, incarnation, ?gained, ?lost, "assignment changed");
+        }
+        match outcome {
+            Outcome::Registered(_) => tracing::info!(worker = self.name, incarnation, "registered"),
+            Outcome::Retired => tracing::info!(worker = self.name, "ended"),
+            Outcome::Ticked(tick) if tick.beat.alive => self.ticked(incarnation, tick),
+            Outcome::Ticked(_) | Outcome::Beat(_) | Outcome::Failed => {}
+        }
+    }
+
+    fn ticked(&mut self, incarnation: i64, tick: &values_core::tables::Tick) {
+        let second = tick.beat.now_ms.div_euclid(1000);
+        let late = self.last_second.is_some_and(|last| second > last + 1);
+        self.last_second = Some(second);
+        self.metrics.late_ticks.inc_by(u64::from(late));
+        self.metrics.row_ticks.inc_by(tick.changed);
+        self.own(i64::try_from(tick.values.len()).unwrap_or(i64::MAX));
+        let mut values = String::with_capacity(tick.values.len() * 12);
+        for (id, value) in &tick.values {
+            let _ = write!(values, "{id}={value} ");
+        }
+        let (ids, values) = (tick.values.len(), values.trim_end());
+        tracing::info!(worker = self.name, incarnation, second, ids, values, "tick");
+    }
+
+    /// The gauge is shared by all workers of the process.
+    fn own(&mut self, owned: i64) {
+        self.metrics.owned.inc_by(owned - self.owned);
+        self.owned = owned;
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.own(0);
+    }
+}
