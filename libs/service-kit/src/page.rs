@@ -14,9 +14,9 @@ const ICON: Asset =
     Asset { path: "/static/icon.svg", content_type: "image/svg+xml", content: include_str!("icon.svg") };
 
 /// A whole page around `main`: light and dark as the reader prefers, usable at
-/// phone width, without any request to another host. `scripts` are paths.
+/// phone width, without any request to another host. `styles` and `scripts` are paths.
 #[must_use]
-pub fn shell(title: &str, scripts: &[&str], main: &Markup) -> Markup {
+pub fn shell(title: &str, styles: &[&str], scripts: &[&str], main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,6 +27,9 @@ pub fn shell(title: &str, scripts: &[&str], main: &Markup) -> Markup {
                 title { (title) }
                 link rel="icon" type="image/svg+xml" href=(ICON.path.trim_start_matches('/'));
                 link rel="stylesheet" href=(STYLE.path.trim_start_matches('/'));
+                @for style in styles {
+                    link rel="stylesheet" href=(style.trim_start_matches('/'));
+                }
                 @for script in scripts {
                     script src=(script.trim_start_matches('/')) defer {}
                 }

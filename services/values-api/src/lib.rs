@@ -48,7 +48,7 @@ pub fn build(deps: Deps, shutdown: Shutdown) -> Service {
 impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
-        http::harden(api::router(self.state.clone()).merge(page::router()))
+        http::harden(api::router(self.state.clone()).merge(page::router(self.state.clone())))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.

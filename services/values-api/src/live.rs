@@ -10,7 +10,6 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use service_kit::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use values_core::types::Incarnation;
 use values_store::{Error, Page, ValuesStore};
 
 use crate::api::workers::{self, Worker};
@@ -36,12 +35,29 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 struct Frame(Vec<(&'static str, String)>);
 
+/// Who owns what at one moment.
 #[derive(Serialize)]
-struct State {
+pub(crate) struct Snapshot {
     now_ms: i64,
-    ids: u64,
-    workers: Vec<Worker>,
-    values: Vec<(i64, i64, Option<i64>)>,
+    /// How many ids there are.
+    pub(crate) ids: u64,
+    /// Living workers.
+    pub(crate) workers: Vec<Worker>,
+    /// The first ids: id, value, owner.
+    pub(crate) values: Vec<(i64, i64, Option<i64>)>,
+}
+
+impl Snapshot {
+    pub(crate) async fn read(store: &dyn ValuesStore) -> Result<Self, Error> {
+        let rows = store.list(Page { after: None, owner: None, limit: SHOWN }).await?;
+        let overview = store.overview().await?;
+        Ok(Self {
+            now_ms: overview.now_ms,
+            ids: overview.ids(),
+            workers: workers::workers(&overview),
+            values: rows.iter().map(|row| (row.id, row.value, row.owner.map(|owner| owner.0))).collect(),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -51,7 +67,7 @@ struct Move {
     to: Option<i64>,
 }
 
-type Owners = BTreeMap<i64, Option<Incarnation>>;
+type Owners = BTreeMap<i64, Option<i64>>;
 
 impl Live {
     pub(crate) fn new(store: Arc<dyn ValuesStore>, shutdown: Shutdown) -> Self {
@@ -101,19 +117,11 @@ async fn read(store: Arc<dyn ValuesStore>, frames: watch::Sender<Arc<Frame>>, sh
 }
 
 async fn look(store: &dyn ValuesStore, owners: &mut Owners) -> Result<Frame, Error> {
-    let rows = store.list(Page { after: None, owner: None, limit: SHOWN }).await?;
-    let overview = store.overview().await?;
-    let now: Owners = rows.iter().map(|row| (row.id, row.owner)).collect();
+    let snapshot = Snapshot::read(store).await?;
+    let now: Owners = snapshot.values.iter().map(|(id, _, owner)| (*id, *owner)).collect();
     let moves = moves(owners, &now);
     *owners = now;
-
-    let state = State {
-        now_ms: overview.now_ms,
-        ids: overview.ids(),
-        workers: workers::workers(&overview),
-        values: rows.iter().map(|row| (row.id, row.value, row.owner.map(|owner| owner.0))).collect(),
-    };
-    let mut events = vec![("state", json(&state))];
+    let mut events = vec![("state", json(&snapshot))];
     if !moves.is_empty() {
         events.push(("moves", json(&moves)));
     }
@@ -122,10 +130,9 @@ async fn look(store: &dyn ValuesStore, owners: &mut Owners) -> Result<Frame, Err
 
 /// Ids that were there before and have another owner now.
 fn moves(before: &Owners, now: &Owners) -> Vec<Move> {
-    let number = |owner: &Option<Incarnation>| owner.map(|owner| owner.0);
     now.iter()
         .filter_map(|(id, to)| before.get(id).filter(|from| *from != to).map(|from| (id, from, to)))
-        .map(|(id, from, to)| Move { id: *id, from: number(from), to: number(to) })
+        .map(|(id, from, to)| Move { id: *id, from: *from, to: *to })
         .collect()
 }
 
@@ -139,8 +146,8 @@ mod tests {
 
     #[test]
     fn only_a_change_of_hands_is_a_move() {
-        let before = Owners::from([(1, None), (2, Some(Incarnation(7))), (3, Some(Incarnation(7)))]);
-        let now = Owners::from([(1, Some(Incarnation(8))), (2, Some(Incarnation(7))), (4, Some(Incarnation(8)))]);
+        let before = Owners::from([(1, None), (2, Some(7)), (3, Some(7))]);
+        let now = Owners::from([(1, Some(8)), (2, Some(7)), (4, Some(8))]);
         assert_eq!(json(&moves(&before, &now)), r#"[{"id":1,"from":null,"to":8}]"#);
     }
 }

@@ -10,7 +10,7 @@ use values_api::Deps;
 /// Adds, removes and lists ids; shows who owns what.
 #[derive(Debug, Parser)]
 #[command(name = "values-api", version)]
-struct Config {
+struct Cli {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -22,11 +22,11 @@ struct Config {
 fn main() -> ExitCode {
     service_kit::run(
         "values-api",
-        |config: &Config| config.common.clone(),
-        async |config: Config, mut app: App| {
-            let database = config.database.open(Options::DEFAULT)?;
+        |cli: &Cli| cli.common.clone(),
+        async |cli: Cli, mut app: App| {
+            let database = cli.database.open(Options::DEFAULT)?;
             let deps = Deps { store: values_store::open(&database), check: app.readiness.check("database") };
-            let listener = http::bind(config.api.listen, "--listen or LISTEN").await?;
+            let listener = http::bind(cli.api.listen, "--listen or LISTEN").await?;
             app.serve_admin().await?;
             let service = values_api::build(deps, app.shutdown.clone());
             tokio::try_join!(

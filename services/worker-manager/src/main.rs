@@ -13,7 +13,7 @@ use worker_manager::{Deps, Metrics};
 /// Hands ids to workers and scales their Deployment.
 #[derive(Debug, Parser)]
 #[command(name = "worker-manager", version)]
-struct Config {
+struct Cli {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -40,13 +40,13 @@ const OPTIONS: Options = Options { connections: 2, probe: false, ..Options::DEFA
 fn main() -> ExitCode {
     service_kit::run(
         "worker-manager",
-        |config: &Config| config.common.clone(),
-        async |config: Config, mut app: App| {
-            let database = config.database.open(OPTIONS)?;
-            let scaler: Option<Arc<dyn Scaler>> = match config.scaler {
+        |cli: &Cli| cli.common.clone(),
+        async |cli: Cli, mut app: App| {
+            let database = cli.database.open(OPTIONS)?;
+            let scaler: Option<Arc<dyn Scaler>> = match cli.scaler {
                 ScalerKind::None => None,
                 ScalerKind::Kubernetes => {
-                    Some(Arc::new(KubernetesScaler::new(kube::Client::try_default().await?, &config.worker_deployment)))
+                    Some(Arc::new(KubernetesScaler::new(kube::Client::try_default().await?, &cli.worker_deployment)))
                 }
             };
             let deps = Deps {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             };
             app.serve_admin().await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
-                worker_manager::build(config.manager, deps).run(app.shutdown.clone()).await;
+                worker_manager::build(cli.manager, deps).run(app.shutdown.clone()).await;
             }
             Ok(())
         },

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
+use values_core::assignment::Transfer;
 use values_core::manager::{Batch, Effect, Event, Manager, Replicas};
 use values_core::tables::Observation;
-use values_core::types::Term;
+use values_core::types::{Incarnation, Term};
 use values_store::{Error, ManagerStore};
 
 use crate::Deps;
@@ -65,12 +66,12 @@ impl Pass<'_> {
             Effect::Expire(term, workers) => {
                 let expired = store.expire(term, &workers, self.dead_after_ms).await?;
                 self.deps.metrics.expired.inc_by(expired.unwrap_or(0));
-                tracing::info!(%term, ?workers, expired, "workers without a heartbeat declared dead");
+                tracing::info!(term = term.0, workers = numbers(&workers), expired, "workers without a heartbeat declared dead");
                 Event::Expired(expired)
             }
             Effect::Assign(term, batch) => Event::Done(self.assign(store, term, &batch).await?),
             Effect::SetDraining(term, workers, draining) => {
-                tracing::info!(%term, ?workers, draining, "workers set to drain or back");
+                tracing::info!(term = term.0, workers = numbers(&workers), draining, "workers set to drain or back");
                 Event::Done(store.set_draining(term, &workers, draining).await?.is_some())
             }
             Effect::Scale { replicas, victims } => {
@@ -89,7 +90,8 @@ impl Pass<'_> {
         if let Some(moved) = moved {
             self.deps.metrics.moves.inc_by(moved);
             self.deps.metrics.optimal_moves.inc_by(batch.optimum);
-            tracing::info!(%term, moved, optimum = batch.optimum, transfers = ?batch.transfers, "ids moved");
+            let transfers = describe(&batch.transfers);
+            tracing::info!(term = term.0, moved, optimum = batch.optimum, transfers, "ids moved");
         }
         Ok(moved.is_some())
     }
@@ -105,9 +107,22 @@ impl Pass<'_> {
     fn report_role(&self, before: Option<Term>, now: Option<Term>) {
         self.deps.metrics.leading.set(i64::from(now.is_some()));
         match (before, now) {
-            (before, Some(term)) if before != now => tracing::info!(%term, holder = self.holder, "leading"),
-            (Some(term), None) => tracing::warn!(%term, holder = self.holder, "no longer leading"),
+            (before, Some(term)) if before != now => tracing::info!(term = term.0, holder = self.holder, "leading"),
+            (Some(term), None) => tracing::warn!(term = term.0, holder = self.holder, "no longer leading"),
             _ => {}
         }
     }
+}
+
+/// `3>7:2` for two ids from incarnation 3 to 7; `->7:2` for two that had no owner.
+fn describe(transfers: &[Transfer]) -> String {
+    let from = |transfer: &Transfer| transfer.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
+    let words: Vec<_> =
+        transfers.iter().map(|transfer| format!("{}>{}:{}", from(transfer), transfer.to, transfer.count)).collect();
+    words.join(" ")
+}
+
+fn numbers(workers: &[Incarnation]) -> String {
+    let words: Vec<_> = workers.iter().map(ToString::to_string).collect();
+    words.join(" ")
 }

@@ -36,5 +36,5 @@ fn render(entries: &[Entry]) -> Markup {
             }
         }
     };
-    page::shell("worker-system", &[], &main)
+    page::shell("worker-system", &[], &[], &main)
 }

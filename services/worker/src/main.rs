@@ -10,7 +10,7 @@ use worker::{Deps, Metrics};
 /// Adds 1 to each of its ids every second, and logs them.
 #[derive(Debug, Parser)]
 #[command(name = "worker", version)]
-struct Config {
+struct Cli {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -25,9 +25,9 @@ const OPTIONS: Options = Options { connections: 1, probe: false, ..Options::DEFA
 fn main() -> ExitCode {
     service_kit::run(
         "worker",
-        |config: &Config| config.common.clone(),
-        async |config: Config, mut app: App| {
-            let database = config.database.open(OPTIONS)?;
+        |cli: &Cli| cli.common.clone(),
+        async |cli: Cli, mut app: App| {
+            let database = cli.database.open(OPTIONS)?;
             let deps = Deps {
                 store: values_store::open(&database),
                 metrics: Metrics::register(&mut app.registry),
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             };
             app.serve_admin().await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
-                worker::build(config.worker, deps).run(app.shutdown.clone()).await;
+                worker::build(cli.worker, deps).run(app.shutdown.clone()).await;
             }
             Ok(())
         },

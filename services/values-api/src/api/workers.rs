@@ -13,15 +13,15 @@ use super::{State, problem};
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Worker {
     /// This life of the worker; a restarted one gets a new one.
-    incarnation: i64,
+    pub(crate) incarnation: i64,
     /// Its pod or task.
-    name: String,
+    pub(crate) name: String,
     /// `active` or `draining`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     /// How many ids it may own; 0 while it is leaving.
-    capacity: u32,
+    pub(crate) capacity: u32,
     /// How many ids it owns.
-    load: u64,
+    pub(crate) load: u64,
     /// How long ago it last wrote, in milliseconds.
     heartbeat_age_ms: i64,
 }

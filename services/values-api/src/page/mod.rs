@@ -1,10 +1,14 @@
 //! The live picture of workers as columns that fill with ids.
 
 use axum::Router;
+use axum::extract::State as Shared;
 use axum::routing::get;
 use maud::{Markup, html};
 use service_kit::assets::Asset;
 use service_kit::page;
+
+use crate::api::State;
+use crate::live::Snapshot;
 
 const SCRIPT: Asset = Asset {
     path: "/static/values.js",
@@ -15,11 +19,13 @@ const SCRIPT: Asset = Asset {
 const STYLE: Asset =
     Asset { path: "/static/values.css", content_type: "text/css; charset=utf-8", content: include_str!("values.css") };
 
-pub(crate) fn router() -> Router {
-    page::files(&[SCRIPT, STYLE]).route("/", get(index))
+pub(crate) fn router(state: State) -> Router {
+    page::files(&[SCRIPT, STYLE]).merge(Router::new().route("/", get(index)).with_state(state))
 }
 
-async fn index() -> Markup {
+/// The page as it is now; from then on the script follows the events.
+async fn index(Shared(state): Shared<State>) -> Markup {
+    let snapshot = Snapshot::read(state.store.as_ref()).await;
     let main = html! {
         header.bar {
             div {
@@ -33,10 +39,45 @@ async fn index() -> Markup {
                 button type="submit" name="action" value="remove" { "Remove" }
             }
         }
-        p #status role="status" aria-live="polite" { "Connecting …" }
-        main #workers aria-label="Workers and their ids" {}
-        noscript { p { "This page needs JavaScript; " a href="values" { "/values" } " does not." } }
-        footer.muted { a href="openapi.json" { "API" } " · " a href="workers" { "workers" } " · " a href="values" { "values" } }
+        @match &snapshot {
+            Ok(snapshot) => {
+                p #status role="status" { (snapshot.ids) " ids on " (snapshot.workers.len()) " workers" }
+                main #workers { (board(snapshot)) }
+            }
+            Err(_) => {
+                p #status.bad role="status" { "The database does not answer; trying again." }
+                main #workers {}
+            }
+        }
+        footer.muted {
+            a href="openapi.json" { "API" } " · " a href="workers" { "workers" } " · " a href="values" { "values" }
+        }
     };
-    page::shell("Values", &[STYLE.path, SCRIPT.path], &main)
+    page::shell("Values", &[STYLE.path], &[SCRIPT.path], &main)
+}
+
+/// A column for each worker, and one for ids that have none.
+fn board(snapshot: &Snapshot) -> Markup {
+    let known: Vec<i64> = snapshot.workers.iter().map(|worker| worker.incarnation).collect();
+    let owner = |owner: &Option<i64>| owner.filter(|owner| known.contains(owner));
+    html! {
+        @if snapshot.values.iter().any(|(_, _, of)| owner(of).is_none()) {
+            section.panel.worker.waiting {
+                h2 { "waiting for a worker" }
+                (chips(snapshot.values.iter().filter(|(_, _, of)| owner(of).is_none())))
+            }
+        }
+        @for worker in &snapshot.workers {
+            section.panel.worker .(worker.state) {
+                h2 { (worker.name) " " small.muted.number { (worker.load) " of " (worker.capacity) } }
+                (chips(snapshot.values.iter().filter(|(_, _, of)| *of == Some(worker.incarnation))))
+            }
+        }
+    }
+}
+
+fn chips<'a>(values: impl Iterator<Item = &'a (i64, i64, Option<i64>)>) -> Markup {
+    html! {
+        ul.ids { @for (id, value, _) in values { li { b { (id) } span { (value) } } } }
+    }
 }

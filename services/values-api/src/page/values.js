@@ -108,7 +108,14 @@ function trouble(text) {
   status.textContent = text;
 }
 
+// The server drew the first picture; the script draws its own over it.
+function begin(state) {
+  board.replaceChildren();
+  draw(state);
+}
+
 const events = new EventSource("events");
+events.addEventListener("state", (event) => begin(JSON.parse(event.data)), { once: true });
 events.addEventListener("state", (event) => draw(JSON.parse(event.data)));
 events.addEventListener("unavailable", () => trouble("The database does not answer; trying again."));
 events.addEventListener("error", () => trouble("The connection is lost; trying again."));
