@@ -72,7 +72,7 @@ async fn carry_out(scaler: Arc<dyn Scaler>, mut orders: watch::Receiver<Order>, 
     let mut after = 0;
     let mut failed = false;
     loop {
-        let order = orders.borrow().clone();
+        let order = orders.borrow_and_update().clone();
         if order.number > after {
             failed = !execute(scaler.as_ref(), &order).await;
             after = order.number;
@@ -115,5 +115,85 @@ async fn execute(scaler: &dyn Scaler, order: &Order) -> bool {
             tracing::warn!(replicas, "scaling the workers took too long");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::scaler::ScalerError;
+
+    /// Does as it is told, but for the orders that it is told to fail.
+    #[derive(Default)]
+    struct Platform {
+        replicas: Mutex<u32>,
+        orders: Mutex<Vec<u32>>,
+        failing: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Scaler for Platform {
+        async fn replicas(&self) -> Result<u32, ScalerError> {
+            Ok(*self.replicas.lock().unwrap())
+        }
+
+        async fn scale(&self, replicas: u32, _: &[String]) -> Result<(), ScalerError> {
+            self.orders.lock().unwrap().push(replicas);
+            if self.failing.load(Ordering::Relaxed) {
+                return Err(ScalerError::new("no"));
+            }
+            *self.replicas.lock().unwrap() = replicas;
+            Ok(())
+        }
+    }
+
+    async fn known(orders: &Orders) -> Replicas {
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while orders.replicas() == Replicas::Unknown {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the platform is read");
+        orders.replicas()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_known_while_an_order_is_under_way() {
+        let platform = Arc::new(Platform::default());
+        let orders = Orders::start(Arc::clone(&platform) as _);
+        assert_eq!(known(&orders).await, Replicas::Known(0));
+        orders.scale(3, Vec::new());
+        assert_eq!(orders.replicas(), Replicas::Unknown, "0 would look like an operator's doing");
+        assert_eq!(known(&orders).await, Replicas::Known(3));
+        tokio::time::sleep(POLL * 5).await;
+        assert_eq!(*platform.orders.lock().unwrap(), [3], "an order is carried out once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_order_is_told_and_not_repeated() {
+        let platform = Arc::new(Platform::default());
+        platform.failing.store(true, Ordering::Relaxed);
+        let orders = Orders::start(Arc::clone(&platform) as _);
+        orders.scale(3, Vec::new());
+        assert_eq!(known(&orders).await, Replicas::OrderFailed(0));
+        assert_eq!(*platform.orders.lock().unwrap(), [3]);
+        tokio::time::sleep(POLL * 2).await;
+        assert_eq!(orders.replicas(), Replicas::Known(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scale_made_by_hand_is_noticed() {
+        let platform = Arc::new(Platform::default());
+        let orders = Orders::start(Arc::clone(&platform) as _);
+        assert_eq!(known(&orders).await, Replicas::Known(0));
+        *platform.replicas.lock().unwrap() = 9;
+        tokio::time::sleep(POLL * 2).await;
+        assert_eq!(orders.replicas(), Replicas::Known(9));
     }
 }
