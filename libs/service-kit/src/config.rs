@@ -148,7 +148,9 @@ fn with_files(mut command: Command, environment: &impl Fn(&str) -> Option<String
     Ok(command)
 }
 
-fn invalid(variable: &str, reason: impl Into<String>) -> Invalid {
+/// A variable that is well formed and still cannot be used.
+#[must_use]
+pub fn invalid(variable: &str, reason: impl Into<String>) -> Invalid {
     Invalid::Variable { variable: variable.to_owned(), reason: reason.into() }
 }
 

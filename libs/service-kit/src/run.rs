@@ -76,9 +76,9 @@ pub fn run<C: Parser>(
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{service}: {error:#}");
-            let invalid = error.is::<Invalid>() || error.is::<http::BindError>();
-            ExitCode::from(if invalid { 2 } else { 1 })
+            eprintln!("{error:#}");
+            let misconfigured = error.is::<Invalid>() || error.is::<http::BindError>();
+            ExitCode::from(if misconfigured { 2 } else { 1 })
         }
     }
 }

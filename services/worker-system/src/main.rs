@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use service_kit::{App, http};
+use service_kit::{App, config, http};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
 use worker_system::values::Values;
@@ -15,8 +14,9 @@ fn main() -> ExitCode {
             let folder = tempfile::tempdir()?;
             return run(&config, folder.path(), app).await;
         }
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("DATA_DIR: cannot create {}", config.data_dir.display()))?;
+        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+            config::invalid("DATA_DIR", format!("cannot create {}: {error}", config.data_dir.display()))
+        })?;
         run(&config, &config.data_dir, app).await
     })
 }

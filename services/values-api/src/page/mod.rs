@@ -63,13 +63,13 @@ fn board(snapshot: &Snapshot) -> Markup {
     html! {
         @if snapshot.values.iter().any(|(_, _, of)| owner(of).is_none()) {
             section.panel.worker.waiting {
-                h2 { "waiting for a worker" }
+                h2 { span { "waiting for a worker" } }
                 (chips(snapshot.values.iter().filter(|(_, _, of)| owner(of).is_none())))
             }
         }
         @for worker in &snapshot.workers {
             section.panel.worker .(worker.state) {
-                h2 { (worker.name) " " small.muted.number { (worker.load) " of " (worker.capacity) } }
+                h2 { span { (worker.name) } small.muted.number { (worker.load) " of " (worker.capacity) } }
                 (chips(snapshot.values.iter().filter(|(_, _, of)| *of == Some(worker.incarnation))))
             }
         }

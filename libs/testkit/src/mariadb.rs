@@ -1,0 +1,315 @@
+//! The database server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::process::lock;
+use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
+
+const VARIABLE: &str = "TEST_DATABASE_URL";
+
+/// How long a server may take to start, on a busy machine and after a crash.
+const START: Duration = Duration::from_mins(1);
+
+/// How a private server is set up.
+#[derive(Debug, Clone)]
+pub struct MariaDbOptions {
+    /// Whether a commit is on disk before it is acknowledged, as in production.
+    pub durable: bool,
+    /// Whether every change of every row is written to the binary log.
+    pub row_binlog: bool,
+    /// More arguments of the server.
+    pub arguments: Vec<String>,
+}
+
+impl Default for MariaDbOptions {
+    fn default() -> Self {
+        Self { durable: true, row_binlog: false, arguments: Vec::new() }
+    }
+}
+
+/// A server: a private one, or the one that `TEST_DATABASE_URL` names.
+#[derive(Debug)]
+pub struct MariaDb {
+    url: Url,
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    folder: Folder,
+    launch: Launch,
+    process: Mutex<Option<Process>>,
+}
+
+impl MariaDb {
+    /// The server that the tests of this binary share; take a
+    /// [`database`](Self::database) of it, and do no harm to the others.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<MariaDb> = OnceCell::const_new();
+        SHARED
+            .get_or_init(async || match std::env::var(VARIABLE) {
+                Ok(url) => Self { url: Url::parse(&url).expect("TEST_DATABASE_URL is a URL"), private: None },
+                Err(_) => Self::start(MariaDbOptions::default()).await,
+            })
+            .await
+    }
+
+    /// A server for one test alone.
+    ///
+    /// # Panics
+    /// When no server is installed, or it does not start.
+    pub async fn start(options: MariaDbOptions) -> Self {
+        let server = programs::require(&["mariadbd", "mysqld"], "mariadb-server", VARIABLE);
+        let folder = Folder::new("mariadb");
+        initialise(&server, folder.path());
+        let port = free_port();
+        let launch = launch(&server, folder.path(), port, options);
+        let url = Url::parse(&format!("mysql://root@127.0.0.1:{port}")).expect("a URL");
+        let database = Self { url, private: Some(Private { folder, launch, process: Mutex::default() }) };
+        database.up().await;
+        database
+    }
+
+    /// The server's URL, without a database, for a user who may do everything.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Panics
+    /// When it is not a private one and its URL has a name in place of an address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
+        format!("{host}:{}", self.url.port().unwrap_or(3306)).parse().expect("a URL with an address")
+    }
+
+    /// Makes an empty database whose name begins with `name`.
+    pub async fn database(&self, name: &str) -> TestDatabase {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
+        let name = format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        self.execute(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await;
+        let mut url = self.url.clone();
+        url.set_path(&name);
+        TestDatabase { server: self.url.clone(), name, url, private: self.private.is_some() }
+    }
+
+    /// Runs statements as a user who may do everything, on a connection of their own.
+    ///
+    /// # Panics
+    /// When they fail.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.url, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The folder with the data of a private server, and its binary log.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.private().folder.path().join("data")
+    }
+
+    /// The files of the binary log, in order.
+    #[must_use]
+    pub fn binlogs(&self) -> Vec<PathBuf> {
+        let is_binlog = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.strip_prefix("binlog.").is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        let entries = std::fs::read_dir(self.data()).expect("the data of the server");
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_binlog).collect();
+        files.sort();
+        files
+    }
+
+    /// Ends a private server in order, and waits for it.
+    pub async fn stop(&self) {
+        if let Some(process) = self.take() {
+            process.terminate();
+            process.wait(START).await;
+        }
+    }
+
+    /// Kills a private server, as a crash does.
+    pub fn kill(&self) {
+        drop(self.take());
+    }
+
+    /// Starts a private server that is not running, on the same port and data,
+    /// and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not, with its log.
+    pub async fn up(&self) {
+        let process = self.private().launch.clone().spawn();
+        eventually_ok(START, "MariaDB to answer", async || {
+            assert!(process.exit_status().is_none(), "MariaDB ended{}", process.tail());
+            execute(&self.url, "SELECT 1").await
+        })
+        .await;
+        *lock(&self.private().process) = Some(process);
+    }
+
+    /// Ends a private server in order and starts it again.
+    pub async fn restart(&self) {
+        self.stop().await;
+        self.up().await;
+    }
+
+    /// Stops a private server where it is: it keeps its connections and locks, and answers nothing.
+    pub fn pause(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.pause();
+        }
+    }
+
+    /// Lets a private server go on after [`Self::pause`].
+    pub fn resume(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.resume();
+        }
+    }
+
+    fn take(&self) -> Option<Process> {
+        lock(&self.private().process).take()
+    }
+
+    fn private(&self) -> &Private {
+        self.private.as_ref().expect("faults are for a private server: MariaDb::start")
+    }
+}
+
+/// A database of its own, dropped when this is.
+#[derive(Debug)]
+pub struct TestDatabase {
+    server: Url,
+    name: String,
+    url: Url,
+    private: bool,
+}
+
+impl TestDatabase {
+    /// Where it is, for a user who may do everything.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection to it.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    pub async fn connect(&self) -> MySqlConnection {
+        MySqlConnection::connect(self.url.as_str()).await.expect("a connection to the test database")
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if self.private {
+            // Goes with the folder of the server.
+            return;
+        }
+        let (url, sql) = (self.server.clone(), format!("DROP DATABASE IF EXISTS {}", self.name));
+        // A runtime of its own, since the test's may be ending.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime
+                .block_on(async { tokio::time::timeout(Duration::from_secs(10), execute(&url, &sql)).await })?
+                .map_err(std::io::Error::other)
+        });
+        if let Ok(Err(error)) = dropping.join() {
+            eprintln!("the test database {} stays behind: {error}", self.name);
+        }
+    }
+}
+
+async fn execute(url: &Url, sql: &str) -> sqlx::Result<()> {
+    let mut connection = MySqlConnection::connect(url.as_str()).await?;
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
+    connection.close().await
+}
+
+/// Makes the system tables.
+fn initialise(server: &Path, folder: &Path) {
+    let datadir = format!("--datadir={}", folder.join("data").display());
+    let mut command = if is_mariadb(server) {
+        let install = programs::require(&["mariadb-install-db"], "mariadb-server", VARIABLE);
+        let mut command = std::process::Command::new(install);
+        command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &datadir]);
+        command
+    } else {
+        let mut command = std::process::Command::new(server);
+        command.args(["--no-defaults", "--initialize-insecure", &datadir]);
+        command
+    };
+    let output = command.args(user()).stdin(Stdio::null()).output().expect("the system tables can be made");
+    assert!(
+        output.status.success(),
+        "cannot make the system tables: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn launch(server: &Path, folder: &Path, port: u16, options: MariaDbOptions) -> Launch {
+    let in_folder = |name: &str| folder.join(name).display().to_string();
+    // With names unresolved, root comes from an address, which MySQL does not know at first.
+    let init = "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';\n\
+                GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n";
+    std::fs::write(in_folder("init.sql"), init).expect("a file can be written");
+    let mut launch = Launch::new(server).name("MariaDB").args([
+        "--no-defaults".to_owned(),
+        format!("--datadir={}", in_folder("data")),
+        format!("--socket={}", in_folder("socket")),
+        format!("--pid-file={}", in_folder("pid")),
+        format!("--init-file={}", in_folder("init.sql")),
+        format!("--port={port}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--skip-name-resolve".to_owned(),
+        "--max-connections=500".to_owned(),
+        "--performance-schema=OFF".to_owned(),
+        "--innodb-buffer-pool-size=64M".to_owned(),
+        format!("--innodb-flush-log-at-trx-commit={}", u8::from(options.durable)),
+    ]);
+    launch = launch.args(user());
+    if options.row_binlog {
+        launch = launch.args([
+            format!("--log-bin={}", folder.join("data/binlog").display()),
+            "--binlog-format=ROW".to_owned(),
+            "--binlog-row-image=FULL".to_owned(),
+            format!("--sync-binlog={}", u8::from(options.durable)),
+            "--server-id=1".to_owned(),
+        ]);
+    } else if !is_mariadb(server) {
+        launch = launch.arg("--skip-log-bin");
+    }
+    launch.args(options.arguments)
+}
+
+fn is_mariadb(server: &Path) -> bool {
+    let version = std::process::Command::new(server).args(["--no-defaults", "--version"]).output();
+    version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("MariaDB"))
+}
+
+/// The servers refuse to run as root unless told so.
+fn user() -> Option<&'static str> {
+    rustix::process::getuid().is_root().then_some("--user=root")
+}

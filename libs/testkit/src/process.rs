@@ -1,0 +1,361 @@
+//! Programs, their output and their signals.
+
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use tokio::sync::watch;
+
+use crate::{janitor, programs};
+
+/// What of the test's own environment a program sees.
+const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "LD_LIBRARY_PATH"];
+
+/// How to start a [`Process`]. Its environment holds only what is set here and
+/// what every program needs, so that no setting of the developer's gets in.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    program: PathBuf,
+    name: String,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+}
+
+impl Launch {
+    /// Starts from a program, found in `PATH` if it is a bare name.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        let program = program.into();
+        let name = program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self { program, name, arguments: Vec::new(), environment: Vec::new(), folder: None }
+    }
+
+    /// What failures call it; the program's name unless set.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the working directory.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn(self) -> Process {
+        let program = if self.program.components().count() == 1 {
+            let name = self.program.to_string_lossy();
+            programs::find(&name).unwrap_or_else(|| panic!("there is no program {name} in PATH"))
+        } else {
+            assert!(self.program.is_file(), "there is no program {}", self.program.display());
+            self.program
+        };
+        let mut command = Command::new(program);
+        command
+            .args(self.arguments)
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A Ctrl-C in the terminal is for the test alone; and its children die with it.
+            .process_group(0);
+        if let Some(folder) = self.folder {
+            command.current_dir(folder);
+        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
+        janitor::started(Pid::from_child(&child));
+        Process::new(self.name, child)
+    }
+}
+
+/// Where a line was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// The standard output.
+    Stdout,
+    /// The standard error.
+    Stderr,
+}
+
+/// A line that a process wrote.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Where.
+    pub stream: Stream,
+    /// When it was read.
+    pub at: Instant,
+    /// Without the line break.
+    pub text: String,
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A running program. It and its children are killed when it is dropped, and
+/// when the test process ends.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    pid: Pid,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Locked while it is reaped and while it is signalled, so that no signal
+    /// ever goes to another process that got its number.
+    child: Mutex<Child>,
+    exit: watch::Sender<Option<ExitStatus>>,
+    lines: Mutex<Vec<Line>>,
+    /// How many streams are still open; changes with every line, too.
+    output: watch::Sender<usize>,
+}
+
+impl Process {
+    fn new(name: String, mut child: Child) -> Self {
+        let pid = Pid::from_child(&child);
+        let streams: [(Stream, Option<Box<dyn Read + Send>>); 2] = [
+            (Stream::Stdout, child.stdout.take().map(|pipe| Box::new(pipe) as _)),
+            (Stream::Stderr, child.stderr.take().map(|pipe| Box::new(pipe) as _)),
+        ];
+        let shared = Arc::new(Shared {
+            child: Mutex::new(child),
+            exit: watch::Sender::new(None),
+            lines: Mutex::default(),
+            output: watch::Sender::new(streams.len()),
+        });
+        for (stream, pipe) in streams {
+            let shared = Arc::clone(&shared);
+            thread(move || shared.read(stream, pipe));
+        }
+        let waiter = Arc::clone(&shared);
+        thread(move || waiter.reap(pid));
+        Self { name, pid, shared }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// All lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        lock(&self.shared.lines).clone()
+    }
+
+    /// How many lines there are so far: where to go on with [`Self::lines_from`].
+    #[must_use]
+    pub fn line_count(&self) -> usize {
+        lock(&self.shared.lines).len()
+    }
+
+    /// The lines from the `from`th on.
+    #[must_use]
+    pub fn lines_from(&self, from: usize) -> Vec<Line> {
+        lock(&self.shared.lines).get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Waits for a line that `wanted` accepts, among those already there, too.
+    ///
+    /// # Panics
+    /// When there is none within `deadline`, or the process has ended without it:
+    /// the message shows the last lines.
+    pub async fn wait_for_line(
+        &self,
+        deadline: Duration,
+        what: impl Display,
+        wanted: impl FnMut(&str) -> bool,
+    ) -> Line {
+        self.wait_for_line_from(0, deadline, what, wanted).await
+    }
+
+    /// As [`Self::wait_for_line`], among the lines from the `from`th on.
+    pub async fn wait_for_line_from(
+        &self,
+        mut from: usize,
+        deadline: Duration,
+        what: impl Display,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> Line {
+        let mut output = self.shared.output.subscribe();
+        let search = async {
+            loop {
+                let ended = *output.borrow_and_update() == 0;
+                for line in self.lines_from(from) {
+                    if wanted(&line.text) {
+                        return Some(line);
+                    }
+                    from += 1;
+                }
+                if ended || output.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        match tokio::time::timeout(deadline, search).await {
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("{} ended without {what}{}", self.name, self.tail()),
+            Err(_elapsed) => panic!("waited {deadline:?} for {what} from {}{}", self.name, self.tail()),
+        }
+    }
+
+    /// Asks it to end: SIGTERM, to the program only.
+    pub fn terminate(&self) {
+        self.signal(|pid| rustix::process::kill_process(pid, Signal::TERM));
+    }
+
+    /// Ends it and its children at once: SIGKILL.
+    pub fn kill(&self) {
+        self.signal(|pid| rustix::process::kill_process_group(pid, Signal::KILL));
+    }
+
+    /// Stops it and its children where they are: SIGSTOP. Returns when it stands still.
+    ///
+    /// # Panics
+    /// When it does not within 10 seconds.
+    pub fn pause(&self) {
+        self.signal(|pid| rustix::process::kill_process_group(pid, Signal::STOP));
+        // The signal has been sent, but threads run on until they notice.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let end = Instant::now() + Duration::from_secs(10);
+        while let Ok(None) = rustix::process::waitid(WaitId::Pid(self.pid), options) {
+            assert!(Instant::now() < end, "{} does not stand still{}", self.name, self.tail());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets them go on: SIGCONT.
+    pub fn resume(&self) {
+        self.signal(|pid| rustix::process::kill_process_group(pid, Signal::CONT));
+    }
+
+    /// Its status, if it has ended.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        *self.shared.exit.borrow()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it has not ended within `deadline`.
+    pub async fn wait(&self, deadline: Duration) -> ExitStatus {
+        let mut exit = self.shared.exit.subscribe();
+        let status = tokio::time::timeout(deadline, exit.wait_for(Option::is_some)).await;
+        match status {
+            Ok(Ok(status)) => status.expect("waited for it"),
+            _ => panic!("waited {deadline:?} for {} to end{}", self.name, self.tail()),
+        }
+    }
+
+    /// What it wrote to its standard output, once it has ended.
+    pub async fn output(&self) -> Vec<String> {
+        let mut output = self.shared.output.subscribe();
+        // Cannot fail, since the sender is here.
+        let _ = output.wait_for(|open| *open == 0).await;
+        let lines = self.lines().into_iter().filter(|line| line.stream == Stream::Stdout);
+        lines.map(|line| line.text).collect()
+    }
+
+    /// Its last lines, to be put into a message.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let lines = lock(&self.shared.lines);
+        let last = lines.len().saturating_sub(40);
+        let text: Vec<String> = lines[last..].iter().map(|line| format!("\n    {line}")).collect();
+        format!("; its last lines:{}", text.concat())
+    }
+
+    fn signal(&self, send: impl FnOnce(Pid) -> rustix::io::Result<()>) {
+        let _child = lock(&self.shared.child);
+        if self.exit_status().is_none() {
+            // Fails only when it has just ended, which is what the status will say.
+            let _ = send(self.pid);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        let mut exit = self.shared.exit.subscribe();
+        while exit.borrow_and_update().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Shared {
+    fn read(&self, stream: Stream, pipe: Option<Box<dyn Read + Send>>) {
+        let mut pipe = BufReader::new(pipe.unwrap_or_else(|| Box::new(std::io::empty())));
+        let mut bytes = Vec::new();
+        while pipe.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+            lock(&self.lines).push(Line { stream, at: Instant::now(), text });
+            self.output.send_modify(|_| ());
+            bytes.clear();
+        }
+        self.output.send_modify(|open| *open -= 1);
+    }
+
+    fn reap(&self, pid: Pid) {
+        // Waits without reaping, so that the lock is taken only for an instant.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(rustix::process::waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
+        let mut child = lock(&self.child);
+        janitor::ended(pid);
+        let status = child.wait().unwrap_or_default();
+        self.exit.send_replace(Some(status));
+    }
+}
+
+fn thread(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name("testkit-process".to_owned()).spawn(run).expect("a thread can be started");
+}
+
+/// A panic of one test says nothing about what the others share with it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

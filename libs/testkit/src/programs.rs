@@ -1,0 +1,26 @@
+//! Where programs are.
+
+use std::path::PathBuf;
+
+/// Finds a program in `PATH` and where servers are installed.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Finds one of several programs.
+///
+/// # Panics
+/// When there is none: the message names the Debian package that has it, and the
+/// variable that points to a server elsewhere.
+pub(crate) fn require(programs: &[&str], package: &str, variable: &str) -> PathBuf {
+    programs.iter().find_map(|program| find(program)).unwrap_or_else(|| {
+        panic!(
+            "{} is missing: `apt-get install {package}`, or set {variable} to a running server",
+            programs.join(" or ")
+        )
+    })
+}

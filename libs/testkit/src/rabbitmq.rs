@@ -1,0 +1,213 @@
+//! The message broker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::process::lock;
+use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
+
+const VARIABLE: &str = "TEST_AMQP_URL";
+const PACKAGE: &str = "rabbitmq-server";
+const START: Duration = Duration::from_mins(2);
+
+/// A server: a private one, or the one that `TEST_AMQP_URL` names.
+#[derive(Debug)]
+pub struct RabbitMq {
+    url: Url,
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    _folder: Folder,
+    launch: Launch,
+    ctl: Launch,
+    process: Mutex<Option<Process>>,
+    /// Erlang's directory of nodes, which would otherwise be one for the machine.
+    _epmd: Process,
+}
+
+impl RabbitMq {
+    /// The server that the tests of this binary share; keep to names that begin
+    /// with a [`prefix`](Self::prefix) of it, and do no harm to the others.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RabbitMq> = OnceCell::const_new();
+        SHARED
+            .get_or_init(async || match std::env::var(VARIABLE) {
+                Ok(url) => Self { url: Url::parse(&url).expect("TEST_AMQP_URL is a URL"), private: None },
+                Err(_) => Self::start().await,
+            })
+            .await
+    }
+
+    /// A server for one test alone, without plugins.
+    ///
+    /// # Panics
+    /// When no server is installed, or it does not start.
+    pub async fn start() -> Self {
+        let server = script("rabbitmq-server");
+        let epmd = programs::require(&["epmd"], PACKAGE, VARIABLE);
+        let folder = Folder::new("rabbitmq");
+        let (port, distribution, directory) = (free_port(), free_port(), free_port());
+        let node = format!("testkit-{port}@localhost");
+        let configuration = format!("listeners.tcp.1 = 127.0.0.1:{port}\nloopback_users = none\n");
+        std::fs::write(folder.path().join("rabbitmq.conf"), configuration).expect("a file can be written");
+        std::fs::write(folder.path().join("enabled_plugins"), "[].\n").expect("a file can be written");
+        let environment = |program: &Path| environment(program, folder.path(), &node, distribution, directory);
+
+        let epmd = Launch::new(epmd).args(["-port".to_owned(), directory.to_string()]).args(["-address", "127.0.0.1"]);
+        let private = Private {
+            launch: environment(&server).name("RabbitMQ"),
+            ctl: environment(&script("rabbitmqctl")).name("rabbitmqctl"),
+            process: Mutex::default(),
+            _epmd: epmd.spawn(),
+            _folder: folder,
+        };
+        // Without it in place, the node would start one that stays behind.
+        let epmd = SocketAddr::from(([127, 0, 0, 1], directory));
+        eventually_ok(START, "Erlang's epmd to listen", async || TcpStream::connect(epmd).await).await;
+
+        let url = Url::parse(&format!("amqp://guest:guest@127.0.0.1:{port}/%2f")).expect("a URL");
+        let rabbit = Self { url, private: Some(private) };
+        rabbit.up().await;
+        rabbit
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Panics
+    /// When it is not a private one and its URL has a name in place of an address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
+        format!("{host}:{}", self.url.port().unwrap_or(5672)).parse().expect("a URL with an address")
+    }
+
+    /// A beginning for the names of queues and exchanges that no other test has been given.
+    #[must_use]
+    pub fn prefix(&self, name: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        format!("{name}-{}-{}.", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs `rabbitmqctl` on a private server and returns the lines that it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ctl(&self, arguments: &[&str]) -> Vec<String> {
+        let ctl = self.private().ctl.clone().args(["--quiet"]).args(arguments.iter().copied()).spawn();
+        let status = ctl.wait(START).await;
+        assert!(status.success(), "rabbitmqctl {arguments:?}: {status}{}", ctl.tail());
+        ctl.output().await
+    }
+
+    /// Ends a private server in order, and waits for it.
+    pub async fn stop(&self) {
+        if let Some(process) = self.take() {
+            process.terminate();
+            process.wait(START).await;
+        }
+    }
+
+    /// Kills a private server, as a crash does.
+    pub fn kill(&self) {
+        drop(self.take());
+    }
+
+    /// Starts a private server that is not running, on the same port and data,
+    /// and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not, with its log.
+    pub async fn up(&self) {
+        let process = self.private().launch.clone().spawn();
+        eventually_ok(START, "RabbitMQ to answer", async || {
+            assert!(process.exit_status().is_none(), "RabbitMQ ended{}", process.tail());
+            self.ping().await
+        })
+        .await;
+        *lock(&self.private().process) = Some(process);
+    }
+
+    /// Ends a private server in order and starts it again.
+    pub async fn restart(&self) {
+        self.stop().await;
+        self.up().await;
+    }
+
+    /// Stops a private server where it is: it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.pause();
+        }
+    }
+
+    /// Lets a private server go on after [`Self::pause`].
+    pub fn resume(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.resume();
+        }
+    }
+
+    /// Asks the server to begin a connection.
+    pub async fn ping(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect(self.address()).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        let mut frame = [0; 11];
+        stream.read_exact(&mut frame).await?;
+        // A method frame on channel 0 that holds connection.start.
+        let is_start = frame[0] == 1 && frame[7..] == [0, 10, 0, 10];
+        is_start.then_some(()).ok_or_else(|| io::Error::other(format!("RabbitMQ answered {frame:?}")))
+    }
+
+    fn take(&self) -> Option<Process> {
+        lock(&self.private().process).take()
+    }
+
+    fn private(&self) -> &Private {
+        self.private.as_ref().expect("faults are for a private server: RabbitMq::start")
+    }
+}
+
+/// The broker's own scripts. Debian's of the same name change the user.
+fn script(name: &str) -> PathBuf {
+    let own = Path::new("/usr/lib/rabbitmq/bin").join(name);
+    if own.is_file() { own } else { programs::require(&[name], PACKAGE, VARIABLE) }
+}
+
+fn environment(program: &Path, folder: &Path, node: &str, distribution: u16, directory: u16) -> Launch {
+    let in_folder = |name: &str| folder.join(name);
+    Launch::new(program)
+        .folder(folder)
+        // Where the cookie is made that lets `rabbitmqctl` in.
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", node)
+        .env("RABBITMQ_CONF_ENV_FILE", in_folder("no-such-file"))
+        .env("RABBITMQ_CONFIG_FILE", in_folder("rabbitmq"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", in_folder("enabled_plugins"))
+        .env("RABBITMQ_MNESIA_BASE", in_folder("data"))
+        .env("RABBITMQ_LOG_BASE", in_folder("log"))
+        .env("RABBITMQ_LOGS", "-")
+        .env("RABBITMQ_PID_FILE", in_folder("pid"))
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("ERL_EPMD_PORT", directory.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // The scripts then become the server, rather than watch over it.
+        .env("RUNNING_UNDER_SYSTEMD", "1")
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}")
+}

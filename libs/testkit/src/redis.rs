@@ -1,0 +1,177 @@
+//! Redis.
+
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::process::lock;
+use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
+
+const VARIABLE: &str = "TEST_REDIS_URL";
+const START: Duration = Duration::from_secs(30);
+
+/// A server: a private one, or the one that `TEST_REDIS_URL` names.
+#[derive(Debug)]
+pub struct Redis {
+    url: Url,
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    _folder: Folder,
+    launch: Launch,
+    process: Mutex<Option<Process>>,
+}
+
+impl Redis {
+    /// The server that the tests of this binary share; keep to keys that begin
+    /// with a [`prefix`](Self::prefix) of it, and do no harm to the others.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Redis> = OnceCell::const_new();
+        SHARED
+            .get_or_init(async || match std::env::var(VARIABLE) {
+                Ok(url) => Self { url: Url::parse(&url).expect("TEST_REDIS_URL is a URL"), private: None },
+                Err(_) => Self::start().await,
+            })
+            .await
+    }
+
+    /// A server for one test alone. What it acknowledged is on disk.
+    ///
+    /// # Panics
+    /// When no server is installed, or it does not start.
+    pub async fn start() -> Self {
+        let server = programs::require(&["redis-server", "valkey-server"], "redis-server", VARIABLE);
+        let folder = Folder::new("redis");
+        let port = free_port();
+        let launch = Launch::new(server).name("Redis").args([
+            "--port".to_owned(),
+            port.to_string(),
+            "--bind".to_owned(),
+            "127.0.0.1".to_owned(),
+            "--dir".to_owned(),
+            folder.path().display().to_string(),
+            "--save".to_owned(),
+            String::new(),
+            "--appendonly".to_owned(),
+            "yes".to_owned(),
+            "--appendfsync".to_owned(),
+            "always".to_owned(),
+        ]);
+        let url = Url::parse(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+        let redis = Self { url, private: Some(Private { _folder: folder, launch, process: Mutex::default() }) };
+        redis.up().await;
+        redis
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Panics
+    /// When it is not a private one and its URL has a name in place of an address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
+        format!("{host}:{}", self.url.port().unwrap_or(6379)).parse().expect("a URL with an address")
+    }
+
+    /// A beginning for the names of keys that no other test has been given.
+    #[must_use]
+    pub fn prefix(&self, name: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        format!("{name}-{}-{}:", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a command on a private server, or one without a password, and returns
+    /// the first line of its answer, or the text if it is a bulk string.
+    pub async fn command(&self, words: &[&str]) -> io::Result<String> {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            let _ = write!(request, "${}\r\n{word}\r\n", word.len());
+        }
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).await?);
+        stream.write_all(request.as_bytes()).await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let line = line.trim_end();
+        if let Some(Ok(length)) = line.strip_prefix('$').map(str::parse::<usize>) {
+            let mut text = vec![0; length];
+            stream.read_exact(&mut text).await?;
+            return String::from_utf8(text).map_err(io::Error::other);
+        }
+        if line.is_empty() || line.starts_with('-') {
+            return Err(io::Error::other(format!("Redis answered {line:?}")));
+        }
+        Ok(line.to_owned())
+    }
+
+    /// Ends a private server in order, and waits for it.
+    pub async fn stop(&self) {
+        if let Some(process) = self.take() {
+            process.terminate();
+            process.wait(START).await;
+        }
+    }
+
+    /// Kills a private server, as a crash does.
+    pub fn kill(&self) {
+        drop(self.take());
+    }
+
+    /// Starts a private server that is not running, on the same port and data,
+    /// and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not, with its log.
+    pub async fn up(&self) {
+        let process = self.private().launch.clone().spawn();
+        eventually_ok(START, "Redis to answer", async || {
+            assert!(process.exit_status().is_none(), "Redis ended{}", process.tail());
+            self.command(&["PING"]).await
+        })
+        .await;
+        *lock(&self.private().process) = Some(process);
+    }
+
+    /// Ends a private server in order and starts it again.
+    pub async fn restart(&self) {
+        self.stop().await;
+        self.up().await;
+    }
+
+    /// Stops a private server where it is: it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.pause();
+        }
+    }
+
+    /// Lets a private server go on after [`Self::pause`].
+    pub fn resume(&self) {
+        if let Some(process) = lock(&self.private().process).as_ref() {
+            process.resume();
+        }
+    }
+
+    fn take(&self) -> Option<Process> {
+        lock(&self.private().process).take()
+    }
+
+    fn private(&self) -> &Private {
+        self.private.as_ref().expect("faults are for a private server: Redis::start")
+    }
+}

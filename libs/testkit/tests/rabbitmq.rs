@@ -1,0 +1,34 @@
+//! The private RabbitMQ: it starts, answers, stops, and a restart keeps its data.
+
+use std::time::{Duration, Instant};
+
+use testkit::{RabbitMq, eventually_ok};
+
+#[tokio::test]
+async fn keeps_its_data_over_a_restart_and_a_crash() {
+    let began = Instant::now();
+    let rabbit = RabbitMq::start().await;
+    eprintln!("the server was there after {:?}", began.elapsed());
+    rabbit.ctl(&["add_vhost", "kept"]).await;
+    rabbit.stop().await;
+    assert!(rabbit.ping().await.is_err(), "a stopped server answers nothing");
+    rabbit.up().await;
+    rabbit.kill();
+    assert!(rabbit.ping().await.is_err(), "a killed server answers nothing");
+    rabbit.up().await;
+    let vhosts = rabbit.ctl(&["list_vhosts"]).await;
+    assert!(vhosts.iter().any(|line| line == "kept"), "{vhosts:?}");
+}
+
+#[tokio::test]
+async fn is_shared_and_silent_while_paused() {
+    // Two nodes side by side.
+    let (shared, own) = (RabbitMq::shared().await, RabbitMq::start().await);
+    assert_ne!(shared.prefix("test"), shared.prefix("test"));
+    own.pause();
+    let answer = tokio::time::timeout(Duration::from_millis(200), own.ping()).await;
+    assert!(answer.is_err(), "a paused server answers nothing: {answer:?}");
+    shared.ping().await.unwrap();
+    own.resume();
+    eventually_ok(Duration::from_secs(10), "an answer", async || own.ping().await).await;
+}

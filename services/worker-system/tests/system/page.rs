@@ -1,0 +1,130 @@
+//! The page in a real browser.
+
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Map, Value, json};
+use testkit::{Folder, Launch, Process, eventually, free_port};
+
+use crate::running::{PATIENCE, System};
+
+/// Chromium under chromedriver, with a profile of its own.
+struct Browser {
+    client: Client,
+    _driver: Process,
+    _profile: Folder,
+}
+
+impl Browser {
+    /// As large as a window on a desk, or as a phone.
+    async fn start(phone: bool) -> Self {
+        let profile = Folder::new("chromium");
+        let port = free_port();
+        let driver = Launch::new("chromedriver").arg(format!("--port={port}")).spawn();
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+            "--disable-sync",
+            "--no-first-run",
+            &format!("--user-data-dir={}", profile.path().display()),
+            "--window-size=1200,800",
+        ];
+        let mut options = json!({ "args": arguments });
+        if phone {
+            options["mobileEmulation"] = json!({ "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2 } });
+        }
+        let capabilities = Map::from_iter([("goog:chromeOptions".to_owned(), options)]);
+        let url = format!("http://127.0.0.1:{port}");
+        eventually(PATIENCE, "chromedriver answers", async || reqwest::get(format!("{url}/status")).await.ok()).await;
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&url)
+            .await
+            .expect("a browser");
+        Self { client, _driver: driver, _profile: profile }
+    }
+
+    /// Ids by the heading of the column that they are in.
+    async fn columns(&self) -> Map<String, Value> {
+        let script = "return Object.fromEntries([...document.querySelectorAll('.worker')].map((column) => \
+                      [column.querySelector('h2 span').textContent, \
+                       [...column.querySelectorAll('.ids li b')].map((id) => Number(id.textContent))]))";
+        let columns = self.client.execute(script, Vec::new()).await.unwrap();
+        columns.as_object().cloned().unwrap_or_default()
+    }
+
+    async fn value(&self, id: u32) -> Option<i64> {
+        let script = "const chip = [...document.querySelectorAll('.ids li')].find((li) => \
+                      li.querySelector('b').textContent === arguments[0]); \
+                      return chip ? Number(chip.querySelector('span').textContent) : null";
+        self.client.execute(script, vec![json!(id.to_string())]).await.unwrap().as_i64()
+    }
+
+    async fn click(&self, selector: &str) {
+        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn columns_fill_with_ids_that_tick_and_move() {
+    let data = Folder::new("worker-system");
+    let system = System::start(data.path()).await;
+    let browser = Browser::start(false).await;
+    browser.client.goto(&system.values).await.unwrap();
+
+    browser.click("button[value=add]").await;
+    eventually(PATIENCE, "50 ids are on 4 workers", async || {
+        let columns = browser.columns().await;
+        let all_on_workers = columns.keys().all(|name| name.starts_with("worker-"));
+        let ids: usize = columns.values().map(|ids| ids.as_array().unwrap().len()).sum();
+        (ids == 50 && columns.len() == 4 && all_on_workers).then_some(())
+    })
+    .await;
+
+    let before = eventually(PATIENCE, "id 1 has a value", async || browser.value(1).await).await;
+    eventually(PATIENCE, "id 1 ticks", async || browser.value(1).await.filter(|value| *value > before)).await;
+
+    // Twenty more ids are a fifth worker, to which others give some of theirs.
+    system.add(20).await;
+    eventually(PATIENCE, "ids move to a new worker", async || {
+        let columns = browser.columns().await;
+        let moved = columns.get("worker-5")?.as_array()?.iter().any(|id| id.as_i64() <= Some(50));
+        moved.then_some(())
+    })
+    .await;
+
+    browser.click("button[value=remove]").await;
+    eventually(PATIENCE, "50 ids are gone", async || {
+        let left: usize = browser.columns().await.values().map(|ids| ids.as_array().unwrap().len()).sum();
+        (left == 20).then_some(())
+    })
+    .await;
+    let errors = browser.client.execute("return document.querySelectorAll('.bad').length", Vec::new()).await.unwrap();
+    assert_eq!(errors, 0);
+}
+
+#[tokio::test]
+async fn the_page_fits_a_phone_and_needs_nobody_else() {
+    let data = Folder::new("worker-system");
+    let system = System::start(data.path()).await;
+    system.add(50).await;
+    system.settled(50, 4).await;
+    let browser = Browser::start(true).await;
+    browser.client.goto(&system.values).await.unwrap();
+    eventually(PATIENCE, "the ids are shown", async || browser.value(50).await).await;
+
+    let width = "return [innerWidth, document.documentElement.scrollWidth]";
+    let width = browser.client.execute(width, Vec::new()).await.unwrap();
+    assert_eq!(width, json!([360, 360]), "nothing is cut off");
+
+    let hosts = "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
+    let hosts = browser.client.execute(hosts, Vec::new()).await.unwrap();
+    assert_eq!(hosts, json!([system.values]), "no request to another host");
+    tokio::time::timeout(Duration::from_secs(10), browser.client.clone().close()).await.unwrap().unwrap();
+}

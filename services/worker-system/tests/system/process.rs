@@ -1,0 +1,88 @@
+//! Starting, stopping, going on.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testkit::{Folder, eventually, free_port};
+
+use crate::running::{PATIENCE, System, launch};
+
+#[tokio::test]
+async fn ids_bring_workers_every_one_ticks_and_a_restart_catches_up() {
+    let data = Folder::new("worker-system");
+    let system = System::start(data.path()).await;
+    system.add(50).await;
+    // 50 ids are 3 workers of 20, and 1 to spare.
+    let workers = system.settled(50, 4).await;
+    assert!(workers.iter().all(|worker| worker["capacity"] == 20));
+    for worker in 1..=4 {
+        let ticks = |line: &str| line.contains("\"tick\"") && line.contains(&format!("\"worker-{worker}\""));
+        system.process.wait_for_line(PATIENCE, "a tick of every worker", ticks).await;
+    }
+
+    let asked = Instant::now();
+    system.process.terminate();
+    let status = system.process.wait(PATIENCE).await;
+    println!("stopped {:.3} s after SIGTERM", asked.elapsed().as_secs_f64());
+    assert!(status.success(), "{status}: {}", system.process.tail());
+    assert!(asked.elapsed() < Duration::from_secs(5));
+
+    let system = System::start(data.path()).await;
+    let rows = eventually(PATIENCE, "all ids tick again", async || {
+        let page = system.get("/values").await;
+        let rows = page["values"].as_array().unwrap().clone();
+        let number = |row: &Value, name: &str| row[name].as_i64().unwrap();
+        let newest = rows.iter().map(|row| number(row, "last_tick")).max().unwrap();
+        let moving = rows.iter().all(|row| row["owner"].is_number() && newest - number(row, "last_tick") <= 1);
+        let consistent = rows.iter().all(|row| {
+            number(row, "value") - number(row, "initial_value") == number(row, "last_tick") - number(row, "first_tick")
+        });
+        assert!(consistent, "{rows:?}");
+        moving.then_some(rows)
+    })
+    .await;
+    assert_eq!(rows.len(), 50);
+}
+
+#[tokio::test]
+async fn the_index_links_to_the_systems() {
+    let data = Folder::new("worker-system");
+    let system = System::start(data.path()).await;
+    let index = reqwest::get(&system.index).await.unwrap().text().await.unwrap();
+    assert!(index.contains(&format!("{}/", system.values)), "{index}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+    let data = Folder::new("worker-system");
+    let port = free_port();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (launch, ..) = launch(data.path());
+    let process = launch.env("VALUES_LISTEN", format!("127.0.0.1:{port}")).spawn();
+    assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
+    let error = process.tail();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("--values-listen"), "{error}");
+}
+
+#[tokio::test]
+async fn bad_configuration_is_one_line_and_exit_2() {
+    let data = Folder::new("worker-system");
+    for (variable, value) in [
+        ("VALUES_LISTEN", "here"),
+        ("CAPACITY", "0"),
+        ("CAPACITY", "-1"),
+        ("CAPACITY", "many"),
+        ("LOG_FORMAT", "xml"),
+        ("SHUTDOWN_GRACE", "soon"),
+        ("RUST_LOG", "=,="),
+        ("DATA_DIR", "/proc/nothing"),
+    ] {
+        let (launch, ..) = launch(data.path());
+        let process = launch.env(variable, value).spawn();
+        let status = process.wait(PATIENCE).await;
+        let lines = process.lines();
+        assert_eq!(status.code(), Some(2), "{variable}={value}: {}", process.tail());
+        assert_eq!(lines.len(), 1, "{variable}={value}: {}", process.tail());
+        assert!(lines[0].text.contains(variable), "{}", lines[0].text);
+    }
+}

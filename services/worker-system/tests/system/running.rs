@@ -1,0 +1,62 @@
+//! A running worker-system on free ports.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::{Launch, Process, eventually, free_port};
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct System {
+    pub(crate) process: Process,
+    pub(crate) values: String,
+    pub(crate) index: String,
+}
+
+/// A launch with ports of its own, and their addresses.
+pub(crate) fn launch(data: &Path) -> (Launch, String, String) {
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let (values, index, admin) = (address(free_port()), address(free_port()), address(free_port()));
+    let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
+        .env("DATA_DIR", data)
+        .env("VALUES_LISTEN", &values)
+        .env("INDEX_LISTEN", &index)
+        .env("ADMIN_LISTEN", &admin)
+        .env("LOG_FORMAT", "json");
+    (launch, values, index)
+}
+
+impl System {
+    pub(crate) async fn start(data: &Path) -> Self {
+        let (launch, values, index) = launch(data);
+        let system = Self { process: launch.spawn(), values: format!("http://{values}"), index: format!("http://{index}") };
+        eventually(PATIENCE, "values-api answers", async || reqwest::get(&system.values).await.ok()).await;
+        system
+    }
+
+    pub(crate) async fn add(&self, count: u32) {
+        let body = serde_json::json!({ "count": count });
+        let url = format!("{}/values", self.values);
+        let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 201);
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        reqwest::get(format!("{}{path}", self.values)).await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until so many workers share so many ids evenly; returns the workers.
+    pub(crate) async fn settled(&self, ids: u64, workers: usize) -> Vec<Value> {
+        let wanted = workers;
+        eventually(PATIENCE, format!("{ids} ids are on {workers} workers"), async || {
+            let overview = self.get("/workers").await;
+            let workers = overview["workers"].as_array().unwrap().clone();
+            let loads: Vec<u64> = workers.iter().map(|worker| worker["load"].as_u64().unwrap()).collect();
+            let level = loads.iter().max().unwrap_or(&0) - loads.iter().min().unwrap_or(&0) <= 1;
+            (overview["ids"] == ids && overview["waiting"] == 0 && level && workers.len() == wanted).then_some(workers)
+        })
+        .await
+    }
+}
