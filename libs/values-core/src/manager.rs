@@ -2,7 +2,8 @@
 //!
 //! The caller runs one pass about every 100 ms: it feeds [`Event::Pass`], runs
 //! the effects in order against the store and feeds each answer back. A pass
-//! ends when no effects are left. Every effect but [`Effect::Campaign`] carries
+//! ends when no effects are left, or at the first refusal or failure: what is
+//! left of it then is dropped. Every effect but [`Effect::Campaign`] carries
 //! the term, and the store refuses it once that term is over, so two managers
 //! that both believe to lead do no harm.
 
@@ -40,7 +41,8 @@ pub enum Event {
     Expired(Option<u64>),
     /// [`Effect::Assign`], [`Effect::SetDraining`] was done; `false` under a stale term.
     Done(bool),
-    /// The store did not answer. What it did is unknown, and looked at again.
+    /// The store did not answer. What it did, or may yet do, is unknown: this ends
+    /// the term.
     Failed,
 }
 
@@ -56,7 +58,7 @@ pub enum Replicas {
 }
 
 /// What to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Try to take the lease.
     Campaign,
@@ -91,6 +93,8 @@ pub struct Batch {
 pub struct Manager {
     policy: Policy,
     leading: Option<Term>,
+    /// The last term it won, over or not.
+    won: Option<Term>,
     scaling: Scaling,
     contact: Option<Contact>,
 }
@@ -106,7 +110,7 @@ impl Manager {
     /// A replica that does not lead yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, leading: None, scaling: Scaling::default(), contact: None }
+        Self { policy, leading: None, won: None, scaling: Scaling::default(), contact: None }
     }
 
     /// The term it leads under, as far as it knows.
@@ -127,18 +131,29 @@ impl Manager {
                 self.leading = None;
                 Vec::new()
             }
-            Event::Failed => {
-                self.contact = None;
-                Vec::new()
-            }
+            Event::Failed => self.failed(),
         }
     }
 
     fn campaigned(&mut self, campaign: &Campaign) -> Vec<Effect> {
         self.note_contact(campaign.now_ms);
         self.leading = campaign.won;
-        self.scaling = Scaling::default();
-        campaign.won.map(Effect::Observe).into_iter().collect()
+        let Some(term) = campaign.won else { return Vec::new() };
+        // What it remembers is good if nobody has led in between.
+        if self.won.replace(term).is_none_or(|last| last.0 + 1 != term.0) {
+            self.scaling = Scaling::default();
+        }
+        vec![Effect::Observe(term)]
+    }
+
+    /// Gives up the term. Moves that were not answered may still be on their way
+    /// to the database, planned on what is over by then; the next term, even its
+    /// own, shuts them out.
+    fn failed(&mut self) -> Vec<Effect> {
+        self.leading = None;
+        self.contact = None;
+        self.scaling.forget_order();
+        Vec::new()
     }
 
     fn observed(&mut self, observation: &Observation, replicas: Replicas) -> Vec<Effect> {
@@ -201,7 +216,9 @@ impl Manager {
 
     fn scale(&mut self, term: Term, observation: &Observation, replicas: Replicas) -> Option<Effect> {
         if self.policy.scaling.mode == scaling::Mode::Manual {
-            return None;
+            // Drained before the mode was changed; nobody is going to remove them now.
+            let drained = scaling::drained(observation.workers.iter());
+            return (!drained.is_empty()).then_some(Effect::SetDraining(term, drained, false));
         }
         let replicas = match replicas {
             Replicas::Unknown => return None,

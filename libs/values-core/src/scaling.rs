@@ -1,6 +1,8 @@
 //! How many workers there should be: up at once, down after a quiet window and
 //! by draining first, and an operator's own `kubectl scale` honoured meanwhile.
 
+use std::collections::BTreeMap;
+
 use crate::types::{Incarnation, WorkerRow, WorkerState};
 
 /// Who decides on the number of workers.
@@ -97,7 +99,7 @@ impl Scaling {
     pub fn decide(&mut self, policy: &Policy, view: &View<'_>) -> Decision {
         let desired = policy.desired(view.ids);
         self.notice_hand_made_scale(policy, view, desired);
-        if self.is_held(view, desired) {
+        if self.is_held(policy, view, desired) {
             self.quiet = None;
             return reactivate(view, view.replicas);
         }
@@ -111,6 +113,12 @@ impl Scaling {
         }
     }
 
+    /// The last order may not have been given: any number of workers may now be
+    /// what came of it, rather than an operator's doing.
+    pub(crate) fn forget_order(&mut self) {
+        self.expected = None;
+    }
+
     fn notice_hand_made_scale(&mut self, policy: &Policy, view: &View<'_>, desired: u32) {
         if self.expected.is_some_and(|expected| expected != view.replicas) {
             self.hold = Some(Hold { until_ms: view.now_ms + policy.quiet_window_ms, desired });
@@ -118,7 +126,11 @@ impl Scaling {
         self.expected = Some(view.replicas);
     }
 
-    fn is_held(&mut self, view: &View<'_>, desired: u32) -> bool {
+    fn is_held(&mut self, policy: &Policy, view: &View<'_>, desired: u32) -> bool {
+        if let Some(hold) = &mut self.hold {
+            // The clock may have stepped back.
+            hold.until_ms = hold.until_ms.min(view.now_ms + policy.quiet_window_ms);
+        }
         self.hold.take_if(|hold| view.now_ms >= hold.until_ms || desired > hold.desired);
         self.hold.is_some()
     }
@@ -129,6 +141,8 @@ impl Scaling {
             self.quiet = None;
             return None;
         }
+        // The clock may have stepped back.
+        self.quiet.take_if(|quiet| view.now_ms < quiet.since_ms);
         let quiet = self.quiet.get_or_insert(Quiet { since_ms: view.now_ms, peak: desired });
         quiet.peak = quiet.peak.max(desired);
         (view.now_ms - quiet.since_ms >= policy.quiet_window_ms).then_some(quiet.peak)
@@ -136,8 +150,7 @@ impl Scaling {
 
     /// Drains the emptiest surplus workers, then gives up their replicas.
     fn shrink(&mut self, view: &View<'_>, target: u32) -> Decision {
-        let surplus = view.workers.len().saturating_sub(target as usize);
-        let victims = victims(view, surplus);
+        let victims = victims(view, target as usize);
         let undrained: Vec<Incarnation> = victims
             .iter()
             .filter(|(worker, _)| worker.state == WorkerState::Active)
@@ -159,27 +172,45 @@ impl Scaling {
     }
 }
 
-/// Those already draining first, then the emptiest, then the youngest.
-fn victims<'a>(view: &View<'a>, count: usize) -> Vec<&'a (WorkerRow, u64)> {
-    let mut workers: Vec<_> = view.workers.iter().collect();
+/// All but `target` workers: those already draining first, then the emptiest,
+/// then the youngest.
+fn victims<'a>(view: &View<'a>, target: usize) -> Vec<&'a (WorkerRow, u64)> {
+    let mut workers = present(view);
     workers.sort_by_key(|(worker, load)| {
         (worker.state == WorkerState::Active, *load, std::cmp::Reverse(worker.incarnation))
     });
-    workers.truncate(count);
+    workers.truncate(workers.len().saturating_sub(target));
     workers
+}
+
+/// The last life of each pod. A container that has started again leaves a former
+/// life that looks alive for a while, and is no pod to count or to remove.
+fn present<'a>(view: &View<'a>) -> Vec<&'a (WorkerRow, u64)> {
+    let mut present: BTreeMap<&str, &(WorkerRow, u64)> = BTreeMap::new();
+    for life in view.workers {
+        let last = present.entry(&life.0.name).or_insert(life);
+        if last.0.incarnation < life.0.incarnation {
+            *last = life;
+        }
+    }
+    present.into_values().collect()
 }
 
 /// Drained workers that nobody is going to remove go back to work: the platform
 /// removed others in their place, or more ids came.
 fn reactivate(view: &View<'_>, replicas: u32) -> Decision {
-    let drained: Vec<Incarnation> = view
-        .workers
-        .iter()
-        .filter(|(worker, _)| worker.state == WorkerState::Draining && worker.capacity > 0)
-        .map(|(worker, _)| worker.incarnation)
-        .collect();
-    if drained.is_empty() || view.workers.len() > replicas as usize {
+    let workers = present(view);
+    let drained = drained(workers.iter().map(|(worker, _)| worker));
+    if drained.is_empty() || workers.len() > replicas as usize {
         return Decision::Keep;
     }
     Decision::Reactivate(drained)
+}
+
+/// Those that drain without being about to exit.
+pub(crate) fn drained<'a>(workers: impl Iterator<Item = &'a WorkerRow>) -> Vec<Incarnation> {
+    workers
+        .filter(|worker| worker.state == WorkerState::Draining && worker.capacity > 0)
+        .map(|worker| worker.incarnation)
+        .collect()
 }

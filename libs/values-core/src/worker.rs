@@ -17,6 +17,11 @@ pub const BEAT_MS: i64 = 500;
 /// not all reach the database in the same millisecond.
 const SPREAD_MS: i64 = 400;
 
+/// How much longer than usual a worker is silent rather than beat right before a
+/// tick: clocks are not read to the millisecond, and a heartbeat that came a
+/// little early needs no other.
+const SLACK_MS: i64 = 50;
+
 /// A command to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
@@ -137,7 +142,7 @@ impl Worker {
         }
         let tick_at = (self.last_tick_ms.div_euclid(1000) + 1) * 1000 + phase_ms(incarnation);
         let beat_at = self.last_beat_ms + BEAT_MS;
-        if tick_at <= beat_at {
+        if tick_at <= beat_at + SLACK_MS {
             Next::Run(Command::Tick(incarnation), Some(tick_at))
         } else {
             Next::Run(Command::Heartbeat(incarnation), Some(beat_at))

@@ -64,12 +64,14 @@ fn board(snapshot: &Snapshot) -> Markup {
         @if snapshot.values.iter().any(|(_, _, of)| owner(of).is_none()) {
             section.panel.worker.waiting {
                 h2 { span { "waiting for a worker" } }
+                progress {}
                 (chips(snapshot.values.iter().filter(|(_, _, of)| owner(of).is_none())))
             }
         }
         @for worker in &snapshot.workers {
             section.panel.worker .(worker.state) {
                 h2 { span { (worker.name) } small.muted.number { (worker.load) " of " (worker.capacity) } }
+                progress max=(worker.capacity.max(1)) value=(worker.load) {}
                 (chips(snapshot.values.iter().filter(|(_, _, of)| *of == Some(worker.incarnation))))
             }
         }

@@ -18,7 +18,7 @@ function makeColumn() {
   const title = element("h2", "", root);
   const name = element("span", "", title);
   const load = element("small", "muted number", title);
-  const fill = element("div", "", element("div", "fill", root));
+  const fill = element("progress", "", root);
   return { root, name, load, fill, ids: element("ul", "ids", root) };
 }
 
@@ -48,8 +48,8 @@ function drawColumns(workers, waiting) {
     column.load.textContent = worker.capacity > 0
       ? `${worker.load} of ${worker.capacity}${worker.state === "active" ? "" : ` · ${worker.state}`}`
       : `${worker.load}${worker.state === "waiting" ? "" : " · leaving"}`;
-    const share = worker.capacity > 0 ? Math.min(1, worker.load / worker.capacity) : 0;
-    column.fill.style.transform = `scaleX(${share})`;
+    column.fill.max = Math.max(worker.capacity, 1);
+    column.fill.value = worker.load;
   });
 }
 

@@ -1,0 +1,308 @@
+//! What may happen next, and what then does.
+
+use values_core::manager::{Effect, Event};
+use values_core::tables::is_stale;
+use values_core::types::Incarnation;
+use values_core::worker::{Command, Next, Outcome, Worker};
+
+use crate::database::{Answer, execute};
+use crate::state::{Sent, State};
+use crate::{Mutation, Protocol, judge, platform};
+
+/// One step of anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The database's clock advances.
+    Second,
+    /// The database's clock steps back.
+    StepBack,
+    /// The worker in this pod sends its next command.
+    Worker(usize, Fate),
+    /// This manager sends its next command; the worker looks silent to it.
+    Manager(usize, Fate, Option<Incarnation>),
+    /// A command given up or doubled earlier arrives now.
+    Arrive(usize),
+    /// This pod's container dies and starts again.
+    CrashWorker(usize),
+    /// This manager dies and starts again. Its next command may be on its way.
+    CrashManager(usize, Option<Sent>),
+    /// An operator ends the worker in this pod.
+    Terminate(usize),
+    /// A user adds a row.
+    AddRow,
+    /// A user removes a row.
+    RemoveRow(i64),
+    /// An operator sets the number of pods.
+    HandScale(u32),
+    /// The platform carries out this manager's order on the wrong pod.
+    WrongKill(usize, usize),
+}
+
+/// What the network does to a command.
+///
+/// A command that is lost is one given up that never arrives; a lost answer is a
+/// command given up that arrives at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Answered,
+    /// The sender learns nothing, and the command may arrive at any time, or never.
+    GivenUp,
+    /// The sender gets the first answer; a copy may arrive at any time.
+    Twice,
+}
+
+/// Everything that may happen in `state`.
+pub(crate) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action>) {
+    let budget = &state.budget;
+    let mut may = |left: u8, action: Action| {
+        if left > 0 {
+            actions.push(action);
+        }
+    };
+    may(budget.seconds, Action::Second);
+    may(budget.steps_back.min(u8::from(state.second() > 0)), Action::StepBack);
+    may(budget.added_rows, Action::AddRow);
+    for id in state.tables.values.keys() {
+        may(budget.removed_rows, Action::RemoveRow(*id));
+    }
+    for pod in state.existing_pods() {
+        may(budget.worker_crashes, Action::CrashWorker(pod));
+        may(budget.terminations, Action::Terminate(pod));
+    }
+    for replicas in (1..=model.config.max_pods).filter(|replicas| *replicas != state.replicas) {
+        may(budget.hand_scales, Action::HandScale(replicas));
+    }
+    actions.extend((0..state.strays.len()).map(Action::Arrive));
+    for pod in state.existing_pods() {
+        of_worker(model, state, pod, actions);
+    }
+    for manager in 0..state.managers.len() {
+        of_manager(model, state, manager, actions);
+    }
+}
+
+fn of_worker(model: &Protocol, state: &State, pod: usize, actions: &mut Vec<Action>) {
+    let Some(command) = state.pods[pod].as_ref().and_then(pending) else { return };
+    if command == Command::Register && state.lives >= model.config.lives {
+        return;
+    }
+    actions.push(Action::Worker(pod, Fate::Answered));
+    if state.budget.given_up > 0 && !matches!(command, Command::Heartbeat(_)) {
+        actions.push(Action::Worker(pod, Fate::GivenUp));
+    }
+    if state.budget.twice > 0 && !matches!(command, Command::Heartbeat(_) | Command::Register) {
+        actions.push(Action::Worker(pod, Fate::Twice));
+    }
+}
+
+/// The next command of a worker; when it is due does not matter here.
+fn pending(worker: &Worker) -> Option<Command> {
+    match worker.next() {
+        Next::Run(command, _) => Some(command),
+        Next::Exit => None,
+    }
+}
+
+fn of_manager(model: &Protocol, state: &State, manager: usize, actions: &mut Vec<Action>) {
+    let effect = next_effect(state, manager);
+    let sent = Sent::Manager(effect.clone());
+    if state.budget.manager_crashes > 0 {
+        actions.push(Action::CrashManager(manager, None));
+        if is_write(&effect) {
+            actions.push(Action::CrashManager(manager, Some(sent)));
+        }
+    }
+    if effect == Effect::Campaign && !may_campaign(model, state) {
+        return;
+    }
+    actions.push(Action::Manager(manager, Fate::Answered, None));
+    match effect {
+        Effect::Observe(_) if state.budget.expiries > 0 => {
+            let living = state.tables.workers.keys();
+            actions.extend(living.map(|worker| Action::Manager(manager, Fate::Answered, Some(*worker))));
+        }
+        Effect::Scale { .. } if state.budget.wrong_kills > 0 => {
+            actions.extend(state.existing_pods().map(|pod| Action::WrongKill(manager, pod)));
+        }
+        // A transaction of moves is never sent twice: nothing resends it.
+        Effect::Expire(..) | Effect::SetDraining(..) if state.budget.twice > 0 => {
+            actions.push(Action::Manager(manager, Fate::Twice, None));
+        }
+        _ => {}
+    }
+    if state.budget.given_up > 0 && is_write(&next_effect(state, manager)) {
+        actions.push(Action::Manager(manager, Fate::GivenUp, None));
+    }
+}
+
+const fn is_write(effect: &Effect) -> bool {
+    matches!(effect, Effect::Campaign | Effect::Expire(..) | Effect::Assign(..) | Effect::SetDraining(..))
+}
+
+/// Anybody may take the lease at any time, as long as there are terms left.
+fn may_campaign(model: &Protocol, state: &State) -> bool {
+    let on_their_way = state.strays.iter().filter(|stray| **stray == Sent::Manager(Effect::Campaign)).count();
+    state.tables.lease.term + i64::try_from(on_their_way).unwrap_or(0) < model.config.terms
+}
+
+/// The next effect of a manager: what is left of its pass, or the first of a new one.
+fn next_effect(state: &State, manager: usize) -> Effect {
+    let replica = &state.managers[manager];
+    let fresh = || replica.manager.clone().step(Event::Pass).into_iter().next();
+    replica.queue.first().cloned().or_else(fresh).expect("a pass starts with a command")
+}
+
+/// What `state` becomes by `action`.
+pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
+    match action {
+        Action::Second => {
+            state.budget.seconds -= 1;
+            state.tables.now_ms += 1000;
+        }
+        Action::StepBack => {
+            state.budget.steps_back -= 1;
+            state.tables.now_ms -= 1000;
+        }
+        Action::Worker(pod, fate) => send_as_worker(model, state, pod, fate),
+        Action::Manager(manager, fate, silent) => send_as_manager(model, state, manager, fate, silent),
+        Action::Arrive(stray) => {
+            let sent = state.strays.remove(stray);
+            arrive(model, state, &sent);
+        }
+        Action::CrashWorker(pod) => {
+            state.budget.worker_crashes -= 1;
+            state.pods[pod] = Some(Worker::new());
+        }
+        Action::CrashManager(manager, on_its_way) => {
+            state.budget.manager_crashes -= 1;
+            state.strays.extend(on_its_way);
+            state.managers[manager] = model.config.replica();
+        }
+        Action::Terminate(pod) => {
+            state.budget.terminations -= 1;
+            if let Some(worker) = &mut state.pods[pod] {
+                worker.drain();
+            }
+            platform::replace_if_ended(state, pod);
+        }
+        Action::AddRow => {
+            state.budget.added_rows -= 1;
+            state.add_row();
+        }
+        Action::RemoveRow(id) => {
+            state.budget.removed_rows -= 1;
+            state.remove_row(id);
+        }
+        Action::HandScale(replicas) => {
+            state.budget.hand_scales -= 1;
+            platform::scale(state, replicas, &[]);
+        }
+        Action::WrongKill(manager, pod) => {
+            state.budget.wrong_kills -= 1;
+            platform::wrong_kill(model, state, manager, pod);
+        }
+    }
+}
+
+fn send_as_worker(model: &Protocol, state: &mut State, pod: usize, fate: Fate) {
+    let Some(command) = state.pods[pod].as_ref().and_then(pending) else { return };
+    let sent = Sent::Worker(pod, command);
+    let outcome = send(model, state, sent, fate, None);
+    let outcome = outcome.map_or(Outcome::Failed, |answer| match answer {
+        Answer::Worker(outcome) => outcome,
+        Answer::Manager(_) => unreachable!("a worker's command has a worker's answer"),
+    });
+    hear(state, pod, outcome);
+    beat_along(model, state, pod);
+    platform::note_end(model, state, pod);
+    platform::replace_if_ended(state, pod);
+}
+
+fn hear(state: &mut State, pod: usize, outcome: Outcome) {
+    if let Some(worker) = &mut state.pods[pod] {
+        worker.apply(outcome);
+    }
+}
+
+/// Where bare heartbeats are not commands of their own, the one that is due
+/// follows at once.
+fn beat_along(model: &Protocol, state: &mut State, pod: usize) {
+    if model.config.bare_beats {
+        return;
+    }
+    if let Some(command @ Command::Heartbeat(_)) = state.pods[pod].as_ref().and_then(pending)
+        && let Answer::Worker(outcome) = execute(model, state, &Sent::Worker(pod, command), None)
+    {
+        hear(state, pod, outcome);
+    }
+}
+
+fn send_as_manager(model: &Protocol, state: &mut State, manager: usize, fate: Fate, silent: Option<Incarnation>) {
+    let effect = next_effect(state, manager);
+    if !state.managers[manager].queue.is_empty() {
+        state.managers[manager].queue.remove(0);
+    }
+    if let Effect::Scale { replicas, victims } = &effect {
+        platform::obey(model, state, manager, *replicas, victims);
+        return;
+    }
+    let answer = send(model, state, Sent::Manager(effect), fate, silent);
+    let event = answer.map_or(Event::Failed, |answer| match answer {
+        Answer::Manager(event) => event,
+        Answer::Worker(_) => unreachable!("a manager's command has a manager's answer"),
+    });
+    inform(model, state, manager, event);
+}
+
+/// Feeds an answer to a manager. A pass ends at the first failure or refusal:
+/// what was left of it is dropped.
+fn inform(model: &Protocol, state: &mut State, manager: usize, event: Event) {
+    let seen = if let Event::Observed(seen, _) = &event { seen.clone() } else { None };
+    let replica = &mut state.managers[manager];
+    if matches!(event, Event::Failed | Event::Done(false)) {
+        replica.queue.clear();
+    }
+    let forgets = model.mutation == Some(Mutation::ManagerForgetsUnknownCommit) && event == Event::Failed;
+    let effects = if forgets { Vec::new() } else { replica.manager.step(event) };
+    replica.queue.extend(effects.iter().cloned());
+    // An observation at the start of the next pass is as good as one now.
+    replica.queue.retain(|effect| !matches!(effect, Effect::Observe(_)));
+    if let Some(seen) = seen {
+        judge::plan(&model.config, state, &seen, &effects);
+        let late = seen.workers.iter().any(|worker| is_stale(worker.heartbeat, seen.now_ms, 0));
+        debug_assert_eq!(late, effects.iter().any(|effect| matches!(effect, Effect::Expire(..))));
+    }
+}
+
+/// Sends a command through the network; `None` if no answer comes.
+fn send(model: &Protocol, state: &mut State, sent: Sent, fate: Fate, silent: Option<Incarnation>) -> Option<Answer> {
+    match fate {
+        Fate::Answered => {}
+        Fate::GivenUp => {
+            state.budget.given_up -= 1;
+            state.strays.push(sent);
+            return None;
+        }
+        Fate::Twice => {
+            state.budget.twice -= 1;
+            state.strays.push(sent.clone());
+        }
+    }
+    spend_expiry(state, &sent);
+    Some(execute(model, state, &sent, silent))
+}
+
+fn arrive(model: &Protocol, state: &mut State, sent: &Sent) {
+    // A registration beyond the size of the search never arrives.
+    if matches!(sent, Sent::Worker(_, Command::Register)) && state.lives >= model.config.lives {
+        return;
+    }
+    spend_expiry(state, sent);
+    execute(model, state, sent, None);
+}
+
+fn spend_expiry(state: &mut State, sent: &Sent) {
+    if matches!(sent, Sent::Manager(Effect::Expire(..))) {
+        state.budget.expiries = state.budget.expiries.saturating_sub(1);
+    }
+}

@@ -1,0 +1,144 @@
+//! The database: runs one command as one atomic step, by the production
+//! operations.
+//!
+//! Participants read clocks only to decide when to act. Here they may act at any
+//! time, which is more than any clock would let them, so the numbers that they
+//! read are replaced by constants and only the ticks see the real second.
+
+use values_core::manager::{Effect, Event, Replicas};
+use values_core::tables::{Tables, Tick};
+use values_core::types::{Incarnation, Term, WorkerState};
+use values_core::worker::{Command, Outcome};
+
+use crate::state::{Sent, State, pod_name};
+use crate::{Mutation, Protocol, judge};
+
+/// What a tick says of the time, so that a heartbeat is due next.
+const AT_A_TICK_MS: i64 = 0;
+
+/// What a heartbeat says of the time, so that a tick is due next.
+const BETWEEN_TICKS_MS: i64 = 999;
+
+/// A heartbeat that counts as too old, when managers see the time as 0 and allow
+/// for no delay.
+const SILENT_MS: i64 = -1;
+
+/// The answer, for the participant that sent the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Worker(Outcome),
+    Manager(Event),
+}
+
+/// Runs `sent`, and notes every rule that it breaks. `silent` is a worker whose
+/// heartbeats look late to an observation.
+pub(crate) fn execute(model: &Protocol, state: &mut State, sent: &Sent, silent: Option<Incarnation>) -> Answer {
+    let before = state.tables.clone();
+    let answer = match sent {
+        Sent::Worker(pod, command) => {
+            state.lives += i64::from(*command == Command::Register);
+            Answer::Worker(run_worker(model, &mut state.tables, *pod, *command))
+        }
+        Sent::Manager(effect) => {
+            let replicas = Replicas::Known(state.replicas);
+            Answer::Manager(run_manager(model.mutation, &mut state.tables, effect, silent, replicas))
+        }
+    };
+    judge::command(model, state, &before, sent, &answer);
+    forget_clocks(&mut state.tables);
+    answer
+}
+
+fn run_worker(model: &Protocol, tables: &mut Tables, pod: usize, command: Command) -> Outcome {
+    match command {
+        Command::Register => Outcome::Registered(tables.register(&pod_name(pod), model.config.capacity)),
+        Command::Tick(worker) => {
+            let mut tick = mutated_tick(model.mutation, tables, worker);
+            tick.beat.now_ms = AT_A_TICK_MS;
+            Outcome::Ticked(tick)
+        }
+        Command::Heartbeat(worker) | Command::Leave(worker) => {
+            let leaving = matches!(command, Command::Leave(_));
+            let mut beat = if leaving { tables.leave(worker) } else { tables.heartbeat(worker) };
+            beat.now_ms = BETWEEN_TICKS_MS;
+            Outcome::Beat(beat)
+        }
+        Command::Retire(worker) => {
+            tables.retire(worker);
+            Outcome::Retired
+        }
+    }
+}
+
+/// The production tick, unless a mutation takes one of its two conditions away.
+fn mutated_tick(mutation: Option<Mutation>, tables: &mut Tables, worker: Incarnation) -> Tick {
+    let second = tables.now_ms / 1000;
+    match mutation {
+        Some(Mutation::TickIgnoresLastTick) => {
+            for row in tables.values.values_mut().filter(|row| row.owner == Some(worker)) {
+                row.value += 1;
+                row.last_tick = second;
+            }
+        }
+        Some(Mutation::TickIgnoresOwner) => {
+            for row in tables.values.values_mut() {
+                row.tick(second);
+            }
+        }
+        _ => {}
+    }
+    tables.tick(worker)
+}
+
+fn run_manager(
+    mutation: Option<Mutation>,
+    tables: &mut Tables,
+    effect: &Effect,
+    silent: Option<Incarnation>,
+    replicas: Replicas,
+) -> Event {
+    let second_ms = std::mem::take(&mut tables.now_ms);
+    let event = match effect {
+        Effect::Campaign => Event::Campaigned(tables.campaign("", 0)),
+        Effect::Observe(term) => {
+            silence(tables, silent.as_slice());
+            Event::Observed(tables.observe(*term, 0), replicas)
+        }
+        Effect::Expire(term, workers) => {
+            silence(tables, workers);
+            Event::Expired(tables.expire(*term, 0, workers, 0))
+        }
+        Effect::Assign(term, batch) => {
+            let term = if mutation == Some(Mutation::AssignIgnoresTerm) { Term(tables.lease.term) } else { *term };
+            Event::Done(tables.assign(term, 0, &batch.transfers).is_some())
+        }
+        Effect::SetDraining(term, workers, draining) => {
+            Event::Done(tables.set_draining(*term, 0, workers, *draining).is_some())
+        }
+        Effect::Scale { .. } => unreachable!("the platform runs it, not the database"),
+    };
+    tables.now_ms = second_ms;
+    event
+}
+
+fn silence(tables: &mut Tables, workers: &[Incarnation]) {
+    for worker in workers {
+        if let Some(row) = tables.workers.get_mut(worker) {
+            row.heartbeat = SILENT_MS;
+        }
+    }
+}
+
+/// Takes out what only clocks and audits read, so that states that differ in
+/// nothing else are one: heartbeats, the end of the lease (it is always free to
+/// take), epochs (judged by now), and dead workers (as good as unknown ones).
+pub(crate) fn forget_clocks(tables: &mut Tables) {
+    tables.workers.retain(|_, worker| worker.state != WorkerState::Dead);
+    for worker in tables.workers.values_mut() {
+        worker.heartbeat = 0;
+    }
+    for row in tables.values.values_mut() {
+        row.epoch = 0;
+    }
+    tables.lease.until = 0;
+}

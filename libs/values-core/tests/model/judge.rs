@@ -1,0 +1,175 @@
+//! Judges each step from the outside: compares the database before and after.
+
+use values_core::manager::{Effect, Event};
+use values_core::tables::{Observation, Tables};
+use values_core::types::{Incarnation, Term, ValueRow, WorkerState};
+use values_core::worker::{Command, Outcome};
+
+use crate::Protocol;
+use crate::database::Answer;
+use crate::optimum::{Active, fewest_moves};
+use crate::properties::{Rule, Witness};
+use crate::state::{Account, Config, Sent, State};
+
+/// Judges one command. Called before the clocks are forgotten.
+pub(crate) fn command(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent, answer: &Answer) {
+    rows(model, state, before, sent);
+    witness(model, state, before, sent, answer);
+    match (sent, answer) {
+        (Sent::Worker(_, command), Answer::Worker(outcome)) => fence(state, before, *command, outcome),
+        (Sent::Manager(effect), Answer::Manager(event)) => terms(state, before, effect, event),
+        _ => unreachable!("participants get answers of their own kind"),
+    }
+}
+
+/// Rows: who may change what, epochs, and the books of each id.
+fn rows(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent) {
+    let second = state.second();
+    for (id, old) in &before.values {
+        let Some(new) = state.tables.values.get(id) else { continue };
+        let moved = old.owner != new.owner;
+        let right_epoch = new.epoch == old.epoch + i64::from(moved);
+        let right_owner = !moved || may_move(before, sent, old, new);
+        let right_tick = old.value == new.value || is_tick_of(sent, old.owner);
+        let Some(account) = state.ledger.get_mut(id) else { continue };
+        let right_sum = account.count(new.value - old.value, second);
+        if moved && old.owner.is_some() && matches!(sent, Sent::Manager(_)) {
+            account.taken_over = !old.owner.is_some_and(|owner| is_living(before, owner));
+        }
+        model.witnesses.note(Witness::Takeover, account.taken_over && new.value > old.value);
+        account.taken_over &= old.value == new.value;
+        state.require(Rule::Epoch, right_epoch);
+        state.require(Rule::Ownership, right_owner && right_tick);
+        state.require(Rule::OncePerSecond, right_sum);
+    }
+}
+
+impl Account {
+    /// Books `increments` made at `second`: they stand for the latest seconds.
+    /// Says whether every second since the row was added has now been counted
+    /// once, up to the last one counted.
+    fn count(&mut self, increments: i64, second: i64) -> bool {
+        for back in 0..increments {
+            match usize::try_from(second - back).ok().and_then(|second| self.counted.get_mut(second)) {
+                Some(times) => *times = times.saturating_add(1),
+                None => return false,
+            }
+        }
+        let last = self.counted.iter().rposition(|times| *times > 0).unwrap_or(0);
+        increments >= 0
+            && (0_i64..).zip(self.counted).all(|(at, times)| {
+                let due = at > self.added && at <= i64::try_from(last).unwrap_or(0);
+                times == u8::from(due)
+            })
+    }
+}
+
+fn is_tick_of(sent: &Sent, owner: Option<Incarnation>) -> bool {
+    matches!(sent, Sent::Worker(_, Command::Tick(worker)) if owner == Some(*worker))
+}
+
+/// Whether a row may change hands like this: given away by its own worker, or
+/// moved by a manager to a worker that was told so.
+fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> bool {
+    match sent {
+        Sent::Worker(_, Command::Retire(worker)) => old.owner == Some(*worker) && new.owner.is_none(),
+        Sent::Manager(Effect::Assign(term, batch)) => {
+            term.0 == before.lease.term
+                && batch.transfers.iter().any(|transfer| transfer.from == old.owner && Some(transfer.to) == new.owner)
+        }
+        _ => false,
+    }
+}
+
+/// Workers: exactly the living ones are told that they live.
+fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome) {
+    let told = match outcome {
+        Outcome::Ticked(tick) => tick.beat.alive,
+        Outcome::Beat(beat) => beat.alive,
+        _ => return,
+    };
+    let (Command::Tick(worker) | Command::Heartbeat(worker) | Command::Leave(worker)) = command else { return };
+    state.require(Rule::Fence, told == is_living(before, worker));
+}
+
+/// Managers: a stale term changes nothing and is told so; terms only grow, by
+/// campaigns.
+fn terms(state: &mut State, before: &Tables, effect: &Effect, event: &Event) {
+    let accepted = match event {
+        Event::Observed(observation, _) => observation.is_some(),
+        Event::Expired(expired) => expired.is_some(),
+        Event::Done(done) => *done,
+        _ => true,
+    };
+    let Some(term) = term_of(effect) else {
+        state.require(Rule::StaleTerm, state.tables.lease.term == before.lease.term + 1);
+        return;
+    };
+    let current = term.0 == before.lease.term;
+    let untouched = state.tables.values == before.values && state.tables.lease.term == before.lease.term;
+    state.require(Rule::StaleTerm, accepted == current && (current || untouched));
+    if let (Effect::Assign(_, batch), true) = (effect, accepted) {
+        let owner = |tables: &Tables, id| tables.values.get(id).and_then(|row| row.owner);
+        let moved = before.values.keys().filter(|id| owner(before, id) != owner(&state.tables, id)).count();
+        state.require(Rule::Optimum, moved as u64 <= batch.optimum);
+    }
+}
+
+pub(crate) fn term_of(effect: &Effect) -> Option<Term> {
+    match effect {
+        Effect::Observe(term) | Effect::Expire(term, _) | Effect::Assign(term, _) | Effect::SetDraining(term, _, _) => {
+            Some(*term)
+        }
+        Effect::Campaign | Effect::Scale { .. } => None,
+    }
+}
+
+/// Notes what is worth having seen.
+fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer: &Answer) {
+    match (sent, answer) {
+        (Sent::Worker(_, command @ Command::Tick(worker)), Answer::Worker(Outcome::Ticked(tick))) => {
+            let owned = || before.values.values().filter(|row| row.owner == Some(*worker));
+            let unknown = |stray: &Sent| matches!(stray, Sent::Worker(_, other) if other == command);
+            let counted = owned().count() > 0 && owned().all(|row| row.last_tick == state.second());
+            let in_the_past = owned().any(|row| row.last_tick > state.second());
+            model.witnesses.note(Witness::ZombieRejected, !tick.beat.alive && tick.changed == 0);
+            model.witnesses.note(Witness::RetryAfterUnknownCommit, state.strays.iter().any(unknown));
+            model.witnesses.note(Witness::TickedTwice, counted && tick.changed == 0);
+            model.witnesses.note(Witness::TickedInThePast, in_the_past && tick.changed == 0);
+        }
+        (Sent::Manager(Effect::Assign(..)), Answer::Manager(Event::Done(done))) => {
+            model.witnesses.note(Witness::StaleAssignRefused, !done);
+        }
+        (Sent::Manager(Effect::SetDraining(_, _, false)), Answer::Manager(Event::Done(true))) => {
+            model.witnesses.note(Witness::Reactivated, true);
+        }
+        _ => {}
+    }
+}
+
+/// What a manager makes of an observation: its batches together move as few ids
+/// as any balanced outcome needs, and none is too big.
+pub(crate) fn plan(config: &Config, state: &mut State, seen: &Observation, effects: &[Effect]) {
+    if effects.iter().any(|effect| matches!(effect, Effect::Expire(..))) {
+        return;
+    }
+    let active: Vec<Active> = seen
+        .workers
+        .iter()
+        .filter(|worker| worker.state == WorkerState::Active)
+        .map(|worker| Active { capacity: u64::from(worker.capacity), load: seen.load(worker.incarnation) })
+        .collect();
+    let mut planned = 0;
+    for effect in effects {
+        if let Effect::Assign(_, batch) = effect {
+            let moves: u64 = batch.transfers.iter().map(|transfer| transfer.count).sum();
+            state.require(Rule::Optimum, moves == batch.optimum && moves <= config.batch);
+            planned += moves;
+        }
+    }
+    state.require(Rule::Optimum, planned == fewest_moves(&active, seen.ids()));
+}
+
+pub(crate) fn is_living(tables: &Tables, worker: Incarnation) -> bool {
+    tables.workers.get(&worker).is_some_and(|row| row.state != WorkerState::Dead)
+}

@@ -1,0 +1,65 @@
+//! The whole protocol of the values system, searched exhaustively at small sizes.
+
+mod actions;
+mod database;
+mod judge;
+#[path = "../support/optimum.rs"]
+mod optimum;
+mod platform;
+mod properties;
+mod searches;
+mod state;
+
+use std::sync::Arc;
+
+use stateright::{Model, Property};
+
+use actions::Action;
+use properties::Witnesses;
+use state::{Config, State};
+
+/// The protocol at one size, with or without a mistake in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Protocol {
+    pub(crate) config: Config,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) witnesses: Arc<Witnesses>,
+}
+
+/// A mistake that the checker must find, or it would find none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Moves are carried out whatever the term.
+    AssignIgnoresTerm,
+    /// Every tick counts a second.
+    TickIgnoresLastTick,
+    /// A worker ticks rows of others.
+    TickIgnoresOwner,
+    /// A manager goes on leading after an answer that never came.
+    ManagerForgetsUnknownCommit,
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.config.start()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken == 0 {
+            actions::possible(self, state, actions);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        actions::apply(self, &mut state, action);
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}

@@ -1,0 +1,245 @@
+//! The searches: each puts its few faults where they hurt, so that together they
+//! cover what no single search could in the time of a test.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use stateright::{Checker, HasDiscoveries, Model};
+use values_core::scaling::Mode;
+
+use crate::properties::{self, Witness, Witnesses};
+use crate::state::{Budget, Config};
+use crate::{Mutation, Protocol};
+
+const NOTHING: Budget = Budget {
+    seconds: 0,
+    steps_back: 0,
+    expiries: 0,
+    given_up: 0,
+    twice: 0,
+    worker_crashes: 0,
+    manager_crashes: 0,
+    terminations: 0,
+    added_rows: 0,
+    removed_rows: 0,
+    wrong_kills: 0,
+    hand_scales: 0,
+};
+
+/// Four seconds, a clock that steps back, and a worker that may crash, pause, be
+/// declared dead, rightly or not, and repeat itself.
+const TICKS: Config = Config {
+    name: "ticks",
+    ids: 2,
+    pods: 2,
+    max_pods: 2,
+    managers: 1,
+    capacity: 2,
+    batch: 2,
+    scaling: Mode::Manual,
+    bare_beats: false,
+    lives: 3,
+    terms: 1,
+    budget: Budget { seconds: 4, steps_back: 1, expiries: 1, given_up: 1, worker_crashes: 1, ..NOTHING },
+};
+
+/// Ticks that come late and twice between bare heartbeats.
+const BEATS: Config = Config {
+    name: "beats",
+    ids: 1,
+    bare_beats: true,
+    budget: Budget { seconds: 2, steps_back: 1, expiries: 1, given_up: 1, twice: 1, worker_crashes: 1, ..NOTHING },
+    ..TICKS
+};
+
+/// Three workers and two managers that take the lease from each other and lose
+/// answers.
+const RIVALS: Config = Config {
+    name: "rivals",
+    pods: 3,
+    max_pods: 3,
+    managers: 2,
+    capacity: 1,
+    batch: 1,
+    lives: 3,
+    terms: 3,
+    budget: Budget { expiries: 1, given_up: 1, ..NOTHING },
+    ..TICKS
+};
+
+/// A manager crashes between looking and moving, or with moves on their way.
+const CRASHES: Config = Config {
+    name: "crashes",
+    ids: 3,
+    terms: 2,
+    capacity: 2,
+    budget: Budget { seconds: 1, expiries: 1, manager_crashes: 1, ..NOTHING },
+    ..RIVALS
+};
+
+/// Users add and remove rows while moves are on their way.
+const ROWS: Config = Config {
+    name: "rows",
+    managers: 2,
+    capacity: 1,
+    lives: 2,
+    terms: 2,
+    budget: Budget { seconds: 1, given_up: 1, added_rows: 1, removed_rows: 1, ..NOTHING },
+    ..TICKS
+};
+
+/// A worker ends as it should while commands are late and doubled.
+const ENDINGS: Config = Config {
+    name: "endings",
+    lives: 3,
+    budget: Budget { seconds: 2, given_up: 1, twice: 1, terminations: 1, ..NOTHING },
+    ..TICKS
+};
+
+/// The manager scales too, and so does an operator, while ids come and go.
+const SCALING: Config = Config {
+    name: "scaling",
+    ids: 2,
+    pods: 3,
+    max_pods: 3,
+    managers: 1,
+    capacity: 1,
+    batch: 2,
+    scaling: Mode::Auto,
+    bare_beats: false,
+    lives: 4,
+    terms: 1,
+    budget: Budget { added_rows: 1, removed_rows: 1, wrong_kills: 1, hand_scales: 1, ..NOTHING },
+};
+
+/// A pod's container starts again while its former life still counts.
+const RESTARTS: Config = Config {
+    name: "restarts",
+    managers: 1,
+    lives: 4,
+    terms: 1,
+    budget: Budget { worker_crashes: 1, removed_rows: 1, expiries: 1, ..NOTHING },
+    ..SCALING
+};
+
+/// Two managers scale against each other, and lose answers.
+const RIVAL_SCALING: Config = Config {
+    name: "rival scaling",
+    pods: 2,
+    max_pods: 2,
+    managers: 2,
+    terms: 2,
+    lives: 3,
+    budget: Budget { added_rows: 1, removed_rows: 1, given_up: 1, ..NOTHING },
+    ..SCALING
+};
+
+/// Searches all of `config`; nothing may break, and each witness must turn up.
+fn search(config: Config, expected: &[Witness]) {
+    let started = Instant::now();
+    let witnesses = Arc::new(Witnesses::default());
+    let model = Protocol { config, mutation: None, witnesses: Arc::clone(&witnesses) };
+    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!(
+        "{}: {} states, {} steps, depth {}, {:.1?}",
+        config.name,
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        started.elapsed()
+    );
+    checker.assert_properties();
+    let missing: Vec<_> = expected.iter().filter(|witness| !witnesses.saw(**witness)).collect();
+    assert!(missing.is_empty(), "{} never came across {missing:?}", config.name);
+}
+
+#[test]
+fn ticks() {
+    search(TICKS, &[Witness::ZombieRejected, Witness::Takeover, Witness::RetryAfterUnknownCommit]);
+}
+
+#[test]
+fn beats() {
+    search(BEATS, &[Witness::TickedTwice, Witness::TickedInThePast, Witness::RetryAfterUnknownCommit]);
+}
+
+#[test]
+fn rivals() {
+    search(RIVALS, &[Witness::ZombieRejected, Witness::StaleAssignRefused]);
+}
+
+#[test]
+fn crashes() {
+    search(CRASHES, &[Witness::StaleAssignRefused, Witness::Takeover]);
+}
+
+#[test]
+fn rows() {
+    search(ROWS, &[Witness::StaleAssignRefused]);
+}
+
+#[test]
+fn endings() {
+    search(ENDINGS, &[Witness::GracefulEnd]);
+}
+
+#[test]
+fn scaling() {
+    search(SCALING, &[Witness::PodRemoved, Witness::WrongKill, Witness::Reactivated]);
+}
+
+#[test]
+fn restarts() {
+    search(RESTARTS, &[Witness::PodRemoved]);
+}
+
+#[test]
+fn rival_scaling() {
+    search(RIVAL_SCALING, &[Witness::PodRemoved, Witness::StaleAssignRefused]);
+}
+
+/// The same searches with more faults at once. Minutes, and gigabytes.
+#[test]
+#[ignore = "takes minutes and up to 20 GB: run it alone, after changes to the protocol"]
+fn larger() {
+    let ticks = Budget { twice: 1, ..TICKS.budget };
+    search(Config { name: "larger ticks", bare_beats: true, budget: ticks, ..TICKS }, &[Witness::Takeover]);
+    let rivals = Budget { seconds: 1, manager_crashes: 1, ..RIVALS.budget };
+    search(Config { name: "larger rivals", budget: rivals, ..RIVALS }, &[Witness::Takeover]);
+    let rows = Budget { expiries: 1, ..ROWS.budget };
+    search(Config { name: "larger rows", capacity: 2, budget: rows, ..ROWS }, &[]);
+    let endings = Budget { expiries: 1, ..ENDINGS.budget };
+    search(Config { name: "larger endings", lives: 4, terms: 2, budget: endings, ..ENDINGS }, &[Witness::Takeover]);
+    search(Config { name: "larger rival scaling", pods: 3, max_pods: 3, ..RIVAL_SCALING }, &[]);
+}
+
+/// Finds the counterexample that `mutation` must have.
+fn catch(config: Config, mutation: Mutation, property: &'static str) {
+    let model = Protocol { config, mutation: Some(mutation), witnesses: Arc::default() };
+    let wanted = HasDiscoveries::AnyOf([property].into());
+    let checker = model.checker().threads(2).finish_when(wanted).spawn_bfs().join();
+    let path = checker.assert_any_discovery(property);
+    println!("{mutation:?}: {} steps to \"not {property}\"", path.into_actions().len());
+}
+
+#[test]
+fn a_missing_term_check_is_caught() {
+    catch(RIVALS, Mutation::AssignIgnoresTerm, properties::STALE);
+    catch(RIVALS, Mutation::AssignIgnoresTerm, properties::OWNERSHIP);
+}
+
+#[test]
+fn a_missing_tick_number_is_caught() {
+    catch(TICKS, Mutation::TickIgnoresLastTick, properties::ONCE);
+    catch(TICKS, Mutation::TickIgnoresLastTick, properties::VALUES);
+}
+
+#[test]
+fn a_missing_owner_check_is_caught() {
+    catch(TICKS, Mutation::TickIgnoresOwner, properties::OWNERSHIP);
+}
+
+#[test]
+fn a_forgotten_unknown_commit_is_caught() {
+    catch(RIVALS, Mutation::ManagerForgetsUnknownCommit, properties::CAPACITY);
+}
