@@ -33,7 +33,7 @@ pub struct Common {
     #[arg(long, env = "SHUTDOWN_DELAY", default_value = "0s")]
     pub shutdown_delay: HumanDuration,
 
-    /// Where traces go by OTLP over HTTP, such as http://collector:4318; nowhere if unset.
+    /// Where traces go by OTLP over HTTP, such as `http://collector:4318`; nowhere if unset.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 

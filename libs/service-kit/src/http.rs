@@ -84,6 +84,7 @@ async fn limit(State(in_flight): State<Arc<Semaphore>>, request: Request, next: 
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<&str>()

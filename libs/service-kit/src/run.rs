@@ -54,7 +54,9 @@ pub fn run<C: Parser>(
     common: impl Fn(&C) -> Common,
     body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let config: C = match config::parse(std::env::args_os(), |name| std::env::var(name).ok()) {
+    #[expect(clippy::disallowed_methods, reason = "this is where main reads the environment")]
+    let environment = |name: &str| std::env::var(name).ok();
+    let config: C = match config::parse(std::env::args_os(), environment) {
         Ok(config) => config,
         Err(Invalid::Clap(error)) => error.exit(),
         Err(error) => return misconfigured(&error),
