@@ -66,7 +66,12 @@ impl Pass<'_> {
             Effect::Expire(term, workers) => {
                 let expired = store.expire(term, &workers, self.dead_after_ms).await?;
                 self.deps.metrics.expired.inc_by(expired.unwrap_or(0));
-                tracing::info!(term = term.0, workers = numbers(&workers), expired, "workers without a heartbeat declared dead");
+                tracing::info!(
+                    term = term.0,
+                    workers = numbers(&workers),
+                    expired,
+                    "workers without a heartbeat declared dead"
+                );
                 Event::Expired(expired)
             }
             Effect::Assign(term, batch) => Event::Done(self.assign(store, term, &batch).await?),

@@ -1,6 +1,7 @@
 //! The Kubernetes scaler against a mocked API server: which requests it sends,
 //! and what it makes of the answers.
 #![cfg(feature = "kubernetes")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -45,8 +46,7 @@ fn forbidden() -> Value {
 #[tokio::test]
 async fn reads_the_scale_subresource() {
     let (scaler, mut server) = scaler();
-    let (replicas, request) =
-        tokio::join!(scaler.replicas(), answer(&mut server, StatusCode::OK, scale(7)));
+    let (replicas, request) = tokio::join!(scaler.replicas(), answer(&mut server, StatusCode::OK, scale(7)));
     assert_eq!(replicas.unwrap(), 7);
     assert_eq!(request, (Method::GET, SCALE.to_owned(), Value::Null));
 }
@@ -64,14 +64,14 @@ async fn marks_the_victims_then_patches_the_scale_alone() {
     let (scaler, mut server) = scaler();
     let victims = ["worker-a".to_owned(), "worker-b".to_owned()];
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "worker-a" } });
-    let (scaled, requests) = tokio::join!(scaler.scale(3, &victims), async {
+    let (done, requests) = tokio::join!(scaler.scale(3, &victims), async {
         [
             answer(&mut server, StatusCode::OK, pod.clone()).await,
             answer(&mut server, StatusCode::OK, pod.clone()).await,
             answer(&mut server, StatusCode::OK, scale(3)).await,
         ]
     });
-    scaled.unwrap();
+    done.unwrap();
     let cost = json!({
         "metadata": { "annotations": { "controller.kubernetes.io/pod-deletion-cost": "-1000" } }
     });
@@ -85,11 +85,11 @@ async fn marks_the_victims_then_patches_the_scale_alone() {
 async fn a_victim_that_is_gone_does_not_keep_it_from_scaling() {
     let (scaler, mut server) = scaler();
     let victims = ["worker-a".to_owned()];
-    let (scaled, request) = tokio::join!(scaler.scale(3, &victims), async {
+    let (done, request) = tokio::join!(scaler.scale(3, &victims), async {
         answer(&mut server, StatusCode::NOT_FOUND, forbidden()).await;
         answer(&mut server, StatusCode::OK, scale(3)).await
     });
-    scaled.unwrap();
+    done.unwrap();
     assert_eq!(request.1, SCALE);
 }
 
@@ -98,6 +98,6 @@ async fn a_refusal_is_an_error_not_a_number() {
     let (scaler, mut server) = scaler();
     let (replicas, _) = tokio::join!(scaler.replicas(), answer(&mut server, StatusCode::FORBIDDEN, forbidden()));
     assert!(replicas.is_err());
-    let (scaled, _) = tokio::join!(scaler.scale(3, &[]), answer(&mut server, StatusCode::FORBIDDEN, forbidden()));
-    assert!(scaled.is_err());
+    let (done, _) = tokio::join!(scaler.scale(3, &[]), answer(&mut server, StatusCode::FORBIDDEN, forbidden()));
+    assert!(done.is_err());
 }

@@ -19,8 +19,8 @@ pub struct Entry {
 }
 
 /// The page on its own.
-pub fn router(entries: Vec<Entry>) -> Router {
-    let index = render(&entries);
+pub fn router(entries: &[Entry]) -> Router {
+    let index = render(entries);
     http::harden(page::files(&[]).route("/", get(async move || index.clone())))
 }
 

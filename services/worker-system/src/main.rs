@@ -35,7 +35,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     announce(&entries, index.local_addr()?, folder);
     let shutdown = app.shutdown.clone();
     let (values, ()) =
-        tokio::join!(values.run(values_api, shutdown.clone()), http::serve(index, index::router(entries), shutdown),);
+        tokio::join!(values.run(values_api, shutdown.clone()), http::serve(index, index::router(&entries), shutdown),);
     values
 }
 

@@ -84,7 +84,7 @@ impl Values {
             min_workers: self.min_workers,
             max_workers: self.max_workers,
             scaling_mode: Mode::Auto,
-            quiet_window: HumanDuration(Duration::from_secs(60)),
+            quiet_window: HumanDuration(Duration::from_mins(1)),
             dead_after: HumanDuration(Duration::from_secs(2)),
         }
     }

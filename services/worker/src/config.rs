@@ -15,7 +15,7 @@ pub struct Config {
     pub capacity: u32,
 
     /// How long a worker that is asked to end waits for its ids to be moved
-    /// away, before it releases them. Shorter than SHUTDOWN_GRACE.
+    /// away, before it releases them. Shorter than the grace.
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "15s")]
     pub drain_timeout: HumanDuration,
 }

@@ -56,6 +56,7 @@ pub(super) struct AddResponse {
 
 /// An id and its history.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub(super) struct Value {
     /// The id.
     id: i64,

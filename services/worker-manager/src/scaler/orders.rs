@@ -153,7 +153,7 @@ mod tests {
     }
 
     async fn known(orders: &Orders) -> Replicas {
-        tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::time::timeout(Duration::from_mins(1), async {
             while orders.replicas() == Replicas::Unknown {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

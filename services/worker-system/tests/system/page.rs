@@ -42,11 +42,8 @@ impl Browser {
         let capabilities = Map::from_iter([("goog:chromeOptions".to_owned(), options)]);
         let url = format!("http://127.0.0.1:{port}");
         eventually(PATIENCE, "chromedriver answers", async || reqwest::get(format!("{url}/status")).await.ok()).await;
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&url)
-            .await
-            .expect("a browser");
+        let client =
+            ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await.expect("a browser");
         Self { client, _driver: driver, _profile: profile }
     }
 
@@ -123,7 +120,8 @@ async fn the_page_fits_a_phone_and_needs_nobody_else() {
     let width = browser.client.execute(width, Vec::new()).await.unwrap();
     assert_eq!(width, json!([360, 360]), "nothing is cut off");
 
-    let hosts = "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
+    let hosts =
+        "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
     let hosts = browser.client.execute(hosts, Vec::new()).await.unwrap();
     assert_eq!(hosts, json!([system.values]), "no request to another host");
     tokio::time::timeout(Duration::from_secs(10), browser.client.clone().close()).await.unwrap().unwrap();

@@ -31,7 +31,8 @@ pub(crate) fn launch(data: &Path) -> (Launch, String, String) {
 impl System {
     pub(crate) async fn start(data: &Path) -> Self {
         let (launch, values, index) = launch(data);
-        let system = Self { process: launch.spawn(), values: format!("http://{values}"), index: format!("http://{index}") };
+        let system =
+            Self { process: launch.spawn(), values: format!("http://{values}"), index: format!("http://{index}") };
         eventually(PATIENCE, "values-api answers", async || reqwest::get(&system.values).await.ok()).await;
         system
     }
