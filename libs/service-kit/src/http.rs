@@ -71,7 +71,13 @@ pub fn harden(router: Router) -> Router {
         .layer(security(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(security(header::REFERRER_POLICY, "no-referrer"))
         .layer(security(header::CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"))
-        .layer(TraceLayer::new_for_http().make_span_with(request_span).on_request(()).on_response(log_response))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(request_span)
+                .on_request(())
+                .on_response(log_response)
+                .on_failure(()),
+        )
 }
 
 async fn limit(State(in_flight): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {

@@ -1,0 +1,53 @@
+//! Ratios against named baselines, measured side by side in one run.
+//!
+//! One subcommand for each system. What they share: [`report`] prints figures
+//! beside their aims, [`stats`] sums up rounds, [`process`] reads `/proc`,
+//! [`programs`] finds the release binaries, [`http`] waits for readiness.
+
+mod http;
+mod process;
+mod programs;
+mod report;
+mod stats;
+mod values;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+/// Measures a system against baselines that share its server and settings.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    /// Also write all figures to this file, as JSON.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    system: System,
+}
+
+#[derive(Debug, Subcommand)]
+enum System {
+    /// Values, spread over workers, ticking once a second.
+    Values(values::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let mut report = Report::default();
+    let measured = match cli.system {
+        System::Values(options) => values::run(&options, &mut report).await,
+    };
+    // What was measured before a failure is worth seeing.
+    print!("{report}");
+    measured?;
+    if let Some(file) = cli.json {
+        let json = serde_json::to_string_pretty(&report.to_json())? + "\n";
+        std::fs::write(&file, json).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Ids × ticks a second: the product against a bare loop of the same UPDATE.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, Connection, Either, Executor, MySql, MySqlConnection};
+use testkit::MariaDb;
+use tokio::task::JoinSet;
+
+use super::Options;
+use super::product::Product;
+use crate::process;
+use crate::report::{Aim, Report};
+use crate::stats::{Samples, float};
+
+/// Ids of a worker.
+const IDS: u32 = 20;
+
+/// Workers, each on its own connection.
+const CONNECTIONS: [u32; 3] = [1, 4, 16];
+
+const METHOD: &str = "\
+Product: MySqlStore::tick, the worker's state machine and its JSON log line (to /dev/null), back to back.
+Baseline: a bare loop of the prepared, autocommitted UPDATE of the same rows, READ COMMITTED, nothing else.
+Same statements: all that a tick asks of the database (UPDATE, heartbeat, SELECT, in a transaction) as one packet,
+without product code: what is between it and the baseline is the server's work, what is below it is the product's.
+All set the clock of their session (SET timestamp) before every tick: the same extra round trip. `ticks only`
+leaves the time of that round trip out. Rounds alternate their order. The cheaper a commit to disk, the more the
+extra statements show: see the machine's commit above.";
+
+/// Runs this part.
+pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    report.section("ticks", METHOD);
+    let mariadbd = super::server_id(server)?;
+    for connections in CONNECTIONS {
+        let database = super::migrated(server, "ticks").await?;
+        let mut lanes = Vec::new();
+        for number in 0..connections {
+            lanes.push(Lane::new(database.url(), number).await?);
+        }
+        let mut rounds = Rounds::default();
+        // All warm up: statements are prepared, pages are read.
+        for side in Side::ALL {
+            lanes = slice(lanes, side, options.round / 4, mariadbd).await?.0;
+        }
+        for round in 0..options.rounds {
+            let mut order = Side::ALL;
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for side in order {
+                let rates;
+                (lanes, rates) = slice(lanes, side, options.round, mariadbd).await?;
+                rounds.0.entry(side).or_default().push(rates);
+            }
+        }
+        rounds.report(connections, report);
+        super::check_invariant(&database).await?;
+    }
+    Ok(())
+}
+
+/// What ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Baseline,
+    SameStatements,
+    Product,
+}
+
+impl Side {
+    const ALL: [Self; 3] = [Self::Baseline, Self::SameStatements, Self::Product];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::SameStatements => "same statements",
+            Self::Product => "product",
+        }
+    }
+}
+
+/// What a side did in a round.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    /// Ids × ticks a second, by the clock on the wall.
+    all: f64,
+    /// Ids × ticks a second of the time spent in ticks.
+    ticks_only: f64,
+    /// Processor time of a tick of one worker in the server, in microseconds.
+    server: f64,
+    /// The same in this process.
+    client: f64,
+}
+
+#[derive(Debug, Default)]
+struct Rounds(BTreeMap<Side, Vec<Rates>>);
+
+impl Rounds {
+    fn report(&self, connections: u32, report: &mut Report) {
+        let mut add = |name: String, unit, samples: Vec<f64>, aim| {
+            if let Some(samples) = Samples::new(samples) {
+                report.median(format!("C={connections}: {name}"), unit, &samples, aim);
+            }
+        };
+        for (side, rounds) in &self.0 {
+            let each = |figure: fn(&Rates) -> f64| rounds.iter().map(figure).collect();
+            add(side.name().to_owned(), "ids/s", each(|rates| rates.all), Aim::None);
+            add(format!("{}: server's time a tick", side.name()), "µs", each(|rates| rates.server), Aim::None);
+            add(format!("{}: client's time a tick", side.name()), "µs", each(|rates| rates.client), Aim::None);
+        }
+        let (aim, all, ticks_only) = (Aim::AtLeast(0.9), |rates: &Rates| rates.all, |rates: &Rates| rates.ticks_only);
+        add("product ÷ baseline".to_owned(), "", self.ratios(Side::Product, Side::Baseline, all), aim);
+        let strict = self.ratios(Side::Product, Side::Baseline, ticks_only);
+        add("product ÷ baseline, ticks only".to_owned(), "", strict, Aim::None);
+        let needed = self.ratios(Side::SameStatements, Side::Baseline, all);
+        add("same statements ÷ baseline".to_owned(), "", needed, Aim::None);
+        let own = self.ratios(Side::Product, Side::SameStatements, all);
+        add("product ÷ same statements".to_owned(), "", own, Aim::None);
+    }
+
+    /// Round by round, since what disturbs one side disturbs its neighbour.
+    fn ratios(&self, side: Side, to: Side, figure: fn(&Rates) -> f64) -> Vec<f64> {
+        let (Some(side), Some(to)) = (self.0.get(&side), self.0.get(&to)) else { return Vec::new() };
+        side.iter().zip(to).map(|(side, to)| figure(side) / figure(to)).collect()
+    }
+}
+
+/// Ticks all lanes by `side` for `length`, and says how fast that was.
+async fn slice(lanes: Vec<Lane>, side: Side, length: Duration, mariadbd: u32) -> anyhow::Result<(Vec<Lane>, Rates)> {
+    let count = u32::try_from(lanes.len())?;
+    let used = || anyhow::Ok((process::cpu_time(mariadbd)?, process::cpu_time(std::process::id())?));
+    let (server, client) = used()?;
+    let began = Instant::now();
+    let end = began + length;
+    let mut running = JoinSet::new();
+    for mut lane in lanes {
+        running.spawn(async move {
+            let work = lane.run(side, end).await?;
+            anyhow::Ok((lane, work))
+        });
+    }
+    let (mut lanes, mut total) = (Vec::new(), Work::default());
+    while let Some(done) = running.join_next().await {
+        let (lane, work) = done??;
+        lanes.push(lane);
+        total.rows += work.rows;
+        total.busy += work.busy;
+    }
+    let elapsed = began.elapsed().as_secs_f64();
+    let after = used()?;
+    let ticks = float(total.rows) / f64::from(IDS);
+    let rates = Rates {
+        all: float(total.rows) / elapsed,
+        ticks_only: float(total.rows) / (total.busy / count).as_secs_f64(),
+        server: (after.0.saturating_sub(server)).as_secs_f64() * 1e6 / ticks,
+        client: (after.1.saturating_sub(client)).as_secs_f64() * 1e6 / ticks,
+    };
+    Ok((lanes, rates))
+}
+
+/// What a lane did.
+#[derive(Debug, Default)]
+struct Work {
+    rows: u64,
+    busy: Duration,
+}
+
+/// One worker's rows, ticked by the product or by the baseline.
+struct Lane {
+    product: Product,
+    baseline: MySqlConnection,
+    /// The second that was ticked last.
+    second: i64,
+}
+
+impl Lane {
+    async fn new(url: &str, number: u32) -> anyhow::Result<Self> {
+        let product = Product::register(url, &format!("bench-{number}"), IDS).await?;
+        let mut baseline = MySqlConnection::connect(url).await?;
+        baseline.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        let rows = vec![format!("({})", product.incarnation()); IDS as usize].join(",");
+        baseline.execute(AssertSqlSafe(format!("INSERT INTO `values` (owner) VALUES {rows}"))).await?;
+        let sql = "SELECT MAX(last_tick) FROM `values` WHERE owner = ?";
+        let second = sqlx::query_scalar(sql).bind(product.incarnation().0).fetch_one(&mut baseline).await?;
+        Ok(Self { product, baseline, second })
+    }
+
+    async fn run(&mut self, side: Side, end: Instant) -> anyhow::Result<Work> {
+        let mut work = Work::default();
+        while Instant::now() < end {
+            self.second += 1;
+            match side {
+                Side::Baseline | Side::SameStatements => set_clock(&mut self.baseline, self.second).await?,
+                Side::Product => self.product.set_clock(self.second).await?,
+            }
+            let began = Instant::now();
+            let changed = match side {
+                Side::Baseline => self.tick_baseline().await?,
+                Side::SameStatements => self.tick_same_statements().await?,
+                Side::Product => self.product.tick().await?,
+            };
+            work.busy += began.elapsed();
+            anyhow::ensure!(changed == u64::from(IDS), "{side:?} changed {changed} rows");
+            work.rows += changed;
+        }
+        Ok(work)
+    }
+
+    async fn tick_baseline(&mut self) -> anyhow::Result<u64> {
+        let sql = "UPDATE `values` SET value = value + (CAST(UNIX_TIMESTAMP() AS SIGNED) - last_tick), \
+                   last_tick = CAST(UNIX_TIMESTAMP() AS SIGNED) \
+                   WHERE owner = ? AND last_tick < CAST(UNIX_TIMESTAMP() AS SIGNED)";
+        let owner = self.product.incarnation().0;
+        Ok(sqlx::query(sql).bind(owner).execute(&mut self.baseline).await?.rows_affected())
+    }
+
+    /// As `values_store::mysql::worker` does it while no row is locked by others.
+    async fn tick_same_statements(&mut self) -> anyhow::Result<u64> {
+        let owner = self.product.incarnation();
+        let (now, now_ms) = ("CAST(UNIX_TIMESTAMP() AS SIGNED)", "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)");
+        let alive = format!("WHERE incarnation = {owner} AND state <> 'dead'");
+        let sql = format!(
+            "BEGIN; \
+             UPDATE `values` SET value = value + ({now} - last_tick), last_tick = {now} WHERE owner = {owner} \
+             AND last_tick < {now} AND value <= {max} - GREATEST({now} - last_tick, 0); \
+             UPDATE workers SET heartbeat = {now_ms} {alive}; \
+             SELECT {now_ms}, (SELECT generation FROM workers {alive}); \
+             SELECT id, value FROM `values` WHERE owner = {owner} ORDER BY id; \
+             COMMIT",
+            max = i64::MAX
+        );
+        let mut answers = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.baseline);
+        let (mut affected, mut rows) = (Vec::new(), 0);
+        while let Some(answer) = answers.try_next().await? {
+            match answer {
+                Either::Left(done) => affected.push(done.rows_affected()),
+                Either::Right(_) => rows += 1,
+            }
+        }
+        anyhow::ensure!(rows == u64::from(IDS) + 1, "{rows} rows were read");
+        affected.get(1).copied().context("no answer to the UPDATE")
+    }
+}
+
+/// Sets what `UNIX_TIMESTAMP()` and `NOW()` say on a connection.
+pub(super) async fn set_clock<'c>(connection: impl Executor<'c, Database = MySql>, second: i64) -> anyhow::Result<()> {
+    connection.execute(AssertSqlSafe(format!("SET timestamp = {second}"))).await?;
+    Ok(())
+}
