@@ -34,6 +34,12 @@ impl Error {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Unavailable(_) | Self::Timeout(_))
     }
+
+    /// Whether somebody else held a row lock for too long. Nothing was done.
+    #[must_use]
+    pub fn is_lock_wait_timeout(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::Database(cause)) if mysql_number(cause.as_ref()) == Some(1205))
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -59,9 +65,10 @@ fn mysql_number(cause: &dyn DatabaseError) -> Option<u16> {
     cause.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
-/// `AUTO_INCREMENT` has reached the end of its column's type.
+/// `AUTO_INCREMENT` has reached the end of its column's type. MariaDB says so by a
+/// number of its storage engine.
 fn keys_used_up(cause: &dyn DatabaseError) -> bool {
-    mysql_number(cause) == Some(1467)
+    matches!(mysql_number(cause), Some(167 | 1467))
 }
 
 /// A deadlock; a record that changed since it was read (MariaDB); or SQLite's
@@ -80,7 +87,10 @@ fn is_passing(cause: &dyn DatabaseError) -> bool {
     matches!(
         mysql_number(cause),
         Some(
-            1040 // too many connections
+            1021 | 1041 | 1135 // out of disk space, memory or threads
+            | 1040 // too many connections
+            | 1047 // a node that is not part of its cluster at present
+            | 1129 | 1130 // this host is not let in, or not yet
             | 1044 | 1045 | 1049 // the user or the database is not there yet
             | 1053 | 1077 | 1079 // shutting down
             | 1146 // whoever owns the schema has not created the table yet
@@ -90,6 +100,7 @@ fn is_passing(cause: &dyn DatabaseError) -> bool {
             | 1205 // somebody holds a row lock for long
             | 1290 | 1792 | 1836 // read-only, as during a failover
             | 1317 | 1927 | 3168 | 3169 // interrupted, killed
+            | 3032 // offline for maintenance
             | 4031 // disconnected for inactivity
         )
     )

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use sqlx::{AssertSqlSafe, Either, MySqlConnection};
+use tokio::sync::oneshot;
 
 use crate::{Error, Result};
 
@@ -45,17 +46,24 @@ pub async fn script(pool: &MySqlPool, sql: &str, timeout: Duration) -> Result<Ve
 async fn attempt(pool: &MySqlPool, sql: &str, timeout: Duration) -> Result<Vec<Answer>> {
     let mut connection = pool.acquire().await?;
     let sql = sql.to_owned();
-    let run = tokio::spawn(async move {
-        let result = match tokio::time::timeout(timeout, answers(&mut connection, sql)).await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Timeout(timeout)),
+    let (reply, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        let error = match tokio::time::timeout(timeout, answers(&mut connection, sql)).await {
+            Ok(Ok(answers)) => {
+                let _ = reply.send(Ok(answers));
+                // The pool tries a connection that is given back. Should the network go dark
+                // right then, its place in the pool is free again in time.
+                let _ = tokio::time::timeout(timeout, connection.return_to_pool()).await;
+                return;
+            }
+            Ok(Err(error)) => error.into(),
+            Err(_) => Error::Timeout(timeout),
         };
-        if result.is_err() {
-            connection.close_on_drop();
-        }
-        result
+        // Dropped, as closing in order would wait for the server once more.
+        drop(connection.detach());
+        let _ = reply.send(Err(error));
     });
-    run.await.unwrap_or(Err(Error::Unavailable(sqlx::Error::WorkerCrashed)))
+    answer.await.unwrap_or(Err(Error::Unavailable(sqlx::Error::WorkerCrashed)))
 }
 
 async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<Vec<Answer>> {

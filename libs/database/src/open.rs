@@ -123,11 +123,12 @@ fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
         .test_before_acquire(options.probe)
         .after_connect(|connection, _| {
             // Writers meet on single rows only: gap locks would add deadlocks and no safety.
+            // A lock that is held for a second is held by a person, or by somebody who is gone.
             Box::pin(async move {
                 connection
                     .execute(
                         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                         SET SESSION innodb_lock_wait_timeout = 2",
+                         SET SESSION innodb_lock_wait_timeout = 1",
                     )
                     .await
                     .map(drop)

@@ -26,7 +26,7 @@ const SCRIPT: &str = r#"
             -) running="${running%% $pid *} ${running#* $pid }" ;;
         esac
     done
-    for pid in $running; do kill -KILL -- "-$pid" 2>/dev/null; done
+    for pid in $running; do kill -KILL "-$pid" 2>/dev/null; done
     for i in 1 2 3 4 5 6 7 8 9; do rm -rf -- "$1" 2>/dev/null && break; sleep 0.2; done
 "#;
 

@@ -54,11 +54,17 @@ impl MariaDb {
     /// The server that the tests of this binary share; take a
     /// [`database`](Self::database) of it, and do no harm to the others.
     pub async fn shared() -> &'static Self {
+        Self::shared_with(MariaDbOptions::default()).await
+    }
+
+    /// The shared server, set up in this way if nobody has started it yet. All
+    /// tests of a binary should agree on it.
+    pub async fn shared_with(options: MariaDbOptions) -> &'static Self {
         static SHARED: OnceCell<MariaDb> = OnceCell::const_new();
         SHARED
-            .get_or_init(async || match std::env::var(VARIABLE) {
-                Ok(url) => Self { url: Url::parse(&url).expect("TEST_DATABASE_URL is a URL"), private: None },
-                Err(_) => Self::start(MariaDbOptions::default()).await,
+            .get_or_init(async || match programs::variable(VARIABLE) {
+                Some(url) => Self { url: Url::parse(&url).expect("TEST_DATABASE_URL is a URL"), private: None },
+                None => Self::start(options).await,
             })
             .await
     }
@@ -250,6 +256,9 @@ async fn execute(url: &Url, sql: &str) -> sqlx::Result<()> {
 /// Makes the system tables.
 fn initialise(server: &Path, folder: &Path) {
     let datadir = format!("--datadir={}", folder.join("data").display());
+    // Servers remove each other's temporary tables from a folder that they share.
+    let tmpdir = folder.join("tmp");
+    std::fs::create_dir(&tmpdir).expect("a folder can be made");
     let mut command = if is_mariadb(server) {
         let install = programs::require(&["mariadb-install-db"], "mariadb-server", VARIABLE);
         let mut command = std::process::Command::new(install);
@@ -260,7 +269,12 @@ fn initialise(server: &Path, folder: &Path) {
         command.args(["--no-defaults", "--initialize-insecure", &datadir]);
         command
     };
-    let output = command.args(user()).stdin(Stdio::null()).output().expect("the system tables can be made");
+    let output = command
+        .env("TMPDIR", tmpdir)
+        .args(user())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the system tables can be made");
     assert!(
         output.status.success(),
         "cannot make the system tables: {}{}",
@@ -279,6 +293,7 @@ fn launch(server: &Path, folder: &Path, port: u16, options: MariaDbOptions) -> L
         "--no-defaults".to_owned(),
         format!("--datadir={}", in_folder("data")),
         format!("--socket={}", in_folder("socket")),
+        format!("--tmpdir={}", in_folder("tmp")),
         format!("--pid-file={}", in_folder("pid")),
         format!("--init-file={}", in_folder("init.sql")),
         format!("--port={port}"),

@@ -234,11 +234,9 @@ impl Process {
                 }
             }
         };
-        match tokio::time::timeout(deadline, search).await {
-            Ok(Some(line)) => line,
-            Ok(None) => panic!("{} ended without {what}{}", self.name, self.tail()),
-            Err(_elapsed) => panic!("waited {deadline:?} for {what} from {}{}", self.name, self.tail()),
-        }
+        let found = tokio::time::timeout(deadline, search).await;
+        let Ok(found) = found else { panic!("waited {deadline:?} for {what} from {}{}", self.name, self.tail()) };
+        found.unwrap_or_else(|| panic!("{} ended without {what}{}", self.name, self.tail()))
     }
 
     /// Asks it to end: SIGTERM, to the program only.
@@ -262,7 +260,7 @@ impl Process {
         let end = Instant::now() + Duration::from_secs(10);
         while let Ok(None) = rustix::process::waitid(WaitId::Pid(self.pid), options) {
             assert!(Instant::now() < end, "{} does not stand still{}", self.name, self.tail());
-            std::thread::sleep(Duration::from_millis(1));
+            blink();
         }
     }
 
@@ -322,7 +320,7 @@ impl Drop for Process {
         self.kill();
         let mut exit = self.shared.exit.subscribe();
         while exit.borrow_and_update().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
+            blink();
         }
     }
 }
@@ -358,4 +356,12 @@ fn thread(run: impl FnOnce() + Send + 'static) {
 /// A panic of one test says nothing about what the others share with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a signal takes its effect in microseconds, and dropping cannot be async"
+)]
+fn blink() {
+    std::thread::sleep(Duration::from_millis(1));
 }

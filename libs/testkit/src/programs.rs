@@ -24,3 +24,9 @@ pub(crate) fn require(programs: &[&str], package: &str, variable: &str) -> PathB
         )
     })
 }
+
+/// Reads a variable that says where a server is.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the test process is the main program here, and this its setting")]
+    std::env::var(name).ok()
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,6 +13,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
 use crate::process::lock;
+
+/// A server that has been silent for this long after a reply has no more to say.
+const REPLIED: Duration = Duration::from_millis(100);
 
 /// Listens on a port of its own and forwards connections to a server. It lives
 /// in the runtime that it was started in, until it is dropped.
@@ -125,10 +129,12 @@ impl Proxy {
         self.set(Some(Link::Up), broken);
     }
 
-    /// Forwards the next request that holds `text`, waits until the server
-    /// replies, and then resets that connection in place of the reply: the client
-    /// cannot know whether its request was carried out. It was. Once; on one
-    /// connection; and only over plain connections, as it has to read along.
+    /// Forwards the next request that holds `text`, waits until the server has
+    /// replied to all of it (a script of statements gets many replies), and then
+    /// resets that connection in place of the reply: the client cannot know whether
+    /// its request was carried out. It was. Once; on one connection; and only over
+    /// plain connections, as it has to read along. Take a text that no other request
+    /// holds: `READ COMMITTED` holds `COMMIT`.
     pub fn cut_reply_to(&self, text: impl Into<Vec<u8>>) {
         *lock(&self.network.trap) = Some(text.into());
     }
@@ -257,6 +263,7 @@ impl Network {
                 return if client.shutdown().await.is_ok() { End::Closed } else { End::Cut };
             }
             if *trapped.borrow() {
+                while let Ok(Ok(1..)) = tokio::time::timeout(REPLIED, server.read(&mut buffer)).await {}
                 self.trapped.send_modify(|count| *count += 1);
                 return End::Cut;
             }

@@ -42,9 +42,9 @@ impl RabbitMq {
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RabbitMq> = OnceCell::const_new();
         SHARED
-            .get_or_init(async || match std::env::var(VARIABLE) {
-                Ok(url) => Self { url: Url::parse(&url).expect("TEST_AMQP_URL is a URL"), private: None },
-                Err(_) => Self::start().await,
+            .get_or_init(async || match programs::variable(VARIABLE) {
+                Some(url) => Self { url: Url::parse(&url).expect("TEST_AMQP_URL is a URL"), private: None },
+                None => Self::start().await,
             })
             .await
     }

@@ -80,7 +80,8 @@ pub struct NewValue {
 pub enum Added {
     /// All were added.
     All,
-    /// Nothing was added, since these ids, and possibly more, exist.
+    /// Nothing was added, since these ids, and possibly more, exist or are meant
+    /// to be added twice.
     Exist(Vec<i64>),
 }
 
@@ -143,10 +144,20 @@ pub fn open(database: &Database) -> Arc<dyn ValuesStore> {
     }
 }
 
-/// Numbers as SQL wants them between parentheses.
+/// Numbers as SQL wants them between the parentheses of an `IN`, where nothing is
+/// in no numbers.
 fn list(numbers: impl IntoIterator<Item = i64>) -> String {
     let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
-    numbers.join(",")
+    if numbers.is_empty() { "NULL".to_owned() } else { numbers.join(",") }
+}
+
+/// Ids that occur more than once.
+fn repeated(values: &[NewValue]) -> Vec<i64> {
+    let mut ids: Vec<i64> = values.iter().map(|new| new.id).collect();
+    ids.sort_unstable();
+    let mut repeated: Vec<i64> = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
 }
 
 /// The statement that reads a page of rows, which all backends understand.

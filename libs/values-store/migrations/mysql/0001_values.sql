@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS `values` (
     epoch         BIGINT NOT NULL DEFAULT 0 COMMENT 'grows when the owner changes',
     PRIMARY KEY (id),
     KEY values_owner (owner),
-    CONSTRAINT values_one_second_is_one_increment CHECK (value - initial_value = last_tick - first_tick)
+    CONSTRAINT values_one_second_is_one_increment CHECK (value - initial_value = last_tick - first_tick),
+    CONSTRAINT values_ticks_are_seconds CHECK (first_tick >= 0 AND last_tick >= 0)
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS workers (

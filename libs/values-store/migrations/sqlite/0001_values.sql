@@ -7,7 +7,8 @@ CREATE TABLE IF NOT EXISTS `values` (
     last_tick     INTEGER NOT NULL DEFAULT (unixepoch()), -- seconds since 1970
     owner         INTEGER, -- workers.incarnation
     epoch         INTEGER NOT NULL DEFAULT 0, -- grows when the owner changes
-    CONSTRAINT values_one_second_is_one_increment CHECK (value - initial_value = last_tick - first_tick)
+    CONSTRAINT values_one_second_is_one_increment CHECK (value - initial_value = last_tick - first_tick),
+    CONSTRAINT values_ticks_are_seconds CHECK (first_tick >= 0 AND last_tick >= 0)
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS values_owner ON `values` (owner);

@@ -11,7 +11,7 @@ use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
 use super::{MySqlStore, ROW, answer, observation_sql, only_row, read_observation, read_value};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated};
 
 /// The largest requests add or remove 100,000 rows.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,12 +38,17 @@ impl CatalogStore for MySqlStore {
         for pair in answers.get(1..).unwrap_or_default().chunks_exact(2) {
             let row = only_row(&pair[1])?;
             let (first, step): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            ids.extend((first..).step_by(usize::try_from(step).unwrap_or(1)).take(pair[0].affected as usize));
+            let rows = i64::try_from(pair[0].affected).unwrap_or(0);
+            ids.extend((0..rows).map(|row| first.saturating_add(step.saturating_mul(row))));
         }
         Ok(ids)
     }
 
     async fn add(&self, values: &[NewValue]) -> Result<Added> {
+        let repeated = repeated(values);
+        if !repeated.is_empty() {
+            return Ok(Added::Exist(repeated));
+        }
         let mut sql = String::from("BEGIN");
         for chunk in values.chunks(CHUNK) {
             let rows: Vec<String> = chunk.iter().map(|new| format!("({},{})", new.id, new.value)).collect();

@@ -1,5 +1,7 @@
 //! What a manager asks for.
 
+use std::fmt::Write;
+
 use async_trait::async_trait;
 use database::Result;
 use database::mysql::{Answer, text};
@@ -54,18 +56,25 @@ impl ManagerStore for MySqlStore {
         if_held(&answers, answer(&answers, 3)?.affected)
     }
 
+    /// A row that somebody else keeps locked stays where it is until later: to wait
+    /// for it here would hold the lease, and with it the ids of workers that died.
     async fn assign(&self, term: Term, transfers: &[Transfer]) -> Result<Option<u64>> {
         let mut sql = String::new();
         for Transfer { from, to, count } in transfers {
             let from = from.map_or_else(|| "NULL".to_owned(), |from| from.to_string());
-            sql += &format!(
-                "UPDATE `values` SET owner = {to}, epoch = epoch + 1 \
-                 WHERE owner <=> {from} AND @held = 1 ORDER BY id LIMIT {count}; "
+            let _ = write!(
+                sql,
+                "UPDATE (SELECT id FROM `values` WHERE owner <=> {from} AND @held = 1 \
+                         ORDER BY id LIMIT {count} FOR UPDATE SKIP LOCKED) AS free \
+                 STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
+                 SET row_of.owner = {to}, row_of.epoch = row_of.epoch + 1; "
             );
         }
         let concerned = list(concerned(transfers).iter().map(|worker| worker.0));
-        sql +=
-            &format!("UPDATE workers SET generation = generation + 1 WHERE incarnation IN ({concerned}) AND @held = 1");
+        let _ = write!(
+            sql,
+            "UPDATE workers SET generation = generation + 1 WHERE incarnation IN ({concerned}) AND @held = 1"
+        );
         let answers = self.run(&fenced(term, &sql)).await?;
         let moves = answers.iter().skip(3).take(transfers.len());
         if_held(&answers, moves.map(|answer| answer.affected).sum())

@@ -7,6 +7,8 @@ mod catalog;
 mod manager;
 mod worker;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use database::mysql::{Answer, script};
@@ -28,13 +30,15 @@ const ROW: &str = "id, value, initial_value, first_tick, last_tick, owner, epoch
 #[derive(Debug, Clone)]
 pub struct MySqlStore {
     pool: MySqlPool,
+    /// Workers some of whose rows somebody else keeps locked.
+    obstructed: Arc<Mutex<BTreeSet<Incarnation>>>,
 }
 
 impl MySqlStore {
     /// The store on a pool that [`database::Database::open`] made.
     #[must_use]
-    pub const fn new(pool: MySqlPool) -> Self {
-        Self { pool }
+    pub fn new(pool: MySqlPool) -> Self {
+        Self { pool, obstructed: Arc::default() }
     }
 
     /// Runs a script that has to be quick, since others wait for its locks.

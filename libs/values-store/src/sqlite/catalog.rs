@@ -7,15 +7,16 @@ use sqlx::AssertSqlSafe;
 use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
-use super::{SqliteStore, observe, read_value};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list};
+use super::{SqliteStore, now_ms, observe, read_value};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
     async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
         let mut transaction = begin(&self.pool).await?;
-        let largest: i64 =
-            sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM `values`").fetch_one(&mut *transaction).await?;
+        let largest: i64 = sqlx::query_scalar("SELECT MAX(0, COALESCE(MAX(id), 0)) FROM `values`")
+            .fetch_one(&mut *transaction)
+            .await?;
         let ids: Vec<i64> = (0..i64::from(count)).map(|i| largest.saturating_add(1).saturating_add(i)).collect();
         for chunk in ids.chunks(CHUNK) {
             let rows: Vec<String> = chunk.iter().map(|id| format!("({id})")).collect();
@@ -27,6 +28,10 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn add(&self, values: &[NewValue]) -> Result<Added> {
+        let repeated = repeated(values);
+        if !repeated.is_empty() {
+            return Ok(Added::Exist(repeated));
+        }
         let mut transaction = begin(&self.pool).await?;
         for chunk in values.chunks(CHUNK) {
             let rows: Vec<String> = chunk.iter().map(|new| format!("({},{})", new.id, new.value)).collect();
@@ -73,7 +78,8 @@ impl CatalogStore for SqliteStore {
 
     async fn overview(&self) -> Result<Observation> {
         let mut transaction = self.pool.begin().await?;
-        observe(&mut transaction).await
+        let now_ms = now_ms(&mut transaction).await?;
+        observe(&mut transaction, now_ms).await
     }
 }
 

@@ -44,7 +44,7 @@ impl ManagerStore for SqliteStore {
             .bind(LEASE_TTL_MS)
             .execute(&mut *transaction)
             .await?;
-        let observation = observe(&mut transaction).await?;
+        let observation = observe(&mut transaction, now_ms).await?;
         transaction.commit().await?;
         Ok(Some(observation))
     }

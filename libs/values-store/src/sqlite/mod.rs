@@ -10,9 +10,6 @@ use sqlx::{Row, SqliteConnection};
 use values_core::tables::Observation;
 use values_core::types::{Incarnation, ValueRow, WorkerRow};
 
-/// The present millisecond.
-const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
-
 /// The store on SQLite.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -27,13 +24,12 @@ impl SqliteStore {
     }
 }
 
+/// The present millisecond. Each transaction asks for it once.
 async fn now_ms(connection: &mut SqliteConnection) -> Result<i64> {
-    let sql = format!("SELECT {NOW_MS}");
-    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)").fetch_one(connection).await?)
 }
 
-async fn observe(connection: &mut SqliteConnection) -> Result<Observation> {
-    let now_ms = now_ms(connection).await?;
+async fn observe(connection: &mut SqliteConnection, now_ms: i64) -> Result<Observation> {
     let workers = sqlx::query(
         "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers \
          WHERE state <> 'dead' ORDER BY incarnation",

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use values_core::tables::{Beat, Tick};
 use values_core::types::Incarnation;
 
-use super::{NOW_MS, SqliteStore, now_ms};
+use super::{SqliteStore, now_ms};
 use crate::{FORGET_DEAD_MS, WorkerStore};
 
 #[async_trait]
@@ -34,18 +34,18 @@ impl WorkerStore for SqliteStore {
     /// See the same operation on MySQL for the argument.
     async fn tick(&self, worker: Incarnation) -> Result<Tick> {
         let mut transaction = begin(&self.pool).await?;
-        let now = now_ms(&mut transaction).await?.div_euclid(1000);
+        let now_ms = now_ms(&mut transaction).await?;
         let changed = sqlx::query(
             "UPDATE `values` SET value = value + (?1 - last_tick), last_tick = ?1 \
-             WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - (?1 - last_tick)",
+             WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - MAX(?1 - last_tick, 0)",
         )
-        .bind(now)
+        .bind(now_ms.div_euclid(1000))
         .bind(worker.0)
         .bind(i64::MAX)
         .execute(&mut *transaction)
         .await?
         .rows_affected();
-        let beat = beat(&mut transaction, worker, "").await?;
+        let beat = beat(&mut transaction, worker, now_ms, "").await?;
         let values = sqlx::query("SELECT id, value FROM `values` WHERE owner = ? ORDER BY id")
             .bind(worker.0)
             .fetch_all(&mut *transaction)
@@ -59,14 +59,16 @@ impl WorkerStore for SqliteStore {
 
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
         let mut transaction = begin(&self.pool).await?;
-        let beat = beat(&mut transaction, worker, "").await?;
+        let now_ms = now_ms(&mut transaction).await?;
+        let beat = beat(&mut transaction, worker, now_ms, "").await?;
         transaction.commit().await?;
         Ok(beat)
     }
 
     async fn leave(&self, worker: Incarnation) -> Result<Beat> {
         let mut transaction = begin(&self.pool).await?;
-        let beat = beat(&mut transaction, worker, ", state = 'draining', capacity = 0").await?;
+        let now_ms = now_ms(&mut transaction).await?;
+        let beat = beat(&mut transaction, worker, now_ms, ", state = 'draining', capacity = 0").await?;
         transaction.commit().await?;
         Ok(beat)
     }
@@ -88,12 +90,11 @@ impl WorkerStore for SqliteStore {
 }
 
 /// A heartbeat that may set more, and what it found.
-async fn beat(connection: &mut SqliteConnection, worker: Incarnation, set: &'static str) -> Result<Beat> {
+async fn beat(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64, set: &'static str) -> Result<Beat> {
     let sql = format!(
-        "UPDATE workers SET heartbeat = {NOW_MS}{set} \
+        "UPDATE workers SET heartbeat = {now_ms}{set} \
          WHERE incarnation = {worker} AND state <> 'dead' RETURNING generation"
     );
     let generation: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *connection).await?;
-    let now_ms = now_ms(connection).await?;
     Ok(Beat { now_ms, alive: generation.is_some(), generation: generation.unwrap_or(0) })
 }

@@ -1,0 +1,43 @@
+//! The database library on real servers.
+
+#![expect(clippy::unwrap_used, reason = "this is how tests fail")]
+
+mod errors;
+mod faults;
+mod scripts;
+
+use database::sqlx::{MySqlPool, query, query_scalar};
+use database::{Database, Options};
+use testkit::{MariaDb, MariaDbOptions, TestDatabase};
+
+async fn server() -> &'static MariaDb {
+    MariaDb::shared_with(quick()).await
+}
+
+/// What is tested here does not depend on the disk.
+fn quick() -> MariaDbOptions {
+    MariaDbOptions { durable: false, ..MariaDbOptions::default() }
+}
+
+/// An empty table of numbers, and a pool of one connection.
+async fn numbers(name: &str) -> (TestDatabase, MySqlPool) {
+    let database = server().await.database(name).await;
+    query("CREATE TABLE numbers (n INT PRIMARY KEY) ENGINE = InnoDB")
+        .execute(&mut database.connect().await)
+        .await
+        .unwrap();
+    let pool = pool(database.url(), Options { connections: 1, ..Options::default() });
+    (database, pool)
+}
+
+fn pool(url: &str, options: Options) -> MySqlPool {
+    match Database::open(url, options).unwrap() {
+        Database::MySql(pool) => pool,
+        Database::Sqlite(_) => panic!("{url} is of SQLite"),
+    }
+}
+
+/// What another connection sees.
+async fn count(database: &TestDatabase) -> i64 {
+    query_scalar("SELECT COUNT(*) FROM numbers").fetch_one(&mut database.connect().await).await.unwrap()
+}
