@@ -1,0 +1,181 @@
+//! Faults against real processes and a real database, counted.
+//!
+//! One subcommand for each system. What they share: [`fleet`] runs processes that
+//! die and are replaced, [`faults`] plans and records what happens to them,
+//! [`oracle`] reads the database's own log of what was committed, [`report`]
+//! prints counts beside what they had to be.
+
+mod faults;
+mod fleet;
+mod oracle;
+mod report;
+mod rng;
+mod stats;
+mod values;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+use tokio::task::LocalSet;
+
+use crate::fleet::Programs;
+use crate::report::Report;
+
+/// Breaks a running system in every way, and counts what it got wrong.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version)]
+struct Cli {
+    #[command(subcommand)]
+    system: System,
+}
+
+#[derive(Debug, Subcommand)]
+enum System {
+    /// The values system: workers, managers and the API on a private MariaDB.
+    Values(ValuesArgs),
+}
+
+#[derive(Debug, Args)]
+struct ValuesArgs {
+    /// How long faults go on; 0s leaves that part out.
+    #[arg(long, default_value = "120s", default_value_if("short", "true", "10s"))]
+    duration: humantime::Duration,
+
+    /// How many workers are killed one by one, to measure failover; 0 leaves that part out.
+    #[arg(long, default_value_t = 100, default_value_if("short", "true", "8"))]
+    kills: usize,
+
+    /// A short run; times are printed and not judged.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct CommonArgs {
+    /// Draws the same faults as the run that printed it.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Where logs go; by default to a temporary folder that is kept if the run fails.
+    #[arg(long)]
+    logs: Option<PathBuf>,
+
+    /// Where the programs are; by default beside this one.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.system {
+        System::Values(args) => values(args).await,
+    }
+}
+
+async fn values(args: ValuesArgs) -> ExitCode {
+    run(args.common, "values", |seed, programs, logs| {
+        values::run(values::Options {
+            seed,
+            duration: args.duration.into(),
+            pause: Duration::from_millis(if args.short { 400 } else { 700 }),
+            kills: args.kills,
+            cells: args.kills.clamp(1, if args.short { 4 } else { 3 }),
+            short: args.short,
+            programs,
+            logs,
+        })
+    })
+    .await
+}
+
+/// Runs one system's chaos, and prints what came of it.
+async fn run<F>(common: CommonArgs, name: &str, chaos: impl FnOnce(u64, Programs, PathBuf) -> F) -> ExitCode
+where
+    F: Future<Output = Result<Report>> + 'static,
+{
+    let began = Instant::now();
+    let seed = common.seed.unwrap_or_else(any_seed);
+    let prepared = Programs::find(common.programs).and_then(|programs| Ok((programs, Logs::new(common.logs, name)?)));
+    let (programs, logs) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("{name}: seed {seed}, logs in {}", logs.folder.display());
+    // In a task of its own: a wait that ends in a panic is a failed run like any other.
+    let local = LocalSet::new();
+    let task = local.spawn_local(chaos(seed, programs, logs.folder.clone()));
+    let ended = local.run_until(task).await;
+    let result = ended.unwrap_or_else(|panic| Err(anyhow!("{panic}")));
+    let is_ok = match &result {
+        Ok(report) => {
+            println!("\n{report}");
+            report.is_ok()
+        }
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            false
+        }
+    };
+    let (verdict, seconds) = (if is_ok { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+    println!("{name}: {verdict} after {seconds:.1} s, seed {seed}");
+    logs.end(is_ok);
+    if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Another one each time, and short enough to be typed.
+fn any_seed() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000
+}
+
+/// The folder with the logs.
+struct Logs {
+    folder: PathBuf,
+    is_temporary: bool,
+}
+
+impl Logs {
+    fn new(folder: Option<PathBuf>, name: &str) -> Result<Self> {
+        let is_temporary = folder.is_none();
+        let temporary = || std::env::temp_dir().join(format!("chaos-{name}-{}", std::process::id()));
+        let folder = folder.unwrap_or_else(temporary);
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        Ok(Self { folder, is_temporary })
+    }
+
+    fn end(&self, is_ok: bool) {
+        if is_ok && self.is_temporary {
+            // At worst it stays behind.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        } else {
+            println!("logs in {}", self.folder.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_run_is_shorter_unless_told_otherwise() {
+        let parse = |args: &[&str]| {
+            let cli = Cli::try_parse_from(["chaos", "values"].iter().chain(args)).unwrap();
+            let System::Values(args) = cli.system;
+            (args.duration.as_secs(), args.kills)
+        };
+        assert_eq!(parse(&[]), (120, 100));
+        assert_eq!(parse(&["--short"]), (10, 8));
+        assert_eq!(parse(&["--short", "--kills", "3", "--duration", "0s"]), (0, 3));
+    }
+}
