@@ -151,7 +151,6 @@ impl Manager {
     /// own, shuts them out.
     fn failed(&mut self) -> Vec<Effect> {
         self.leading = None;
-        self.contact = None;
         self.scaling.forget_order();
         Vec::new()
     }

@@ -176,12 +176,13 @@ impl Tables {
 /// Manager operations. Each but [`Tables::campaign`] is fenced: under a stale
 /// term it changes nothing and answers `None`.
 impl Tables {
-    /// Takes the lease under the next term if it is free, or if its end is
-    /// further away than any holder could have asked for, which means that the
-    /// clock stepped back.
+    /// Takes the lease under the next term if it is free or its own, or if its
+    /// end is further away than any holder could have asked for, which means that
+    /// the clock stepped back.
     pub fn campaign(&mut self, holder: &str, ttl_ms: i64) -> Campaign {
         let now_ms = self.now_ms;
-        if self.lease.until > now_ms && self.lease.until <= now_ms + 2 * ttl_ms {
+        let held = self.lease.until > now_ms && self.lease.until <= now_ms + 2 * ttl_ms;
+        if held && self.lease.holder != holder {
             return Campaign { now_ms, won: None };
         }
         self.lease = Lease { term: self.lease.term + 1, holder: holder.to_owned(), until: now_ms + ttl_ms };

@@ -46,7 +46,8 @@ pub trait WorkerStore: Send + Sync {
 /// and answers `None`.
 #[async_trait]
 pub trait ManagerStore: Send + Sync {
-    /// Takes the lease under the next term, if it is free.
+    /// Takes the lease under the next term, if it is free or its own. Holders'
+    /// names must differ.
     async fn campaign(&self, holder: &str) -> Result<Campaign>;
 
     /// Renews the lease and reads who owns how much.

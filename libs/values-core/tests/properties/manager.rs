@@ -144,13 +144,22 @@ fn a_silent_worker_is_expired_and_looked_at_again() {
 }
 
 #[test]
-fn a_failure_breaks_contact() {
+fn a_failure_alone_does_not_put_a_failover_off() {
     let (mut manager, now) = trusting();
     assert_eq!(manager.step(Event::Failed), []);
     manager.step(won(now + 100, 2));
-    assert!(!expires(&manager.step(alone(now + 100, 0))));
-    assert!(!expires(&manager.step(alone(now + 1_500, 0))));
-    assert!(expires(&manager.step(alone(now + 2_100, 0))));
+    assert!(expires(&manager.step(alone(now + 100, 0))), "the database was there all the time");
+}
+
+#[test]
+fn an_outage_puts_it_off_until_the_database_has_been_back_for_long_enough() {
+    let (mut manager, now) = trusting();
+    assert_eq!(manager.step(Event::Failed), []);
+    let back = now + CONTACT_GAP_MS + 1;
+    manager.step(won(back, 2));
+    assert!(!expires(&manager.step(alone(back + 500, 0))));
+    assert!(!expires(&manager.step(alone(back + 1_500, 0))));
+    assert!(expires(&manager.step(alone(back + 2_000, 0))));
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl ManagerStore for MySqlStore {
         let sql = format!(
             "BEGIN; \
              UPDATE manager_lease SET term = term + 1, holder = {holder}, until = {NOW_MS} + {LEASE_TTL_MS} \
-             WHERE id = 1 AND (until <= {NOW_MS} OR until > {NOW_MS} + 2 * {LEASE_TTL_MS}); \
+             WHERE id = 1 AND (until <= {NOW_MS} OR until > {NOW_MS} + 2 * {LEASE_TTL_MS} OR holder = {holder}); \
              SELECT {NOW_MS}, term FROM manager_lease WHERE id = 1; \
              COMMIT"
         );

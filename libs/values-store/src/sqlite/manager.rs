@@ -18,7 +18,7 @@ impl ManagerStore for SqliteStore {
         let now_ms = now_ms(&mut transaction).await?;
         let term: Option<i64> = sqlx::query_scalar(
             "UPDATE manager_lease SET term = term + 1, holder = ?1, until = ?2 + ?3 \
-             WHERE id = 1 AND (until <= ?2 OR until > ?2 + 2 * ?3) RETURNING term",
+             WHERE id = 1 AND (until <= ?2 OR until > ?2 + 2 * ?3 OR holder = ?1) RETURNING term",
         )
         .bind(holder)
         .bind(now_ms)

@@ -16,6 +16,7 @@ on_every_backend!(
     of_many_candidates_one_wins,
     observing_renews,
     an_observation_says_who_owns_how_much,
+    its_holder_may_take_the_lease_again_under_the_next_term,
     a_stale_term_changes_nothing,
     only_the_silent_expire,
     moves_take_the_lowest_ids_and_are_told,
@@ -32,11 +33,17 @@ async fn the_lease_is_taken_over_only_when_it_has_run_out(backend: Backend) {
     let lease = backend.contents().await.lease;
     assert_eq!((lease.term, lease.holder.as_str(), lease.until), (1, "a", first.now_ms + LEASE_TTL_MS));
     assert_eq!(backend.store.campaign("b").await.unwrap().won, None);
-    assert_eq!(backend.store.campaign("a").await.unwrap().won, None, "not even by its holder");
     assert_eq!(backend.contents().await.lease, lease);
     backend.advance(LEASE_TTL_MS, None).await;
     assert_eq!(backend.store.campaign("b").await.unwrap().won, Some(Term(2)));
     assert_eq!(backend.contents().await.lease.holder, "b");
+}
+
+async fn its_holder_may_take_the_lease_again_under_the_next_term(backend: Backend) {
+    assert_eq!(backend.store.campaign("a").await.unwrap().won, Some(Term(1)));
+    assert_eq!(backend.store.campaign("a").await.unwrap().won, Some(Term(2)));
+    assert_eq!(backend.store.observe(Term(1)).await.unwrap(), None, "what was asked under the old term is refused");
+    assert!(backend.store.observe(Term(2)).await.unwrap().is_some());
 }
 
 async fn a_lease_that_was_given_back_is_free(backend: Backend) {
