@@ -5,6 +5,7 @@
 //! [`values_core::tables`]; the conformance suite compares every backend with it.
 
 mod mysql;
+mod rows;
 mod sqlite;
 
 use std::sync::Arc;
@@ -159,11 +160,4 @@ fn repeated(values: &[NewValue]) -> Vec<i64> {
     let mut repeated: Vec<i64> = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     repeated.dedup();
     repeated
-}
-
-/// The statement that reads a page of rows, which all backends understand.
-fn page_sql(columns: &str, page: Page) -> String {
-    let after = page.after.unwrap_or(i64::MIN);
-    let owner = page.owner.map_or_else(String::new, |owner| format!("AND owner = {owner}"));
-    format!("SELECT {columns} FROM `values` WHERE id > {after} {owner} ORDER BY id LIMIT {}", page.limit)
 }

@@ -10,8 +10,8 @@ use sqlx::Row;
 use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
-use super::{MySqlStore, ROW, answer, observation_sql, only_row, read_observation, read_value};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated};
+use super::{MySqlStore, answer, observation_sql, only_row, read_observation};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated, rows};
 
 /// The largest requests add or remove 100,000 rows.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -90,13 +90,13 @@ impl CatalogStore for MySqlStore {
     }
 
     async fn get(&self, id: i64) -> Result<Option<ValueRow>> {
-        let answers = self.run_long(&format!("SELECT {ROW} FROM `values` WHERE id = {id}")).await?;
-        answer(&answers, 0)?.rows.first().map(read_value).transpose()
+        let answers = self.run_long(&rows::value_sql(id)).await?;
+        answer(&answers, 0)?.rows.first().map(rows::value).transpose()
     }
 
     async fn list(&self, page: Page) -> Result<Vec<ValueRow>> {
-        let answers = self.run_long(&crate::page_sql(ROW, page)).await?;
-        answer(&answers, 0)?.rows.iter().map(read_value).collect()
+        let answers = self.run_long(&rows::page_sql(page)).await?;
+        answer(&answers, 0)?.rows.iter().map(rows::value).collect()
     }
 
     async fn overview(&self) -> Result<Observation> {

@@ -16,15 +16,15 @@ use database::{Error, Result};
 use sqlx::Row;
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use values_core::tables::Observation;
-use values_core::types::{Incarnation, ValueRow, WorkerRow};
+use values_core::types::Incarnation;
+
+use crate::rows;
 
 /// The present second. Signed, since negative values are values, too.
 const NOW: &str = "CAST(UNIX_TIMESTAMP() AS SIGNED)";
 
 /// The present millisecond.
 const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
-
-const ROW: &str = "id, value, initial_value, first_tick, last_tick, owner, epoch";
 
 /// The store on MySQL or MariaDB.
 #[derive(Debug, Clone)]
@@ -49,12 +49,7 @@ impl MySqlStore {
 
 /// The three statements that read an [`Observation`].
 fn observation_sql() -> String {
-    format!(
-        "SELECT {NOW_MS}; \
-         SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers \
-         WHERE state <> 'dead' ORDER BY incarnation; \
-         SELECT owner, COUNT(*) FROM `values` GROUP BY owner ORDER BY owner"
-    )
+    format!("SELECT {NOW_MS}; {}; {}", rows::WORKERS, rows::LOADS)
 }
 
 /// Reads the answers to [`observation_sql`].
@@ -62,36 +57,12 @@ fn read_observation(answers: &[Answer]) -> Result<Observation> {
     let [now, workers, loads] = answers else { return Err(unexpected("three answers")) };
     Ok(Observation {
         now_ms: only_row(now)?.try_get(0)?,
-        workers: workers.rows.iter().map(read_worker).collect::<Result<_>>()?,
+        workers: workers.rows.iter().map(rows::worker).collect::<Result<_>>()?,
         loads: loads
             .rows
             .iter()
             .map(|row| Ok((row.try_get::<Option<i64>, _>(0)?.map(Incarnation), count(row.try_get(1)?))))
             .collect::<Result<_>>()?,
-    })
-}
-
-fn read_worker(row: &MySqlRow) -> Result<WorkerRow> {
-    let state: String = row.try_get("state")?;
-    Ok(WorkerRow {
-        incarnation: Incarnation(row.try_get("incarnation")?),
-        name: row.try_get("name")?,
-        state: state.parse().map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))?,
-        capacity: row.try_get("capacity")?,
-        heartbeat: row.try_get("heartbeat")?,
-        generation: row.try_get("generation")?,
-    })
-}
-
-fn read_value(row: &MySqlRow) -> Result<ValueRow> {
-    Ok(ValueRow {
-        id: row.try_get("id")?,
-        value: row.try_get("value")?,
-        initial_value: row.try_get("initial_value")?,
-        first_tick: row.try_get("first_tick")?,
-        last_tick: row.try_get("last_tick")?,
-        owner: row.try_get::<Option<i64>, _>("owner")?.map(Incarnation),
-        epoch: row.try_get("epoch")?,
     })
 }
 

@@ -7,8 +7,8 @@ use sqlx::AssertSqlSafe;
 use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
-use super::{SqliteStore, now_ms, observe, read_value};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated};
+use super::{SqliteStore, now_ms, observe};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated, rows};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
@@ -66,14 +66,14 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn get(&self, id: i64) -> Result<Option<ValueRow>> {
-        let row = sqlx::query("SELECT * FROM `values` WHERE id = ?").bind(id).fetch_optional(&self.pool).await?;
-        row.as_ref().map(read_value).transpose()
+        let row = sqlx::query(AssertSqlSafe(rows::value_sql(id))).fetch_optional(&self.pool).await?;
+        row.as_ref().map(rows::value).transpose()
     }
 
     async fn list(&self, page: Page) -> Result<Vec<ValueRow>> {
-        let sql = crate::page_sql("*", page);
+        let sql = rows::page_sql(page);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
-        rows.iter().map(read_value).collect()
+        rows.iter().map(rows::value).collect()
     }
 
     async fn overview(&self) -> Result<Observation> {
