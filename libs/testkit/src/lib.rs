@@ -21,6 +21,7 @@ mod programs;
 mod proxy;
 mod rabbitmq;
 mod redis;
+mod server;
 mod wait;
 
 pub use folder::Folder;
@@ -30,4 +31,5 @@ pub use process::{Launch, Line, Process, Stream};
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
+pub use server::{Private, Server};
 pub use wait::{eventually, eventually_ok};

@@ -1,9 +1,9 @@
 //! The database server.
 
+use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -11,13 +11,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::process::lock;
-use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
+use crate::server::{Private, Server};
+use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_DATABASE_URL";
-
-/// How long a server may take to start, on a busy machine and after a crash.
-const START: Duration = Duration::from_mins(1);
 
 /// How a private server is set up.
 #[derive(Debug, Clone)]
@@ -41,13 +38,6 @@ impl Default for MariaDbOptions {
 pub struct MariaDb {
     url: Url,
     private: Option<Private>,
-}
-
-#[derive(Debug)]
-struct Private {
-    folder: Folder,
-    launch: Launch,
-    process: Mutex<Option<Process>>,
 }
 
 impl MariaDb {
@@ -80,7 +70,7 @@ impl MariaDb {
         let port = free_port();
         let launch = launch(&server, folder.path(), port, options);
         let url = Url::parse(&format!("mysql://root@127.0.0.1:{port}")).expect("a URL");
-        let database = Self { url, private: Some(Private { folder, launch, process: Mutex::default() }) };
+        let database = Self { url, private: Some(Private::new("MariaDB", folder, launch)) };
         database.up().await;
         database
     }
@@ -123,7 +113,7 @@ impl MariaDb {
     /// The folder with the data of a private server, and its binary log.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.private().folder.path().join("data")
+        self.private().folder().path().join("data")
     }
 
     /// The files of the binary log, in order.
@@ -138,61 +128,15 @@ impl MariaDb {
         files.sort();
         files
     }
+}
 
-    /// Ends a private server in order, and waits for it.
-    pub async fn stop(&self) {
-        if let Some(process) = self.take() {
-            process.terminate();
-            process.wait(START).await;
-        }
-    }
-
-    /// Kills a private server, as a crash does.
-    pub fn kill(&self) {
-        drop(self.take());
-    }
-
-    /// Starts a private server that is not running, on the same port and data,
-    /// and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not, with its log.
-    pub async fn up(&self) {
-        let process = self.private().launch.clone().spawn();
-        eventually_ok(START, "MariaDB to answer", async || {
-            assert!(process.exit_status().is_none(), "MariaDB ended{}", process.tail());
-            execute(&self.url, "SELECT 1").await
-        })
-        .await;
-        *lock(&self.private().process) = Some(process);
-    }
-
-    /// Ends a private server in order and starts it again.
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.up().await;
-    }
-
-    /// Stops a private server where it is: it keeps its connections and locks, and answers nothing.
-    pub fn pause(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.pause();
-        }
-    }
-
-    /// Lets a private server go on after [`Self::pause`].
-    pub fn resume(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.resume();
-        }
-    }
-
-    fn take(&self) -> Option<Process> {
-        lock(&self.private().process).take()
-    }
-
+impl Server for MariaDb {
     fn private(&self) -> &Private {
         self.private.as_ref().expect("faults are for a private server: MariaDb::start")
+    }
+
+    async fn ping(&self) -> Result<(), impl Display + Debug> {
+        execute(&self.url, "SELECT 1").await
     }
 }
 

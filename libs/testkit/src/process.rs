@@ -288,13 +288,18 @@ impl Process {
         }
     }
 
-    /// What it wrote to its standard output, once it has ended.
-    pub async fn output(&self) -> Vec<String> {
+    /// All that it wrote, once it has ended: the end may be known before the last line.
+    pub async fn all_lines(&self) -> Vec<Line> {
         let mut output = self.shared.output.subscribe();
         // Cannot fail, since the sender is here.
         let _ = output.wait_for(|open| *open == 0).await;
-        let lines = self.lines().into_iter().filter(|line| line.stream == Stream::Stdout);
-        lines.map(|line| line.text).collect()
+        self.lines()
+    }
+
+    /// What it wrote to its standard output, once it has ended.
+    pub async fn output(&self) -> Vec<String> {
+        let lines = self.all_lines().await;
+        lines.into_iter().filter(|line| line.stream == Stream::Stdout).map(|line| line.text).collect()
     }
 
     /// Its last lines, to be put into a message.

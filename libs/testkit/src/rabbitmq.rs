@@ -1,37 +1,34 @@
 //! The message broker.
 
+use std::fmt::{Debug, Display};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::process::lock;
+use crate::server::{Private, START, Server};
 use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
 
 const VARIABLE: &str = "TEST_AMQP_URL";
 const PACKAGE: &str = "rabbitmq-server";
-const START: Duration = Duration::from_mins(2);
 
 /// A server: a private one, or the one that `TEST_AMQP_URL` names.
 #[derive(Debug)]
 pub struct RabbitMq {
     url: Url,
     private: Option<Private>,
+    tools: Option<Tools>,
 }
 
+/// What belongs to a private server.
 #[derive(Debug)]
-struct Private {
-    _folder: Folder,
-    launch: Launch,
+struct Tools {
     ctl: Launch,
-    process: Mutex<Option<Process>>,
     /// Erlang's directory of nodes, which would otherwise be one for the machine.
     _epmd: Process,
 }
@@ -43,7 +40,9 @@ impl RabbitMq {
         static SHARED: OnceCell<RabbitMq> = OnceCell::const_new();
         SHARED
             .get_or_init(async || match programs::variable(VARIABLE) {
-                Some(url) => Self { url: Url::parse(&url).expect("TEST_AMQP_URL is a URL"), private: None },
+                Some(url) => {
+                    Self { url: Url::parse(&url).expect("TEST_AMQP_URL is a URL"), private: None, tools: None }
+                }
                 None => Self::start().await,
             })
             .await
@@ -65,19 +64,15 @@ impl RabbitMq {
         let environment = |program: &Path| environment(program, folder.path(), &node, distribution, directory);
 
         let epmd = Launch::new(epmd).args(["-port".to_owned(), directory.to_string()]).args(["-address", "127.0.0.1"]);
-        let private = Private {
-            launch: environment(&server).name("RabbitMQ"),
-            ctl: environment(&script("rabbitmqctl")).name("rabbitmqctl"),
-            process: Mutex::default(),
-            _epmd: epmd.spawn(),
-            _folder: folder,
-        };
+        let launch = environment(&server).name("RabbitMQ");
+        let tools = Tools { ctl: environment(&script("rabbitmqctl")).name("rabbitmqctl"), _epmd: epmd.spawn() };
         // Without it in place, the node would start one that stays behind.
         let epmd = SocketAddr::from(([127, 0, 0, 1], directory));
         eventually_ok(START, "Erlang's epmd to listen", async || TcpStream::connect(epmd).await).await;
 
         let url = Url::parse(&format!("amqp://guest:guest@127.0.0.1:{port}/%2f")).expect("a URL");
-        let rabbit = Self { url, private: Some(private) };
+        let private = Private::new("RabbitMQ", folder, launch);
+        let rabbit = Self { url, private: Some(private), tools: Some(tools) };
         rabbit.up().await;
         rabbit
     }
@@ -110,62 +105,21 @@ impl RabbitMq {
     /// # Panics
     /// When it fails.
     pub async fn ctl(&self, arguments: &[&str]) -> Vec<String> {
-        let ctl = self.private().ctl.clone().args(["--quiet"]).args(arguments.iter().copied()).spawn();
+        let tools = self.tools.as_ref().expect("rabbitmqctl is for a private server: RabbitMq::start");
+        let ctl = tools.ctl.clone().args(["--quiet"]).args(arguments.iter().copied()).spawn();
         let status = ctl.wait(START).await;
         assert!(status.success(), "rabbitmqctl {arguments:?}: {status}{}", ctl.tail());
         ctl.output().await
     }
+}
 
-    /// Ends a private server in order, and waits for it.
-    pub async fn stop(&self) {
-        if let Some(process) = self.take() {
-            process.terminate();
-            process.wait(START).await;
-        }
-    }
-
-    /// Kills a private server, as a crash does.
-    pub fn kill(&self) {
-        drop(self.take());
-    }
-
-    /// Starts a private server that is not running, on the same port and data,
-    /// and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not, with its log.
-    pub async fn up(&self) {
-        let process = self.private().launch.clone().spawn();
-        eventually_ok(START, "RabbitMQ to answer", async || {
-            assert!(process.exit_status().is_none(), "RabbitMQ ended{}", process.tail());
-            self.ping().await
-        })
-        .await;
-        *lock(&self.private().process) = Some(process);
-    }
-
-    /// Ends a private server in order and starts it again.
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.up().await;
-    }
-
-    /// Stops a private server where it is: it keeps its connections and answers nothing.
-    pub fn pause(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.pause();
-        }
-    }
-
-    /// Lets a private server go on after [`Self::pause`].
-    pub fn resume(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.resume();
-        }
+impl Server for RabbitMq {
+    fn private(&self) -> &Private {
+        self.private.as_ref().expect("faults are for a private server: RabbitMq::start")
     }
 
     /// Asks the server to begin a connection.
-    pub async fn ping(&self) -> io::Result<()> {
+    async fn ping(&self) -> Result<(), impl Display + Debug> {
         let mut stream = TcpStream::connect(self.address()).await?;
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
         let mut frame = [0; 11];
@@ -173,14 +127,6 @@ impl RabbitMq {
         // A method frame on channel 0 that holds connection.start.
         let is_start = frame[0] == 1 && frame[7..] == [0, 10, 0, 10];
         is_start.then_some(()).ok_or_else(|| io::Error::other(format!("RabbitMQ answered {frame:?}")))
-    }
-
-    fn take(&self) -> Option<Process> {
-        lock(&self.private().process).take()
-    }
-
-    fn private(&self) -> &Private {
-        self.private.as_ref().expect("faults are for a private server: RabbitMq::start")
     }
 }
 

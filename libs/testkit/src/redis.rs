@@ -1,35 +1,25 @@
 //! Redis.
 
-use std::fmt::Write;
+use std::fmt::{Debug, Display, Write};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::process::lock;
-use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
+use crate::server::{Private, Server};
+use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_REDIS_URL";
-const START: Duration = Duration::from_secs(30);
 
 /// A server: a private one, or the one that `TEST_REDIS_URL` names.
 #[derive(Debug)]
 pub struct Redis {
     url: Url,
     private: Option<Private>,
-}
-
-#[derive(Debug)]
-struct Private {
-    _folder: Folder,
-    launch: Launch,
-    process: Mutex<Option<Process>>,
 }
 
 impl Redis {
@@ -68,7 +58,7 @@ impl Redis {
             "always".to_owned(),
         ]);
         let url = Url::parse(&format!("redis://127.0.0.1:{port}")).expect("a URL");
-        let redis = Self { url, private: Some(Private { _folder: folder, launch, process: Mutex::default() }) };
+        let redis = Self { url, private: Some(Private::new("Redis", folder, launch)) };
         redis.up().await;
         redis
     }
@@ -118,60 +108,14 @@ impl Redis {
         }
         Ok(line.to_owned())
     }
+}
 
-    /// Ends a private server in order, and waits for it.
-    pub async fn stop(&self) {
-        if let Some(process) = self.take() {
-            process.terminate();
-            process.wait(START).await;
-        }
-    }
-
-    /// Kills a private server, as a crash does.
-    pub fn kill(&self) {
-        drop(self.take());
-    }
-
-    /// Starts a private server that is not running, on the same port and data,
-    /// and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not, with its log.
-    pub async fn up(&self) {
-        let process = self.private().launch.clone().spawn();
-        eventually_ok(START, "Redis to answer", async || {
-            assert!(process.exit_status().is_none(), "Redis ended{}", process.tail());
-            self.command(&["PING"]).await
-        })
-        .await;
-        *lock(&self.private().process) = Some(process);
-    }
-
-    /// Ends a private server in order and starts it again.
-    pub async fn restart(&self) {
-        self.stop().await;
-        self.up().await;
-    }
-
-    /// Stops a private server where it is: it keeps its connections and answers nothing.
-    pub fn pause(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.pause();
-        }
-    }
-
-    /// Lets a private server go on after [`Self::pause`].
-    pub fn resume(&self) {
-        if let Some(process) = lock(&self.private().process).as_ref() {
-            process.resume();
-        }
-    }
-
-    fn take(&self) -> Option<Process> {
-        lock(&self.private().process).take()
-    }
-
+impl Server for Redis {
     fn private(&self) -> &Private {
         self.private.as_ref().expect("faults are for a private server: Redis::start")
+    }
+
+    async fn ping(&self) -> Result<(), impl Display + Debug> {
+        self.command(&["PING"]).await.map(drop)
     }
 }

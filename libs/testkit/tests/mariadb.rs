@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, MySqlConnection};
-use testkit::{MariaDb, MariaDbOptions, eventually_ok};
+use testkit::{MariaDb, MariaDbOptions, Server, eventually_ok};
 
 async fn sum(url: &str) -> sqlx::Result<i64> {
     let mut connection = MySqlConnection::connect(url).await?;

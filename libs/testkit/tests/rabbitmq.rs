@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{RabbitMq, eventually_ok};
+use testkit::{RabbitMq, Server, eventually_ok};
 
 #[tokio::test]
 async fn keeps_its_data_over_a_restart_and_a_crash() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Redis, eventually_ok};
+use testkit::{Redis, Server, eventually_ok};
 
 #[tokio::test]
 async fn keeps_its_data_over_a_restart_and_a_crash() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use database::mysql::script;
 use database::sqlx::{MySqlPool, migrate::Migrator};
 use database::{Database, Error, Migrations, Options};
-use testkit::{MariaDb, Proxy, TestDatabase, eventually, eventually_ok};
+use testkit::{MariaDb, Proxy, Server, TestDatabase, eventually, eventually_ok};
 
 use crate::{count, pool, quick};
 

@@ -60,7 +60,7 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let (launch, ..) = launch(data.path());
     let process = launch.env("VALUES_LISTEN", format!("127.0.0.1:{port}")).spawn();
     assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
-    let error = process.tail();
+    let error = process.all_lines().await.into_iter().map(|line| line.text).collect::<String>();
     assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("--values-listen"), "{error}");
 }
 
@@ -80,7 +80,7 @@ async fn bad_configuration_is_one_line_and_exit_2() {
         let (launch, ..) = launch(data.path());
         let process = launch.env(variable, value).spawn();
         let status = process.wait(PATIENCE).await;
-        let lines = process.lines();
+        let lines = process.all_lines().await;
         assert_eq!(status.code(), Some(2), "{variable}={value}: {}", process.tail());
         assert_eq!(lines.len(), 1, "{variable}={value}: {}", process.tail());
         assert!(lines[0].text.contains(variable), "{}", lines[0].text);

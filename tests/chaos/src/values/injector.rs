@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
-use testkit::{MariaDb, eventually, eventually_ok};
+use testkit::{MariaDb, Server, eventually, eventually_ok};
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::task::JoinSet;
 
