@@ -1,6 +1,6 @@
 //! Users who lock rows on MySQL and take their time.
 
-use database::sqlx::{MySqlConnection, query};
+use database::sqlx::{MySqlConnection, raw_sql};
 use values_core::assignment::Transfer;
 
 use crate::backend::Backend;
@@ -15,7 +15,7 @@ async fn twenty_rows(name: &str) -> (Backend, values_core::types::Incarnation) {
 }
 
 async fn run(user: &mut MySqlConnection, sql: &'static str) {
-    query(sql).execute(user).await.unwrap();
+    raw_sql(sql).execute(user).await.unwrap();
 }
 
 #[tokio::test]
