@@ -73,10 +73,11 @@ fn tolerant(migrator: &Migrator) -> Migrator {
 /// sqlx's own lock waits forever by a timeout of -1, which MariaDB takes for no
 /// waiting at all: the lock is taken here, with a timeout that both understand.
 async fn migrate_mysql(connection: &mut MySqlConnection, migrator: &Migrator) -> Result<()> {
-    let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?)")
-        .bind(LOCK_TIMEOUT.as_secs())
-        .fetch_one(&mut *connection)
-        .await?;
+    let locked: Option<i64> =
+        sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?)")
+            .bind(LOCK_TIMEOUT.as_secs())
+            .fetch_one(&mut *connection)
+            .await?;
     if locked != Some(1) {
         return Err(Error::Timeout(LOCK_TIMEOUT));
     }
