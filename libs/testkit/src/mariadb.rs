@@ -4,14 +4,13 @@ use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::server::{Private, Server};
+use crate::server::{Private, Server, address, unique};
 use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_DATABASE_URL";
@@ -87,15 +86,13 @@ impl MariaDb {
     /// When it is not a private one and its URL has a name in place of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
-        format!("{host}:{}", self.url.port().unwrap_or(3306)).parse().expect("a URL with an address")
+        address(&self.url, 3306)
     }
 
     /// Makes an empty database whose name begins with `name`.
     pub async fn database(&self, name: &str) -> TestDatabase {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
-        let name = format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = unique(&name, '_');
         self.execute(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await;
         let mut url = self.url.clone();
         url.set_path(&name);

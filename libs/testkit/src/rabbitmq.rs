@@ -4,14 +4,13 @@ use std::fmt::{Debug, Display};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::server::{Private, START, Server};
+use crate::server::{Private, START, Server, address, unique};
 use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
 
 const VARIABLE: &str = "TEST_AMQP_URL";
@@ -89,15 +88,13 @@ impl RabbitMq {
     /// When it is not a private one and its URL has a name in place of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
-        format!("{host}:{}", self.url.port().unwrap_or(5672)).parse().expect("a URL with an address")
+        address(&self.url, 5672)
     }
 
     /// A beginning for the names of queues and exchanges that no other test has been given.
     #[must_use]
     pub fn prefix(&self, name: &str) -> String {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        format!("{name}-{}-{}.", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+        unique(name, '-') + "."
     }
 
     /// Runs `rabbitmqctl` on a private server and returns the lines that it printed.

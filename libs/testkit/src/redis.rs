@@ -3,14 +3,13 @@
 use std::fmt::{Debug, Display, Write};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::server::{Private, Server};
+use crate::server::{Private, Server, address, unique};
 use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_REDIS_URL";
@@ -75,15 +74,13 @@ impl Redis {
     /// When it is not a private one and its URL has a name in place of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        let host = self.url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
-        format!("{host}:{}", self.url.port().unwrap_or(6379)).parse().expect("a URL with an address")
+        address(&self.url, 6379)
     }
 
     /// A beginning for the names of keys that no other test has been given.
     #[must_use]
     pub fn prefix(&self, name: &str) -> String {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        format!("{name}-{}-{}:", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+        unique(name, '-') + ":"
     }
 
     /// Runs a command on a private server, or one without a password, and returns

@@ -1,8 +1,12 @@
 //! What all servers have in common: they can be stopped, killed and started again.
 
 use std::fmt::{Debug, Display};
+use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use url::Url;
 
 use crate::process::lock;
 use crate::{Folder, Launch, Process, eventually_ok};
@@ -96,4 +100,20 @@ pub trait Server {
             process.resume();
         }
     }
+}
+
+/// Where the server of `url` listens.
+///
+/// # Panics
+/// When the URL has a name in place of an address.
+pub(crate) fn address(url: &Url, default_port: u16) -> SocketAddr {
+    let host = url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
+    format!("{host}:{}", url.port().unwrap_or(default_port)).parse().expect("a URL with an address")
+}
+
+/// A name that begins with `name` and that no other test has been given.
+pub(crate) fn unique(name: &str, separator: char) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("{name}{separator}{process}{separator}{count}")
 }

@@ -101,7 +101,7 @@ impl Scaling {
         self.notice_hand_made_scale(policy, view, desired);
         if self.is_held(policy, view, desired) {
             self.quiet = None;
-            return reactivate(view, view.replicas);
+            return reactivate(view);
         }
         if desired > view.replicas {
             self.quiet = None;
@@ -109,7 +109,7 @@ impl Scaling {
         }
         match self.quiet_target(policy, view, desired) {
             Some(target) if target < view.replicas => self.shrink(view, target),
-            _ => reactivate(view, view.replicas),
+            _ => reactivate(view),
         }
     }
 
@@ -198,10 +198,10 @@ fn present<'a>(view: &View<'a>) -> Vec<&'a (WorkerRow, u64)> {
 
 /// Drained workers that nobody is going to remove go back to work: the platform
 /// removed others in their place, or more ids came.
-fn reactivate(view: &View<'_>, replicas: u32) -> Decision {
+fn reactivate(view: &View<'_>) -> Decision {
     let workers = present(view);
     let drained = drained(workers.iter().map(|(worker, _)| worker));
-    if drained.is_empty() || workers.len() > replicas as usize {
+    if drained.is_empty() || workers.len() > view.replicas as usize {
         return Decision::Keep;
     }
     Decision::Reactivate(drained)

@@ -150,15 +150,15 @@ impl Worker {
     }
 
     /// Learns what a command came to.
-    pub fn apply(&mut self, outcome: Outcome) -> Change {
+    pub fn apply(&mut self, outcome: &Outcome) -> Change {
         match outcome {
             Outcome::Registered(incarnation) => {
-                self.incarnation = Some(incarnation);
+                self.incarnation = Some(*incarnation);
                 self.ticked_generation = None;
                 Change::default()
             }
-            Outcome::Ticked(tick) => self.ticked(&tick),
-            Outcome::Beat(beat) => self.beat(&beat),
+            Outcome::Ticked(tick) => self.ticked(tick),
+            Outcome::Beat(beat) => self.beat(beat),
             Outcome::Retired => {
                 self.ending = Some(Ending::Ended);
                 self.forget()

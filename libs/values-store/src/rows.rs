@@ -4,7 +4,7 @@ use database::{Error, Result};
 use sqlx::FromRow;
 use values_core::types::{Incarnation, ValueRow, WorkerRow};
 
-use crate::Page;
+use crate::{NewValue, Page, list};
 
 /// Reads workers that are not dead.
 pub(crate) const WORKERS: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers \
@@ -25,6 +25,18 @@ pub(crate) fn page_sql(page: Page) -> String {
     let after = page.after.unwrap_or(i64::MIN);
     let owner = page.owner.map_or_else(String::new, |owner| format!("AND owner = {owner}"));
     format!("{VALUE} WHERE id > {after} {owner} ORDER BY id LIMIT {}", page.limit)
+}
+
+/// Adds ids.
+pub(crate) fn insert_sql(values: &[NewValue]) -> String {
+    let rows: Vec<String> = values.iter().map(|new| format!("({},{})", new.id, new.value)).collect();
+    format!("INSERT INTO `values` (id, value) VALUES {}", rows.join(","))
+}
+
+/// Reads which of `values` exist, the lowest ten of them.
+pub(crate) fn existing_sql(values: &[NewValue]) -> String {
+    let ids = list(values.iter().map(|new| new.id));
+    format!("SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id LIMIT 10")
 }
 
 /// A row of `values`.

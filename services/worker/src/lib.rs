@@ -86,7 +86,7 @@ impl Service {
                             Outcome::Failed
                         }
                     };
-                    let change = worker.apply(outcome.clone());
+                    let change = worker.apply(&outcome);
                     reporter.done(worker.incarnation(), &outcome, &change);
                 }
             }

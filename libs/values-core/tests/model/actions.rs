@@ -212,13 +212,13 @@ fn send_as_worker(model: &Protocol, state: &mut State, pod: usize, fate: Fate) {
         Answer::Worker(outcome) => outcome,
         Answer::Manager(_) => unreachable!("a worker's command has a worker's answer"),
     });
-    hear(state, pod, outcome);
+    hear(state, pod, &outcome);
     beat_along(model, state, pod);
     platform::note_end(model, state, pod);
     platform::replace_if_ended(state, pod);
 }
 
-fn hear(state: &mut State, pod: usize, outcome: Outcome) {
+fn hear(state: &mut State, pod: usize, outcome: &Outcome) {
     if let Some(worker) = &mut state.pods[pod] {
         worker.apply(outcome);
     }
@@ -233,7 +233,7 @@ fn beat_along(model: &Protocol, state: &mut State, pod: usize) {
     if let Some(command @ Command::Heartbeat(_)) = state.pods[pod].as_ref().and_then(pending)
         && let Answer::Worker(outcome) = execute(model, state, &Sent::Worker(pod, command), None)
     {
-        hear(state, pod, outcome);
+        hear(state, pod, &outcome);
     }
 }
 

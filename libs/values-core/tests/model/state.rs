@@ -130,7 +130,7 @@ impl Config {
         state.tables.now_ms = 1000;
         for pod in 0..self.pods as usize {
             let mut worker = Worker::new();
-            worker.apply(Outcome::Registered(state.tables.register(&pod_name(pod), self.capacity)));
+            worker.apply(&Outcome::Registered(state.tables.register(&pod_name(pod), self.capacity)));
             state.pods[pod] = Some(worker);
             state.lives += 1;
         }

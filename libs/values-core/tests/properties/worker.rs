@@ -34,7 +34,7 @@ impl Run {
         self.tables.now_ms = self.tables.now_ms.max(at.unwrap_or(self.tables.now_ms)) + late_ms;
         self.log.push((self.tables.now_ms, command));
         let outcome = run(&mut self.tables, command);
-        self.worker.apply(outcome);
+        self.worker.apply(&outcome);
         true
     }
 
@@ -133,7 +133,7 @@ proptest! {
             let command = run.next();
             run.tables.now_ms += 300;
             let outcome = self::run(&mut run.tables, command);
-            run.worker.apply(outcome);
+            run.worker.apply(&outcome);
             run.log.push((run.tables.now_ms, command));
         }
         let Next::Run(_, at) = run.worker.next() else { panic!("it goes on") };
@@ -150,7 +150,7 @@ proptest! {
             }
             let Next::Run(command, _) = worker.next() else { break };
             let beat = Beat { now_ms: number.rem_euclid(1 << 40), alive, generation: number % 3 };
-            worker.apply(match command {
+            worker.apply(&match command {
                 _ if what % 3 == 0 => Outcome::Failed,
                 Command::Register => Outcome::Registered(Incarnation(number)),
                 Command::Tick(_) => Outcome::Ticked(Tick { beat, values: vec![(number % 5, 1)], changed: 1 }),
@@ -209,7 +209,7 @@ fn a_drain_whose_answer_is_lost_is_said_again() {
     let life = run.life();
     run.worker.drain();
     assert_eq!(run.next(), Command::Leave(life));
-    run.worker.apply(Outcome::Failed);
+    run.worker.apply(&Outcome::Failed);
     assert_eq!(run.next(), Command::Leave(life));
 }
 
@@ -234,12 +234,12 @@ fn a_worker_that_never_registered_just_ends() {
 fn a_fenced_worker_says_what_it_lost_and_registers_anew() {
     let mut run = registered();
     run.give(1);
-    run.worker.apply(Outcome::Failed);
+    run.worker.apply(&Outcome::Failed);
     run.step(0);
     let old = run.life();
     run.tables.workers.get_mut(&old).expect("its row").state = WorkerState::Dead;
     let tick = run.tables.tick(old);
-    let change = run.worker.apply(Outcome::Ticked(tick));
+    let change = run.worker.apply(&Outcome::Ticked(tick));
     assert!(change.fenced);
     assert_eq!(change.lost, [1]);
     assert_eq!(run.next(), Command::Register);
@@ -261,7 +261,7 @@ fn a_changed_assignment_ticks_at_once_and_is_told() {
     }
     if run.worker.next() == Next::Run(Command::Tick(life), None) {
         let tick = run.tables.tick(life);
-        let change = run.worker.apply(Outcome::Ticked(tick));
+        let change = run.worker.apply(&Outcome::Ticked(tick));
         assert_eq!((change.gained, change.lost), (vec![5], vec![]));
     } else {
         assert!(run.seconds_of_ticks().len() > 1, "a tick came first and saw it: {:?}", run.log);
@@ -271,7 +271,7 @@ fn a_changed_assignment_ticks_at_once_and_is_told() {
 #[test]
 fn after_a_failure_it_ticks_at_once() {
     let mut run = registered();
-    run.worker.apply(Outcome::Failed);
+    run.worker.apply(&Outcome::Failed);
     assert_eq!(run.worker.next(), Next::Run(Command::Tick(run.life()), None));
 }
 
@@ -279,6 +279,6 @@ fn after_a_failure_it_ticks_at_once() {
 fn after_the_clock_stepped_back_it_ticks_at_once() {
     let mut run = registered();
     let beat = Beat { now_ms: 5_000, alive: true, generation: 0 };
-    run.worker.apply(Outcome::Beat(beat));
+    run.worker.apply(&Outcome::Beat(beat));
     assert_eq!(run.worker.next(), Next::Run(Command::Tick(run.life()), None));
 }

@@ -51,8 +51,8 @@ impl CatalogStore for MySqlStore {
         }
         let mut sql = String::from("BEGIN");
         for chunk in values.chunks(CHUNK) {
-            let rows: Vec<String> = chunk.iter().map(|new| format!("({},{})", new.id, new.value)).collect();
-            let _ = write!(sql, "; INSERT INTO `values` (id, value) VALUES {}", rows.join(","));
+            sql += "; ";
+            sql += &rows::insert_sql(chunk);
         }
         sql += "; COMMIT";
         match self.run_long(&sql).await {
@@ -110,9 +110,7 @@ impl MySqlStore {
     }
 
     async fn existing(&self, values: &[NewValue]) -> Result<Vec<i64>> {
-        let ids = list(values.iter().map(|new| new.id));
-        let sql = format!("SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id LIMIT 10");
-        read_ids(answer(&self.run_long(&sql).await?, 0)?)
+        read_ids(answer(&self.run_long(&rows::existing_sql(values)).await?, 0)?)
     }
 }
 

@@ -8,7 +8,7 @@ use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
 use super::{SqliteStore, now_ms, observe};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated, rows};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, repeated, rows};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
@@ -34,9 +34,11 @@ impl CatalogStore for SqliteStore {
         }
         let mut transaction = begin(&self.pool).await?;
         for chunk in values.chunks(CHUNK) {
-            let rows: Vec<String> = chunk.iter().map(|new| format!("({},{})", new.id, new.value)).collect();
-            let sql = format!("INSERT INTO `values` (id, value) VALUES {}", rows.join(","));
-            match sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await.map_err(Error::from) {
+            match sqlx::query(AssertSqlSafe(rows::insert_sql(chunk)))
+                .execute(&mut *transaction)
+                .await
+                .map_err(Error::from)
+            {
                 Ok(_) => {}
                 Err(Error::Duplicate) => {
                     transaction.rollback().await?;
@@ -85,8 +87,6 @@ impl CatalogStore for SqliteStore {
 
 impl SqliteStore {
     async fn existing(&self, values: &[NewValue]) -> Result<Vec<i64>> {
-        let ids = list(values.iter().map(|new| new.id));
-        let sql = format!("SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id LIMIT 10");
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool).await?)
+        Ok(sqlx::query_scalar(AssertSqlSafe(rows::existing_sql(values))).fetch_all(&self.pool).await?)
     }
 }

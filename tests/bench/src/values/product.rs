@@ -30,7 +30,7 @@ impl Product {
         let store = MySqlStore::new(pool.clone());
         let incarnation = store.register(name, capacity).await?;
         let mut worker = Worker::new();
-        worker.apply(Outcome::Registered(incarnation));
+        worker.apply(&Outcome::Registered(incarnation));
         Ok(Self { pool, store, worker, incarnation, log: log()? })
     }
 
@@ -50,7 +50,7 @@ impl Product {
         anyhow::ensure!(tick.beat.alive, "the worker was declared dead");
         let changed = tick.changed;
         let outcome = Outcome::Ticked(tick);
-        let change = self.worker.apply(outcome.clone());
+        let change = self.worker.apply(&outcome);
         if let Outcome::Ticked(tick) = &outcome {
             tracing::dispatcher::with_default(&self.log, || {
                 if !change.gained.is_empty() {
