@@ -1,0 +1,22 @@
+{{/*
+Everything that a service is on Kubernetes.
+
+Arguments, all but the first optional:
+  root         $ of the service's chart
+  http         the port on which it serves people
+  database     the system whose database it uses, a key of global.mysql.databases
+  env          more environment variables, as YAML
+  kubernetes   true: it talks to the Kubernetes API
+  replicas     "others": somebody else owns spec.replicas
+*/}}
+{{- define "ws.app" -}}
+{{- $root := .root }}
+{{- include "ws.serviceAccount" . }}
+---
+{{ include "ws.deployment" . }}
+{{- include "ws.service" . }}
+{{- include "ws.scaling" . }}
+{{- include "ws.routes" . }}
+{{- include "ws.network" . }}
+{{- include "ws.monitoring" . }}
+{{- end }}

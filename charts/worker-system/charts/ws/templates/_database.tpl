@@ -1,0 +1,57 @@
+{{/*
+Where a system's data is: what the service itself says, then what all services
+share, then the bundled store.
+*/}}
+
+{{/* Its facts as YAML: host, port, tls, database, user, secret, key. Arguments: root, system. */}}
+{{- define "ws.database" -}}
+{{- $mysql := ((.root.Values.global).mysql) | default dict -}}
+{{- $system := dig "databases" .system dict $mysql -}}
+{{- $bundled := dig "bundled" false $mysql -}}
+{{- $host := $mysql.host | default (ternary "mysql" "" $bundled) -}}
+{{- if and $mysql.host $bundled -}}
+{{- fail "global.mysql.host is set: then set global.mysql.bundled=false too, or nothing would use the bundled MySQL." -}}
+{{- end -}}
+{{- if not $host -}}
+{{- fail (printf "%s: there is no database. Set global.mysql.host to your MySQL's or MariaDB's address, or global.mysql.bundled=true in the worker-system chart." (include "ws.name" .root)) -}}
+{{- end -}}
+host: {{ $host }}
+port: {{ $mysql.port | default 3306 }}
+bundled: {{ $bundled }}
+tls: {{ dig "tls" "mode" "preferred" $mysql }}
+caSecret: {{ dig "tls" "caSecret" (dict "name" "") $mysql | toJson }}
+database: {{ $system.database | default .system }}
+user: {{ $system.user | default .system }}
+secret: {{ dig "existingSecret" "name" "" $system | default (printf "mysql-%s" .system) }}
+key: {{ dig "existingSecret" "key" "password" $system }}
+{{- end }}
+
+{{- define "ws.database.env" -}}
+{{- $database := include "ws.database" . | fromYaml -}}
+- name: DATABASE_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $database.secret }}, key: {{ $database.key }}}
+- name: DATABASE_URL
+  value: {{ printf "mysql://%s:$(DATABASE_PASSWORD)@%s:%v/%s?ssl-mode=%s%s" $database.user $database.host $database.port $database.database $database.tls (ternary "&ssl-ca=/etc/database/ca.crt" "" (ne $database.caSecret.name "")) | quote }}
+{{- end }}
+
+{{/* The certificate of the server's authority, if one is given. */}}
+{{- define "ws.database.volume" -}}
+{{- with include "ws.database.ca" . | fromYaml }}
+- name: database-ca
+  secret:
+    secretName: {{ .name }}
+    items: [{key: {{ .key }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+
+{{- define "ws.database.mount" -}}
+{{- with include "ws.database.ca" . | fromYaml }}
+- {name: database-ca, mountPath: /etc/database, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "ws.database.ca" -}}
+{{- $ca := dig "mysql" "tls" "caSecret" dict (.Values.global | default dict) -}}
+{{- if $ca.name }}{{ toYaml $ca }}{{ end }}
+{{- end }}

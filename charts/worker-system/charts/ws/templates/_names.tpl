@@ -1,0 +1,44 @@
+{{/* Names, labels, images. One release in a namespace, so a service is called what it is. */}}
+
+{{- define "ws.name" -}}
+{{ .Chart.Name }}
+{{- end }}
+
+{{- define "ws.selector" -}}
+app.kubernetes.io/name: {{ include "ws.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Of pods: nothing that changes with the chart's version, which would restart them for nothing. */}}
+{{- define "ws.podLabels" -}}
+{{ include "ws.selector" . }}
+app.kubernetes.io/part-of: worker-system
+{{- end }}
+
+{{- define "ws.labels" -}}
+{{ include "ws.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* The head of an object: (dict "root" $ "name" "…", if it is not the service's own) */}}
+{{- define "ws.metadata" -}}
+name: {{ .name | default (include "ws.name" .root) }}
+labels: {{- include "ws.labels" .root | nindent 2 }}
+{{- end }}
+
+{{/* registry/repository:tag@digest; parts that are not set are left out. */}}
+{{- define "ws.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := $image.registry | default (((.Values.global).image).registry) -}}
+{{- $tag := $image.tag | default (((.Values.global).image).tag) | default .Chart.AppVersion -}}
+{{- with $registry }}{{ . }}/{{ end }}{{ $image.repository }}:{{ $tag }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{/* Whether an opt-in is on, for this service or for all: (list $ "serviceMonitor") */}}
+{{- define "ws.metricsOn" -}}
+{{- $root := index . 0 -}}
+{{- $what := index . 1 -}}
+{{- if or (dig $what "enabled" false $root.Values.metrics) (dig "metrics" $what "enabled" false ($root.Values.global | default dict)) }}yes{{ end }}
+{{- end }}

@@ -1,0 +1,47 @@
+{{/* How many pods there are, and stay. Arguments as of "ws.app". */}}
+
+{{- define "ws.scaling" -}}
+{{- $values := .root.Values -}}
+{{- $least := $values.replicas -}}
+{{- if ($values.autoscaling).enabled }}
+{{- $least = $values.autoscaling.minReplicas }}
+---
+{{ include "ws.autoscaler" . }}
+{{- end }}
+{{- $others := eq (.replicas | default "") "others" }}
+{{- if and $values.pdb.enabled (or $others (gt (int $least) 1)) }}
+---
+{{ include "ws.pdb" . }}
+{{- end }}
+{{- end }}
+
+{{- define "ws.autoscaler" -}}
+{{- $autoscaling := .root.Values.autoscaling -}}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: Deployment
+    name: {{ include "ws.name" .root }}
+  minReplicas: {{ $autoscaling.minReplicas }}
+  maxReplicas: {{ $autoscaling.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target: {type: Utilization, averageUtilization: {{ $autoscaling.targetCPUUtilizationPercentage }}}
+{{- end }}
+
+{{/* With one pod only, a budget would stop every node from being drained. */}}
+{{- define "ws.pdb" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  maxUnavailable: {{ .root.Values.pdb.maxUnavailable }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "ws.selector" .root | nindent 6 }}
+{{- end }}

@@ -1,0 +1,91 @@
+{{/* How a service is reached. Arguments as of "ws.app". */}}
+
+{{/* Without people to serve there is a Service only for those who scrape metrics. */}}
+{{- define "ws.service" -}}
+{{- $root := .root -}}
+{{- $monitored := include "ws.metricsOn" (list $root "serviceMonitor") -}}
+{{- if or .http $monitored }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  {{- if .http }}
+  type: {{ $root.Values.service.type }}
+  {{- else }}
+  clusterIP: None
+  {{- end }}
+  selector: {{- include "ws.selector" $root | nindent 4 }}
+  ports:
+    {{- if .http }}
+    - name: http
+      port: {{ $root.Values.service.port }}
+      targetPort: http
+      {{- with $root.Values.service.nodePort }}
+      nodePort: {{ . }}
+      {{- end }}
+    {{- end }}
+    {{- if $monitored }}
+    - name: admin
+      port: 9090
+      targetPort: admin
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "ws.routes" -}}
+{{- if .http }}
+{{- include "ws.ingress" . }}
+{{- include "ws.httpRoute" . }}
+{{- end }}
+{{- end }}
+
+{{- define "ws.ingress" -}}
+{{- $ingress := .root.Values.ingress -}}
+{{- if $ingress.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  {{- include "ws.metadata" . | nindent 2 }}
+  {{- with $ingress.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with $ingress.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  {{- with $ingress.tlsSecret }}
+  tls:
+    - secretName: {{ . }}
+      hosts: [{{ $ingress.host }}]
+  {{- end }}
+  rules:
+    - host: {{ $ingress.host }}
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ include "ws.name" .root }}
+                port: {name: http}
+{{- end }}
+{{- end }}
+
+{{- define "ws.httpRoute" -}}
+{{- $route := .root.Values.httpRoute -}}
+{{- if $route.enabled }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  parentRefs: {{- required (printf "%s.httpRoute.parentRefs: name the Gateway" (include "ws.name" .root)) $route.parentRefs | toYaml | nindent 4 }}
+  hostnames: [{{ $route.host | default .root.Values.ingress.host }}]
+  rules:
+    - backendRefs:
+        - name: {{ include "ws.name" .root }}
+          port: {{ .root.Values.service.port }}
+{{- end }}
+{{- end }}
