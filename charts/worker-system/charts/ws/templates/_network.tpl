@@ -38,6 +38,13 @@ kind: NetworkPolicy
 metadata: {{- include "ws.metadata" . | nindent 2 }}
 {{- end }}
 
+{{- define "ws.network.dns" -}}
+ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+to:
+  - namespaceSelector:
+      matchLabels: {kubernetes.io/metadata.name: kube-system}
+{{- end }}
+
 {{/* Nothing in, nothing out but DNS, and what the values add. */}}
 {{- define "ws.network.closed" -}}
 {{- $extra := .root.Values.networkPolicy | default dict -}}
@@ -50,10 +57,7 @@ spec:
   ingress: {{- toYaml . | nindent 4 }}
   {{- end }}
   egress:
-    - to:
-        - namespaceSelector:
-            matchLabels: {kubernetes.io/metadata.name: kube-system}
-      ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+    - {{- include "ws.network.dns" . | nindent 6 }}
     {{- with $extra.extraEgress }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end }}
 
