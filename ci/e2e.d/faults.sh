@@ -1,0 +1,54 @@
+# Pods of every service and of MySQL are deleted at random while ids come and go.
+
+installed
+api POST /values '{"count": 120}' >/dev/null
+RANDOM=${SEED:-$$}
+note "seed $RANDOM, ${FAULT_SECONDS:=180} s"
+sample "$REPORT/faults.samples"
+
+# Ids come and go by the API and by hand. An answer may be a 503 while the
+# database is away: that is counted, and nothing else is accepted.
+change_ids() {
+    local status
+    while :; do
+        for request in "POST /values" "DELETE /values?count=3"; do
+            status=$(curl -s -m 10 -o /dev/null -w '%{http_code}' -X "${request% *}" "$API${request#* }" \
+                -H 'content-type: application/json' -d '{"count": 3}')
+            echo "$status" >>"$REPORT/faults.statuses"
+            sleep 0.5
+        done
+        sql 'INSERT INTO `values` (value) VALUES (0), (7); DELETE FROM `values` ORDER BY id LIMIT 2' >/dev/null 2>&1 || true
+        sleep 0.5
+    done
+}
+change_ids &
+background+=("$!")
+changer=$!
+
+deleted=()
+end=$((SECONDS + FAULT_SECONDS))
+while ((SECONDS < end)); do
+    if ((RANDOM % 8 == 0)); then
+        victim=mysql-0
+    else
+        victim=$(k get pods -l 'app.kubernetes.io/name in (worker, worker-manager, values-api)' --no-headers -o custom-columns=:metadata.name | shuf -n 1)
+    fi
+    force=()
+    if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
+    k delete pod "$victim" --wait=false "${force[@]}" >/dev/null 2>&1 || true
+    deleted+=("${victim%%-[0-9]*}")
+    sleep $((1 + RANDOM % 4))
+done
+kill "$changer"; wait "$changer" 2>/dev/null || true
+
+note "deleted: $(printf '%s\n' "${deleted[@]}" | sed -E 's/-[0-9a-f]{8,10}-.*//' | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
+k rollout status statefulset mysql --timeout=60s >/dev/null
+k rollout status deployment --timeout=60s >/dev/null
+until_true 90 nothing_waits
+sleep 5
+stop_sampling
+note "requests: $(sort "$REPORT/faults.statuses" | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
+expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$REPORT/faults.statuses") || true)" == 0
+expect "samples" "$(samples "$REPORT/faults.samples")" '>' 50
+expect "broken rows, most in any sample" "$(most_broken "$REPORT/faults.samples")" == 0
+counted

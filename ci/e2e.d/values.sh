@@ -1,0 +1,59 @@
+# Ids spread, fail over and scale, and no second is lost or counted twice.
+
+installed
+install --set worker-manager.scaling.spare=4
+sample "$REPORT/values.samples"
+
+since=$(milliseconds)
+api POST /values '{"count": 200}' >/dev/null
+until_true 60 workers_are 14
+until_true 30 nothing_waits
+note "200 ids: 14 workers (10 and 4 spare) and every id ticking after $(($(milliseconds) - since)) ms"
+
+# fail_over HOW [DELETE ARGUMENT...]: three workers and the leading manager at once.
+fail_over() {
+    local how=$1 victims took
+    shift
+    until_true 60 workers_are 14
+    until_true 30 nothing_waits
+    mapfile -t victims < <(k get pods -l app.kubernetes.io/name=worker --field-selector=status.phase=Running -o name | shuf -n 3 | sed 's|pod/||')
+    ids_of "${victims[@]}" >"$REPORT/victims"
+    since=$(milliseconds)
+    k delete pod "${victims[@]}" "$(leader)" --wait=false "$@" >/dev/null 2>&1
+    until_true 30 all_taken_over "$since"
+    read -ra took < <(takeover "$since" "$REPORT/victims")
+    expect "$how of 3 workers and the leading manager: ids taken over" "${took[0]}" == "$(wc -l <"$REPORT/victims")"
+    note "$how: from deletion to the next tick, median ${took[1]} ms"
+    expect "$how: from deletion to the next tick, longest in ms" "${took[2]}" '<=' 3000
+}
+all_taken_over() { [[ $(takeover "$1" "$REPORT/victims" | cut -d' ' -f1) == "$(wc -l <"$REPORT/victims")" ]]; }
+
+spread_over() { [[ $(sql "SELECT COUNT(DISTINCT owner) FROM \`values\`") == "$1" ]]; }
+
+fail_over "deletion"
+fail_over "deletion by force" --grace-period=0 --force
+
+until_true 60 workers_are 14
+until_true 30 nothing_waits
+since=$(milliseconds)
+k scale deployment worker --replicas=16 >/dev/null
+until_true 60 workers_are 16
+until_true 20 spread_over 16
+k scale deployment worker --replicas=12 >/dev/null
+until_true 60 workers_are 12
+until_true 20 spread_over 12
+sleep 2
+expect "scaled by hand to 16 and 12: seconds that the latest row was ever behind" "$(most_behind "$REPORT/values.samples" "$since")" '<=' 3
+
+api DELETE '/values?count=100' >/dev/null
+since=$(milliseconds)
+until_true 200 workers_are 9
+note "half of the ids removed: 9 workers after $((($(milliseconds) - since) / 1000)) s, $(k get deployment worker -o jsonpath='{.spec.replicas}') replicas asked for"
+sleep 2
+expect "scaled down by the manager: seconds that the latest row was ever behind" "$(most_behind "$REPORT/values.samples" "$since")" '<=' 3
+
+stop_sampling
+note "samples: $(samples "$REPORT/values.samples")"
+expect "broken rows, most in any sample" "$(most_broken "$REPORT/values.samples")" == 0
+counted
+install --set worker-manager.scaling.spare=1
