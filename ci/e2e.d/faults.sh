@@ -13,7 +13,7 @@ change_ids() {
     while :; do
         for request in "POST /values" "DELETE /values?count=3"; do
             status=$(curl -s -m 10 -o /dev/null -w '%{http_code}' -X "${request% *}" "$API${request#* }" \
-                -H 'content-type: application/json' -d '{"count": 3}')
+                -H 'content-type: application/json' -d '{"count": 3}') || true
             echo "$status" >>"$REPORT/faults.statuses"
             sleep 0.5
         done
@@ -25,23 +25,22 @@ change_ids &
 background+=("$!")
 changer=$!
 
+services=(worker worker worker worker-manager worker-manager values-api values-api mysql)
 deleted=()
 end=$((SECONDS + FAULT_SECONDS))
 while ((SECONDS < end)); do
-    if ((RANDOM % 8 == 0)); then
-        victim=mysql-0
-    else
-        victim=$(k get pods -l 'app.kubernetes.io/name in (worker, worker-manager, values-api)' --no-headers -o custom-columns=:metadata.name | shuf -n 1)
-    fi
+    # MySQL is one pod, and back after seconds; it is to be there between its deaths.
+    service=${services[RANDOM % ${#services[@]}]}
+    victim=$(k get pods -l "app.kubernetes.io/name=$service" --no-headers -o custom-columns=:metadata.name | shuf -n 1)
     force=()
     if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
     k delete pod "$victim" --wait=false "${force[@]}" >/dev/null 2>&1 || true
-    deleted+=("${victim%%-[0-9]*}")
+    deleted+=("$service")
     sleep $((1 + RANDOM % 4))
 done
-kill "$changer"; wait "$changer" 2>/dev/null || true
+stop "$changer"
 
-note "deleted: $(printf '%s\n' "${deleted[@]}" | sed -E 's/-[0-9a-f]{8,10}-.*//' | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
+note "deleted: $(printf '%s\n' "${deleted[@]}" | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
 k rollout status statefulset mysql --timeout=60s >/dev/null
 k rollout status deployment --timeout=60s >/dev/null
 until_true 90 nothing_waits

@@ -4,7 +4,7 @@ CHART=charts/worker-system
 NAMESPACE=worker-system
 RELEASE=worker-system
 CLUSTER=kind
-REPORT=target/e2e
+REPORT=${REPORT:-target/e2e}
 IMAGES=(worker-manager worker values-api)
 STORE_IMAGES=(mysql:9.7)
 # A Service of our own in front of values-api, so that the chart is installed as
@@ -151,6 +151,12 @@ until_true() {
     done
 }
 
+# stop JOB: ends a job of ours in the background.
+stop() {
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
 milliseconds() { date +%s%3N; }
 
 broken_rows() { sql 'SELECT COUNT(*) FROM `values` WHERE value - initial_value <> last_tick - first_tick'; }
@@ -171,13 +177,26 @@ counted() {
     expect "workers above capacity" "$(sql "SELECT COUNT(*) FROM (SELECT owner, COUNT(*) AS n FROM \`values\` GROUP BY owner) AS loads JOIN workers ON incarnation = owner WHERE n > capacity AND state = 'active'")" == 0
 }
 
-# sample FILE: from now on writes, four times a second, the time in ms, the number
-# of broken rows, and by how many seconds the latest row is behind.
+# expect_takeover WHAT SINCE_MS PODS...: all of the ids in $REPORT/victims, within 3 s.
+expect_takeover() {
+    local what=$1 since=$2 victims took
+    shift 2
+    victims=$(wc -l <"$REPORT/victims")
+    all_taken_over() { [[ $(takeover "$since" "$REPORT/victims" "$@" | cut -d' ' -f1) == "$victims" ]]; }
+    until_true 30 all_taken_over "$@"
+    read -ra took < <(takeover "$since" "$REPORT/victims" "$@")
+    expect "$what: ids taken over" "${took[0]}" == "$victims"
+    note "$what: to the next tick under a new owner, median ${took[1]} ms"
+    expect "$what: to the next tick under a new owner, longest in ms" "${took[2]}" '<=' 3000
+}
+
+# sample FILE: from now on writes, four times a second, the time in ms, the number of
+# broken rows, by how many seconds the latest row is behind, and the managers' term.
 sample() {
     : >"$1"
     while :; do
         k exec mysql-0 -- bash -c 'while :; do
-            echo "SELECT ROUND(unix_timestamp(now(3)) * 1000), COALESCE(SUM(value - initial_value <> last_tick - first_tick), 0), COALESCE(MAX(unix_timestamp() - last_tick), 0) FROM \`values\`;"
+            echo "SELECT ROUND(unix_timestamp(now(3)) * 1000), COALESCE(SUM(value - initial_value <> last_tick - first_tick), 0), COALESCE(MAX(unix_timestamp() - last_tick), 0), (SELECT term FROM manager_lease) FROM \`values\`;"
             sleep 0.25
         done | MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' 2>/dev/null || true
         sleep 0.5
@@ -187,7 +206,7 @@ sample() {
     until_true 20 test -s "$1"
 }
 
-stop_sampling() { kill "$sampler" 2>/dev/null || true; wait "$sampler" 2>/dev/null || true; }
+stop_sampling() { stop "$sampler"; }
 
 samples() { wc -l <"$1"; }
 most_broken() { awk '$2 > m { m = $2 } END { print m + 0 }' "$1"; }
@@ -201,12 +220,15 @@ ids_of() {
     sql "SELECT id FROM \`values\` JOIN workers ON incarnation = owner WHERE name IN (${names%,}) AND state <> 'dead'"
 }
 
-# takeover SINCE_MS IDS_FILE: from the logs of the workers that live, which they
-# write after each commit: for each of the ids the ms from then to its first tick
-# under a new owner; prints how many were taken over, the median and the longest.
+# takeover SINCE_MS IDS_FILE PODS...: from the logs of the workers that the command
+# PODS names, which write them after each commit: for each of the ids the ms from
+# then to its first tick under a new owner; prints how many were taken over, the
+# median and the longest.
 takeover() {
-    k logs -l app.kubernetes.io/name=worker --tail=-1 --max-log-requests=100 \
-        --since-time="$(date -u -d "@$(($1 / 1000))" +%FT%TZ)" 2>/dev/null |
+    local pod
+    "${@:3}" | while read -r pod; do
+        k logs "$pod" --since-time="$(date -u -d "@$(($1 / 1000))" +%FT%TZ)" 2>/dev/null || true
+    done |
         awk -v since="$1" -v ids="$2" '
             BEGIN { while ((getline id < ids) > 0) wanted[id] = 1; day = since % 86400000 }
             /"message":"assignment changed"/ {

@@ -1,0 +1,46 @@
+# The charts as the API server reads them: every variation, and each subchart alone.
+# (Kinds that a plain cluster lacks are read by tests/charts.)
+
+has_cluster || cluster
+external=(--set global.mysql.bundled=false --set global.mysql.host=db.example.com)
+lint() { h lint --strict "$1" "${external[@]}"; }
+for chart in "$CHART" "$CHART"/charts/*/; do
+    [[ $(basename "$chart") == ws ]] || expect_that "helm lint --strict $(basename "$chart")" lint "$chart"
+done
+
+kubectl create namespace e2e-dry >/dev/null
+kubectl label namespace e2e-dry pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted >/dev/null
+
+# accepted WHAT HELM ARGUMENT...: the API server takes it, without a warning.
+accepted() {
+    local what=$1
+    shift
+    h template e2e -n e2e-dry "$@" >"$REPORT/rendered.yaml" &&
+        kubectl apply --server-side --dry-run=server -n e2e-dry -f "$REPORT/rendered.yaml" >"$REPORT/dry-run.log" 2>&1 &&
+        ! grep -i warning "$REPORT/dry-run.log"
+}
+while read -r what arguments; do
+    # shellcheck disable=SC2086 # each line is a list of arguments
+    expect_that "accepted: $what" accepted "$what" "$CHART" $arguments
+done <<'LIST'
+default
+external-mysql --set global.mysql.bundled=false --set global.mysql.host=db.example.com --set global.mysql.tls.mode=verify_ca --set global.mysql.tls.caSecret.name=ca
+own-secrets --set mysql.existingSecret.name=root --set global.mysql.databases.values.existingSecret.name=ours
+manual-scaling --set worker-manager.scaling.mode=manual
+fixed-replicas --set values-api.autoscaling.enabled=false --set values-api.replicas=3
+node-port --set values-api.service.type=NodePort --set values-api.service.nodePort=30999
+load-balancer --set values-api.service.type=LoadBalancer
+tls-ingress --set values-api.ingress.tlsSecret=tls --set values-api.ingress.className=nginx
+no-ingress --set values-api.ingress.enabled=false
+no-policies --set global.networkPolicy.enabled=false
+own-registry --set global.image.registry=registry.example.com/team --set global.image.tag=1.2.3 --set global.imagePullSecrets[0].name=pull
+dashboards --set global.metrics.dashboard.enabled=true
+without-worker --set worker.enabled=false
+without-worker-manager --set worker-manager.enabled=false
+without-values-api --set values-api.enabled=false
+LIST
+for subchart in worker worker-manager values-api; do
+    expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart" "${external[@]}"
+done
+expect_that "accepted: mysql alone" accepted mysql "$CHART/charts/mysql"
+kubectl delete namespace e2e-dry >/dev/null

@@ -1,0 +1,99 @@
+# Upgrade, restart, rollback, uninstall and reinstall, a new password, and a
+# database that is not the chart's: nothing lost, nobody turned away.
+
+installed
+[[ $(ids) -gt 0 ]] || api POST /values '{"count": 60}' >/dev/null
+until_true 120 nothing_waits
+
+# What must not change: the rows but for their ticking, passwords on both sides, replicas.
+rows() { sql "SELECT COUNT(*), SUM(initial_value), SUM(first_tick), BIT_XOR(CRC32(CONCAT_WS(',', id, initial_value, first_tick))) FROM \`values\`"; }
+passwords() {
+    sql "SELECT SHA2(GROUP_CONCAT(HEX(authentication_string) ORDER BY user), 256) FROM mysql.user WHERE user IN ('root', 'values')"
+    k get secret mysql mysql-values -o jsonpath='{.items[*].data}' | sha256sum
+}
+replicas() { k get deployments -o jsonpath='{range .items[*]}{.metadata.name}={.spec.replicas} {end}'; }
+remember() { before_rows=$(rows) before_passwords=$(passwords) before_replicas=$(replicas); }
+unchanged() {
+    expect "$1: rows changed" "$([[ $(rows) == "$before_rows" ]] && echo 0 || echo 1)" == 0
+    expect "$1: passwords changed" "$([[ $(passwords) == "$before_passwords" ]] && echo 0 || echo 1)" == 0
+    expect "$1: replicas changed ($before_replicas)" "$([[ $(replicas) == "$before_replicas" ]] && echo 0 || echo 1)" == 0
+}
+
+# Requests, ten a second, of which two in three write; each answer's status.
+ask() {
+    local id=9000000000
+    while :; do
+        id=$((id + 1))
+        for request in "GET /values?limit=5" "POST /values" "DELETE /values/$id"; do
+            curl -s -m 10 -o /dev/null -w '%{http_code}\n' -X "${request% *}" "$API${request#* }" \
+                -H 'content-type: application/json' -d "{\"values\": [{\"id\": $id}]}" || true
+            sleep 0.1
+        done
+    done >>"$REPORT/lifecycle.statuses"
+}
+start_asking() { : >"$REPORT/lifecycle.statuses"; ask & asker=$!; background+=("$asker"); }
+stop_asking() {
+    stop "$asker"
+    sql 'DELETE FROM `values` WHERE id > 9000000000'
+    expect "requests under way meanwhile" "$(wc -l <"$REPORT/lifecycle.statuses")" '>' 20
+    expect "of them failed" "$(grep -cv '^2' "$REPORT/lifecycle.statuses" || true)" == 0
+}
+
+install
+remember
+sample "$REPORT/lifecycle.samples"
+start_asking
+install --set worker.drainTimeoutSeconds=14 --set worker-manager.deadAfterMilliseconds=2100 --set-string values-api.podAnnotations.changed=yes
+note "helm upgrade with changed values of every service: revision $(h history "$RELEASE" -n "$NAMESPACE" | tail -1 | cut -f1)"
+k rollout status deployment --timeout=120s >/dev/null
+k rollout restart deployment >/dev/null
+k rollout status deployment --timeout=120s >/dev/null
+note "rolling restart of every Deployment"
+h rollback "$RELEASE" -n "$NAMESPACE" --wait >/dev/null
+k rollout status deployment --timeout=120s >/dev/null
+note "helm rollback"
+stop_asking
+unchanged "upgrade, restart, rollback"
+expect_that "helm test after the rollback" h test "$RELEASE" -n "$NAMESPACE"
+until_true 60 nothing_waits
+stop_sampling
+expect "seconds that the latest row was ever behind" "$(most_behind "$REPORT/lifecycle.samples")" '<=' 3
+expect "broken rows, most in any sample" "$(most_broken "$REPORT/lifecycle.samples")" == 0
+
+remember
+h uninstall "$RELEASE" -n "$NAMESPACE" --wait >/dev/null
+note "uninstalled; left: $(k get pvc,secret -l app.kubernetes.io/part-of=worker-system -o name | tr '\n' ' ')$(k get pvc -o name | tr '\n' ' ')"
+install
+until_true 120 nothing_waits
+until_true 60 eval '[[ $(replicas) == "$before_replicas" ]]'
+unchanged "uninstall, reinstall"
+counted
+
+# A new password: the Secret, then the server, then the clients.
+password=$(head -c 18 /dev/urandom | base64 | tr -dc 'a-zA-Z0-9')
+k patch secret mysql-values -p "{\"stringData\": {\"password\": \"$password\"}}" >/dev/null
+k rollout restart statefulset mysql >/dev/null
+k rollout status statefulset mysql --timeout=120s >/dev/null
+k rollout restart deployment >/dev/null
+k rollout status deployment --timeout=120s >/dev/null
+expect_that "login with the new password" k exec mysql-0 -- env MYSQL_PWD="$password" mysql -uvalues -h127.0.0.1 values -e 'SELECT 1'
+install
+expect_that "login with it after an upgrade" k exec mysql-0 -- env MYSQL_PWD="$password" mysql -uvalues -h127.0.0.1 values -e 'SELECT 1'
+until_true 60 nothing_waits
+counted
+
+# MySQL by itself in a namespace of its own, and the system in a third one.
+for namespace in e2e-database e2e-external; do
+    kubectl create namespace "$namespace" >/dev/null
+    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+done
+h install database "$CHART/charts/mysql" -n e2e-database --wait --timeout 120s --set-json 'networkPolicy.extraIngress=[
+    {"ports": [{"port": 3306}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-external"}}}]}]' >/dev/null
+kubectl -n e2e-external create secret generic ours --from-literal=secret="$(
+    kubectl -n e2e-database get secret mysql-values -o jsonpath='{.data.password}' | base64 -d)" >/dev/null
+h install "$RELEASE" "$CHART" -n e2e-external --wait --timeout 120s \
+    --set global.mysql.bundled=false --set global.mysql.host=mysql.e2e-database.svc \
+    --set global.mysql.databases.values.existingSecret.name=ours \
+    --set global.mysql.databases.values.existingSecret.key=secret >/dev/null
+expect_that "helm test on a MySQL outside of the release" h test "$RELEASE" -n e2e-external
+kubectl delete namespace e2e-database e2e-external >/dev/null

@@ -1,0 +1,80 @@
+# Three nodes: pods spread; a node's link is cut and mended; a node dies; the
+# leading manager's node dies.
+
+if ! kind cut no-such-node 2>&1 | grep -q 'no such node'; then
+    skip "dying nodes and cut links: this kind has no commands for them"
+    return
+fi
+
+cluster k8s/kind/three-nodes.yaml
+quiet_node=$CLUSTER-control-plane
+# A manager on each node; MySQL on the one that is left alone.
+install --set-json "mysql.nodeSelector={\"kubernetes.io/hostname\": \"$quiet_node\"}" --set-json 'mysql.tolerations=[{"operator": "Exists"}]' \
+    --set worker-manager.replicas=3 --set worker-manager.scaling.min=12
+countable
+until_true 60 workers_are 12
+k rollout status deployment --timeout=60s >/dev/null
+sql 'INSERT INTO `values` (value) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 60) SELECT i FROM n'
+until_true 30 nothing_waits
+
+mapfile -t nodes < <(kubectl get nodes -o custom-columns=:metadata.name --no-headers)
+on_node() { k get pods -l "app.kubernetes.io/name=$1" --field-selector="spec.nodeName=$2,status.phase=Running" --no-headers -o custom-columns=:metadata.name; }
+node_of() { k get pod "$1" -o jsonpath='{.spec.nodeName}'; }
+for service in worker worker-manager; do
+    counts=$(for node in "${nodes[@]}"; do on_node "$service" "$node" | wc -l; done | sort -n)
+    note "$service: $(tr '\n' ' ' <<<"$counts")on ${#nodes[@]} nodes"
+    expect "$service: most on one node minus fewest" $(($(tail -1 <<<"$counts") - $(head -1 <<<"$counts"))) '<=' 1
+done
+
+leads_elsewhere() { [[ $(leader) != "$1" ]]; }
+while [[ $(node_of "$(leader)") == "$quiet_node" ]]; do
+    was=$(leader)
+    k delete pod "$was" >/dev/null
+    until_true 20 leads_elsewhere "$was"
+    k rollout status deployment worker-manager --timeout=60s >/dev/null
+done
+leading=$(node_of "$(leader)")
+follows=$(printf '%s\n' "${nodes[@]}" | grep -vxF -e "$quiet_node" -e "$leading")
+sample "$REPORT/nodes.samples"
+
+elsewhere() { for node in "${nodes[@]}"; do [[ " ${lost[*]} " == *" $node "* ]] || on_node worker "$node"; done; }
+
+# struck WHAT NODE COMMAND...: the command takes the node away; its workers' ids
+# must tick elsewhere within 3 s.
+struck() {
+    local what=$1 node=$2 doomed
+    shift 2
+    mapfile -t doomed < <(on_node worker "$node")
+    ids_of "${doomed[@]}" >"$REPORT/victims"
+    lost+=("$node")
+    since=$(milliseconds)
+    "$@"
+    expect_takeover "$what with ${#doomed[@]} workers" "$since" elsewhere
+    note "$what: Kubernetes says that the node is Ready=$(kubectl get node "$node" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')"
+}
+lost=()
+
+struck "a node's link is cut" "$follows" kind cut "$follows"
+sleep "$(awk "BEGIN { s = 20 - ($(milliseconds) - $since) / 1000; print s > 0 ? s : 0 }")"
+kind heal "$follows"
+lost=()
+note "link mended after $(($(milliseconds) - since)) ms"
+registered_again() { [[ $(sql "SELECT COUNT(*) FROM workers WHERE state = 'active'") == 12 ]]; }
+until_true 60 registered_again
+until_true 30 nothing_waits
+sleep 5
+counted
+
+struck "a node dies" "$follows" kind kill "$follows"
+sleep 5
+counted
+
+term=$(sql 'SELECT term FROM manager_lease')
+struck "the leading manager's node dies" "$leading" kind kill "$leading"
+expect "the leading manager's node dies: until another leads, in ms" \
+    "$(awk -v since="$since" -v term="$term" '$4 > term { print $1 - since; exit }' "$REPORT/nodes.samples")" '<=' 2000
+sleep 5
+counted
+
+stop_sampling
+expect "broken rows, most in any sample" "$(most_broken "$REPORT/nodes.samples")" == 0
