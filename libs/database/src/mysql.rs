@@ -17,6 +17,9 @@ pub struct Answer {
     pub rows: Vec<MySqlRow>,
     /// The rows that a write matched.
     pub affected: u64,
+    /// What a write made `LAST_INSERT_ID(…)` remember, or the first key that was
+    /// generated for it; 0 if there is neither.
+    pub insert_id: u64,
 }
 
 /// How often a transaction is run again after conflicts.
@@ -75,6 +78,7 @@ async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<
             Either::Right(row) => answer.rows.push(row),
             Either::Left(done) => {
                 answer.affected = done.rows_affected();
+                answer.insert_id = done.last_insert_id();
                 answers.push(std::mem::take(&mut answer));
             }
         }

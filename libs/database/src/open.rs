@@ -62,15 +62,6 @@ impl Database {
         }
     }
 
-    /// Asks the server whether it is there.
-    pub async fn ping(&self) -> crate::Result<()> {
-        match self {
-            Self::MySql(pool) => pool.execute("SELECT 1").await.map(drop)?,
-            Self::Sqlite(pool) => pool.execute("SELECT 1").await.map(drop)?,
-        }
-        Ok(())
-    }
-
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
         match self {

@@ -9,9 +9,11 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Span;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
@@ -34,7 +36,7 @@ pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry>
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
     let log = if json {
-        fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        self::json(std::io::stdout).boxed()
     } else {
         fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
     };
@@ -43,6 +45,15 @@ pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry>
         traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("worker-system")));
     tracing_subscriber::registry().with(filter).with(log).with(spans).try_init()?;
     Ok(Telemetry { traces })
+}
+
+/// Logs as JSON, one object a line.
+pub fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false).with_writer(writer)
 }
 
 fn trace_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {

@@ -34,15 +34,66 @@ pub struct Beat {
     pub generation: i64,
 }
 
-/// What a worker learns from a tick.
+/// What a worker learns from a full tick.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tick {
     /// The heartbeat that the tick carried.
     pub beat: Beat,
-    /// Every id it owns with its value, as committed, ascending by id.
-    pub values: Vec<(i64, i64)>,
-    /// How many rows the tick changed.
-    pub changed: u64,
+    /// What was counted.
+    pub counted: Counted,
+    /// Every row it owns, as committed, ascending by id.
+    pub rows: Vec<OwnedRow>,
+}
+
+impl Tick {
+    /// The second at which the rows are as they were read.
+    #[must_use]
+    pub const fn second(&self) -> i64 {
+        self.counted.second_at(self.beat.now_ms)
+    }
+}
+
+/// What a worker learns from a light tick.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct LightTick {
+    /// What was counted.
+    pub counted: Counted,
+    /// The heartbeat, in milliseconds by the database's clock, if there was one:
+    /// if the worker is alive and of the generation that it expected.
+    pub beat_ms: Option<i64>,
+}
+
+/// What a tick counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Counted {
+    /// How many rows it changed.
+    pub rows: u64,
+    /// The second up to which it counted them; `None` if it changed none, or if
+    /// the database did not tell.
+    pub second: Option<i64>,
+}
+
+impl Counted {
+    /// The second that was counted; as good as any other, if none was, is that of
+    /// the heartbeat, which the database may have run one second later.
+    #[must_use]
+    pub const fn second_at(&self, beat_ms: i64) -> i64 {
+        match self.second {
+            Some(second) => second,
+            None => beat_ms.div_euclid(1000),
+        }
+    }
+}
+
+/// A row as far as its worker needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnedRow {
+    /// The id.
+    pub id: i64,
+    /// Its value.
+    pub value: i64,
+    /// The second up to which `value` has been counted.
+    pub last_tick: i64,
 }
 
 /// What a manager learns from asking for the lease.
@@ -118,19 +169,31 @@ impl Tables {
         incarnation
     }
 
-    /// Counts the seconds of every row that `worker` owns. A heartbeat, too.
+    /// Counts the seconds of every row that `worker` owns, and reads them. A
+    /// heartbeat, too.
     ///
     /// Rows are ticked whatever the worker's state: ownership alone decides, and
     /// a dead worker's rows are caught up by whoever is next.
     pub fn tick(&mut self, worker: Incarnation) -> Tick {
+        let counted = self.count(worker);
+        let owned = self.values.values().filter(|row| row.owner == Some(worker));
+        let rows = owned.map(|row| OwnedRow { id: row.id, value: row.value, last_tick: row.last_tick }).collect();
+        Tick { beat: self.heartbeat(worker), counted, rows }
+    }
+
+    /// Counts as [`Tables::tick`] does and reads nothing. A heartbeat only if
+    /// `worker` is alive and still of this `generation`.
+    pub fn light_tick(&mut self, worker: Incarnation, generation: i64) -> LightTick {
+        let counted = self.count(worker);
+        let expected = self.living(worker).is_some_and(|row| row.generation == generation);
+        LightTick { counted, beat_ms: expected.then(|| self.heartbeat(worker).now_ms) }
+    }
+
+    fn count(&mut self, worker: Incarnation) -> Counted {
         let now = self.now_ms.div_euclid(1000);
-        let mut changed = 0;
-        let mut values = Vec::new();
-        for row in self.values.values_mut().filter(|row| row.owner == Some(worker)) {
-            changed += u64::from(row.tick(now) > 0);
-            values.push((row.id, row.value));
-        }
-        Tick { beat: self.heartbeat(worker), values, changed }
+        let owned = self.values.values_mut().filter(|row| row.owner == Some(worker));
+        let rows = owned.map(|row| u64::from(row.tick(now) > 0)).sum();
+        Counted { rows, second: (rows > 0).then_some(now) }
     }
 
     /// Says that `worker` is alive.

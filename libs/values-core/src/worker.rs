@@ -4,10 +4,13 @@
 //! Time is the database's clock, in milliseconds: the caller translates it to
 //! its own monotonic clock, so a wrong wall clock on a worker's machine does no
 //! harm. Clocks decide only when a worker writes, never what is counted.
+//!
+//! A row's `value − last_tick` never changes: the table's constraint sees to it.
+//! So a worker that has read its rows once need not read them again to know what
+//! a tick made of them, as long as they are the same rows. A *light* tick says
+//! whether they are, a *full* tick reads them.
 
-use std::collections::BTreeSet;
-
-use crate::tables::{Beat, Tick};
+use crate::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use crate::types::Incarnation;
 
 /// How often a worker writes: a tick, and half-way to the next one a heartbeat.
@@ -22,13 +25,19 @@ const SPREAD_MS: i64 = 400;
 /// little early needs no other.
 const SLACK_MS: i64 = 50;
 
+/// After how many seconds at the latest a tick reads the rows again, so that what
+/// people write by hand without telling the worker is noticed.
+pub const REREAD_SECONDS: i64 = 10;
+
 /// A command to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Become a worker.
     Register,
-    /// Count the seconds of all owned ids.
+    /// Count the seconds of all owned ids, and read them.
     Tick(Incarnation),
+    /// Count the seconds of all owned ids, which are known as of this generation.
+    LightTick(Incarnation, i64),
     /// Say that one is alive.
     Heartbeat(Incarnation),
     /// Say that one is about to exit, and is alive until then.
@@ -53,6 +62,8 @@ pub enum Outcome {
     Registered(Incarnation),
     /// Of [`Command::Tick`].
     Ticked(Tick),
+    /// Of [`Command::LightTick`].
+    LightlyTicked(LightTick),
     /// Of [`Command::Heartbeat`] and [`Command::Leave`].
     Beat(Beat),
     /// Of [`Command::Retire`].
@@ -70,6 +81,17 @@ pub struct Change {
     pub lost: Vec<i64>,
     /// It was declared dead and registers anew.
     pub fenced: bool,
+    /// What it ticked, if it knows.
+    pub report: Option<Report>,
+}
+
+/// What a tick left in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The second, by the database's clock.
+    pub second: i64,
+    /// Every id that the worker owns with its value, ascending by id.
+    pub values: Vec<(i64, i64)>,
 }
 
 /// How far a worker is with ending.
@@ -89,12 +111,23 @@ enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Worker {
     incarnation: Option<Incarnation>,
-    /// The generation of the last tick; `None` makes the next command a tick.
-    ticked_generation: Option<i64>,
+    /// What the last tick found; `None` makes the next command a full tick.
+    found: Option<Found>,
     last_tick_ms: i64,
     last_beat_ms: i64,
-    owned: BTreeSet<i64>,
+    /// Each owned id with its `value − last_tick`, ascending.
+    owned: Vec<(i64, i64)>,
     ending: Option<Ending>,
+}
+
+/// What a worker has found out about its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Found {
+    generation: i64,
+    /// When the rows were read, if all of them had been counted up to that second.
+    /// Else one of them is locked, full or ahead of the clock, and the next tick
+    /// has to read them again.
+    in_step_ms: Option<i64>,
 }
 
 impl Worker {
@@ -137,16 +170,20 @@ impl Worker {
     }
 
     fn next_beat(&self, incarnation: Incarnation) -> Next {
-        if self.ticked_generation.is_none() {
+        let Some(found) = self.found else {
             return Next::Run(Command::Tick(incarnation), None);
-        }
+        };
         let tick_at = (self.last_tick_ms.div_euclid(1000) + 1) * 1000 + phase_ms(incarnation);
         let beat_at = self.last_beat_ms + BEAT_MS;
-        if tick_at <= beat_at + SLACK_MS {
-            Next::Run(Command::Tick(incarnation), Some(tick_at))
-        } else {
-            Next::Run(Command::Heartbeat(incarnation), Some(beat_at))
+        if tick_at > beat_at + SLACK_MS {
+            return Next::Run(Command::Heartbeat(incarnation), Some(beat_at));
         }
+        let tick = if found.is_good_at(tick_at) {
+            Command::LightTick(incarnation, found.generation)
+        } else {
+            Command::Tick(incarnation)
+        };
+        Next::Run(tick, Some(tick_at))
     }
 
     /// Learns what a command came to.
@@ -154,10 +191,11 @@ impl Worker {
         match outcome {
             Outcome::Registered(incarnation) => {
                 self.incarnation = Some(*incarnation);
-                self.ticked_generation = None;
+                self.found = None;
                 Change::default()
             }
             Outcome::Ticked(tick) => self.ticked(tick),
+            Outcome::LightlyTicked(tick) => self.lightly_ticked(tick),
             Outcome::Beat(beat) => self.beat(beat),
             Outcome::Retired => {
                 self.ending = Some(Ending::Ended);
@@ -165,7 +203,7 @@ impl Worker {
             }
             // Whatever it was, a tick finds out, and is never too much.
             Outcome::Failed => {
-                self.ticked_generation = None;
+                self.found = None;
                 Change::default()
             }
         }
@@ -175,20 +213,43 @@ impl Worker {
         if !tick.beat.alive {
             return self.fenced();
         }
-        self.ticked_generation = Some(tick.beat.generation);
-        self.last_tick_ms = tick.beat.now_ms;
-        self.last_beat_ms = tick.beat.now_ms;
-        let owned: BTreeSet<i64> = tick.values.iter().map(|(id, _)| *id).collect();
-        if owned.is_empty() && self.ending == Some(Ending::Leaving) {
+        let second = tick.second();
+        self.ticked_at(second, tick.beat.now_ms);
+        let in_step = tick.rows.iter().all(|row| row.last_tick == second);
+        self.found = Some(Found { generation: tick.beat.generation, in_step_ms: in_step.then_some(tick.beat.now_ms) });
+        if tick.rows.is_empty() && self.ending == Some(Ending::Leaving) {
             self.ending = Some(Ending::Over);
         }
-        let change = Change {
-            gained: owned.difference(&self.owned).copied().collect(),
-            lost: self.owned.difference(&owned).copied().collect(),
+        let values = tick.rows.iter().map(|row| (row.id, row.value)).collect();
+        let before = std::mem::replace(&mut self.owned, tick.rows.iter().map(offset).collect());
+        Change {
+            gained: missing(&before, &self.owned),
+            lost: missing(&self.owned, &before),
             fenced: false,
+            report: Some(Report { second, values }),
+        }
+    }
+
+    /// Believes a light tick only if everything was as expected; else a full tick
+    /// finds out, at once.
+    fn lightly_ticked(&mut self, tick: &LightTick) -> Change {
+        let Counted { rows, second } = tick.counted;
+        let all = rows == self.owned.len() as u64 && (rows == 0 || second.is_some());
+        let Some(beat_ms) = tick.beat_ms.filter(|beat_ms| all && *beat_ms >= self.last_tick_ms) else {
+            self.found = None;
+            return Change::default();
         };
-        self.owned = owned;
-        change
+        let second = tick.counted.second_at(beat_ms);
+        self.ticked_at(second, beat_ms);
+        let values = self.owned.iter().map(|(id, offset)| (*id, offset.wrapping_add(second))).collect();
+        Change { report: Some(Report { second, values }), ..Change::default() }
+    }
+
+    /// The next second is due after the one that was counted, even if the heartbeat
+    /// came after its end.
+    fn ticked_at(&mut self, second: i64, beat_ms: i64) {
+        self.last_tick_ms = beat_ms.min(second * 1000 + 999);
+        self.last_beat_ms = beat_ms;
     }
 
     fn beat(&mut self, beat: &Beat) -> Change {
@@ -199,11 +260,11 @@ impl Worker {
         if self.ending == Some(Ending::Asked) {
             self.ending = Some(Ending::Leaving);
             // Without ids there is nothing to wait for.
-            self.ticked_generation = None;
+            self.found = None;
         }
         // After a backward step of the clock only rows that are newer than it tick.
         let stepped_back = beat.now_ms < self.last_tick_ms;
-        self.ticked_generation.take_if(|generation| stepped_back || *generation != beat.generation);
+        self.found.take_if(|found| stepped_back || found.generation != beat.generation);
         Change::default()
     }
 
@@ -213,8 +274,29 @@ impl Worker {
     }
 
     fn forget(&mut self) -> Change {
-        Change { lost: std::mem::take(&mut self.owned).into_iter().collect(), ..Change::default() }
+        let lost = std::mem::take(&mut self.owned).into_iter().map(|(id, _)| id).collect();
+        Change { lost, ..Change::default() }
     }
+}
+
+impl Found {
+    /// Whether a tick then does without reading the rows again.
+    fn is_good_at(&self, at_ms: i64) -> bool {
+        let age = |read_ms: i64| at_ms.div_euclid(1000) - read_ms.div_euclid(1000);
+        self.in_step_ms.is_some_and(|read_ms| age(read_ms) < REREAD_SECONDS)
+    }
+}
+
+/// The row's `value − last_tick`. It may not fit, but whatever is added to it
+/// wraps back to the value.
+const fn offset(row: &OwnedRow) -> (i64, i64) {
+    (row.id, row.value.wrapping_sub(row.last_tick))
+}
+
+/// The ids of `ids` that are not in `known`, which is ascending.
+fn missing(known: &[(i64, i64)], ids: &[(i64, i64)]) -> Vec<i64> {
+    let is_known = |id: i64| known.binary_search_by_key(&id, |(id, _)| *id).is_ok();
+    ids.iter().map(|(id, _)| *id).filter(|id| !is_known(*id)).collect()
 }
 
 /// Where in the second this worker ticks, in milliseconds: the fractional parts

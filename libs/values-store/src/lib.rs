@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use database::{Database, Migrations};
 pub use database::{Error, Result};
 use values_core::assignment::Transfer;
-use values_core::tables::{Beat, Campaign, Observation, Tick};
+use values_core::tables::{Beat, Campaign, LightTick, Observation, Tick};
 use values_core::types::{Incarnation, Term, ValueRow};
 
 pub use crate::mysql::MySqlStore;
@@ -30,8 +30,14 @@ pub trait WorkerStore: Send + Sync {
     /// Adds a worker, with room for `capacity` ids, under a new incarnation.
     async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation>;
 
-    /// Counts the seconds of every id that `worker` owns, and says that it is alive.
+    /// Counts the seconds of every id that `worker` owns, says that it is alive,
+    /// and reads the rows.
     async fn tick(&self, worker: Incarnation) -> Result<Tick>;
+
+    /// Counts them without reading the rows, and says that `worker` is alive only
+    /// if it is still of this `generation`. While somebody keeps a row locked it
+    /// may do nothing at all, and says so by an answer that nobody expects.
+    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick>;
 
     /// Says that `worker` is alive.
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat>;
@@ -39,7 +45,8 @@ pub trait WorkerStore: Send + Sync {
     /// Says that `worker` is alive and about to exit, so that its ids move away.
     async fn leave(&self, worker: Incarnation) -> Result<Beat>;
 
-    /// Ends `worker` and releases the ids that it still owns; says how many.
+    /// Ends `worker` and releases the ids that it still owns; says how many. A row
+    /// that somebody keeps locked stays behind, with an owner that is dead.
     async fn retire(&self, worker: Incarnation) -> Result<u64>;
 }
 
@@ -101,16 +108,22 @@ pub struct Page {
 /// What values-api asks for.
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
+    /// Asks whether the database is there and has the tables.
+    async fn ping(&self) -> Result<()>;
+
     /// Adds `count` ids above the largest one, and returns them in order.
     async fn add_count(&self, count: u32) -> Result<Vec<i64>>;
 
     /// Adds all of `values`, or none.
     async fn add(&self, values: &[NewValue]) -> Result<Added>;
 
-    /// Removes an id; says whether it was there.
+    /// Removes an id; says whether it was there. Fails with a
+    /// [lock wait timeout](Error::is_lock_wait_timeout) while somebody keeps its
+    /// row locked.
     async fn remove(&self, id: i64) -> Result<bool>;
 
-    /// Removes the `count` largest ids, or all if there are fewer, and returns them.
+    /// Removes the `count` largest ids, or all if there are fewer, and returns
+    /// them. Those that somebody keeps locked are passed over.
     async fn remove_count(&self, count: u32) -> Result<Vec<i64>>;
 
     /// Reads one row.

@@ -13,6 +13,9 @@ pub(crate) const WORKERS: &str = "SELECT incarnation, name, state, capacity, hea
 /// Counts ids by owner.
 pub(crate) const LOADS: &str = "SELECT owner, COUNT(*) FROM `values` GROUP BY owner ORDER BY owner";
 
+/// Asks whether the tables are there.
+pub(crate) const PING: &str = "SELECT id FROM `values` LIMIT 1";
+
 const VALUE: &str = "SELECT id, value, initial_value, first_tick, last_tick, owner, epoch FROM `values`";
 
 /// Reads one id.

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod metrics;
 mod report;
+mod runner;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,12 @@ use std::time::Duration;
 use service_kit::Shutdown;
 use service_kit::readiness::Check;
 use tokio::time::Instant;
-use values_core::worker::{Command, Next, Outcome, Worker};
-use values_store::{Error, ValuesStore};
+use values_core::worker::{Command, Next};
+use values_store::ValuesStore;
 
-use crate::clock::DatabaseClock;
 pub use crate::config::Config;
 pub use crate::metrics::Metrics;
-use crate::report::Reporter;
+pub use crate::runner::Runner;
 
 /// How soon a command that failed is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
@@ -52,71 +52,32 @@ impl Service {
     /// Works until `shutdown` drains, then until its ids have been moved away,
     /// for [`Config::drain_timeout`] at most.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { config, deps } = self;
-        let mut worker = Worker::new();
-        let mut clock = DatabaseClock::default();
-        let mut reporter = Reporter::new(&config.name, deps.metrics.clone());
-        let mut retry = RETRY.0;
-        let ending = Ending::new(shutdown, config.drain_timeout.0);
+        let ending = Ending::new(shutdown, self.config.drain_timeout.0);
         tokio::pin!(ending);
+        let mut runner = Runner::new(self.config, self.deps);
+        let mut retry = RETRY.0;
 
-        while let Next::Run(command, at) = worker.next() {
+        while let Next::Run(command, at) = runner.next() {
             tokio::select! {
                 biased;
                 stage = ending.next() => match stage {
-                    Stage::Drain => worker.drain(),
-                    Stage::Stop => worker.stop(),
+                    Stage::Drain => runner.worker_mut().drain(),
+                    Stage::Stop => runner.worker_mut().stop(),
                 },
-                () = clock.sleep_until(at) => {
-                    let outcome = execute(&config, deps.store.as_ref(), &mut clock, command).await;
-                    deps.check.set(outcome.is_ok());
-                    let outcome = match outcome {
-                        Ok(outcome) => {
-                            retry = RETRY.0;
-                            outcome
-                        }
-                        Err(error) => {
-                            reporter.failed(&error);
-                            // Ending does not wait for a store that is away.
-                            if matches!(command, Command::Retire(_)) {
-                                return;
-                            }
-                            tokio::time::sleep(retry).await;
-                            retry = (retry * 2).min(RETRY.1);
-                            Outcome::Failed
-                        }
-                    };
-                    let change = worker.apply(&outcome);
-                    reporter.done(worker.incarnation(), &outcome, &change);
+                () = runner.sleep_until(at) => {
+                    if runner.run(command).await {
+                        retry = RETRY.0;
+                    } else if matches!(command, Command::Retire(_)) {
+                        // Ending does not wait for a store that is away.
+                        return;
+                    } else {
+                        tokio::time::sleep(retry).await;
+                        retry = (retry * 2).min(RETRY.1);
+                    }
                 }
             }
         }
     }
-}
-
-async fn execute(
-    config: &Config,
-    store: &dyn ValuesStore,
-    clock: &mut DatabaseClock,
-    command: Command,
-) -> Result<Outcome, Error> {
-    let asked = Instant::now();
-    let outcome = match command {
-        Command::Register => Outcome::Registered(store.register(&config.name, config.capacity).await?),
-        Command::Tick(worker) => Outcome::Ticked(store.tick(worker).await?),
-        Command::Heartbeat(worker) => Outcome::Beat(store.heartbeat(worker).await?),
-        Command::Leave(worker) => Outcome::Beat(store.leave(worker).await?),
-        Command::Retire(worker) => {
-            store.retire(worker).await?;
-            Outcome::Retired
-        }
-    };
-    match &outcome {
-        Outcome::Ticked(tick) => clock.set(tick.beat.now_ms, asked),
-        Outcome::Beat(beat) => clock.set(beat.now_ms, asked),
-        Outcome::Registered(_) | Outcome::Retired | Outcome::Failed => {}
-    }
-    Ok(outcome)
 }
 
 /// The two stages in which a worker ends.

@@ -1,9 +1,10 @@
 //! What a worker tells people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use values_core::types::Incarnation;
-use values_core::worker::{Change, Outcome};
+use values_core::worker::{Change, Outcome, Report};
 use values_store::Error;
 
 use crate::metrics::Metrics;
@@ -30,8 +31,14 @@ impl Reporter {
         }
     }
 
-    /// A command is over, and the worker has learned from it.
-    pub(crate) fn done(&mut self, incarnation: Option<Incarnation>, outcome: &Outcome, change: &Change) {
+    /// A command is over after `elapsed`, and the worker has learned from it.
+    pub(crate) fn done(
+        &mut self,
+        incarnation: Option<Incarnation>,
+        outcome: &Outcome,
+        change: &Change,
+        elapsed: Duration,
+    ) {
         if !matches!(outcome, Outcome::Failed) && std::mem::take(&mut self.failing) {
             tracing::info!(worker = self.name, "the database answers again");
         }
@@ -47,23 +54,30 @@ impl Reporter {
         match outcome {
             Outcome::Registered(_) => tracing::info!(worker = self.name, incarnation, "registered"),
             Outcome::Retired => tracing::info!(worker = self.name, "ended"),
-            Outcome::Ticked(tick) if tick.beat.alive => self.ticked(incarnation, tick),
-            Outcome::Ticked(_) | Outcome::Beat(_) | Outcome::Failed => {}
+            Outcome::Ticked(tick) => self.counted(tick.counted.rows, elapsed),
+            Outcome::LightlyTicked(tick) => self.counted(tick.counted.rows, elapsed),
+            Outcome::Beat(_) | Outcome::Failed => {}
+        }
+        if let Some(report) = &change.report {
+            self.ticked(incarnation, report);
         }
     }
 
-    fn ticked(&mut self, incarnation: i64, tick: &values_core::tables::Tick) {
-        let second = tick.beat.now_ms.div_euclid(1000);
-        let late = self.last_second.is_some_and(|last| second > last + 1);
-        self.last_second = Some(second);
+    fn counted(&self, rows: u64, elapsed: Duration) {
+        self.metrics.row_ticks.inc_by(rows);
+        self.metrics.tick_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    fn ticked(&mut self, incarnation: i64, Report { second, values }: &Report) {
+        let late = self.last_second.is_some_and(|last| *second > last + 1);
+        self.last_second = Some(*second);
         self.metrics.late_ticks.inc_by(u64::from(late));
-        self.metrics.row_ticks.inc_by(tick.changed);
-        self.own(i64::try_from(tick.values.len()).unwrap_or(i64::MAX));
-        let mut values = String::with_capacity(tick.values.len() * 12);
-        for (id, value) in &tick.values {
-            let _ = write!(values, "{id}={value} ");
+        self.own(i64::try_from(values.len()).unwrap_or(i64::MAX));
+        let mut line = String::with_capacity(values.len() * 12);
+        for (id, value) in values {
+            let _ = write!(line, "{id}={value} ");
         }
-        let (ids, values) = (tick.values.len(), values.trim_end());
+        let (ids, values) = (values.len(), line.trim_end());
         tracing::info!(worker = self.name, incarnation, second, ids, values, "tick");
     }
 

@@ -212,28 +212,34 @@ fn send_as_worker(model: &Protocol, state: &mut State, pod: usize, fate: Fate) {
         Answer::Worker(outcome) => outcome,
         Answer::Manager(_) => unreachable!("a worker's command has a worker's answer"),
     });
-    hear(state, pod, &outcome);
-    beat_along(model, state, pod);
+    hear(model, state, pod, command, &outcome);
+    follow_up(model, state, pod, command);
     platform::note_end(model, state, pod);
     platform::replace_if_ended(state, pod);
 }
 
-fn hear(state: &mut State, pod: usize, outcome: &Outcome) {
-    if let Some(worker) = &mut state.pods[pod] {
-        worker.apply(outcome);
-    }
+/// Feeds an outcome to a worker, and judges what it then tells people.
+fn hear(model: &Protocol, state: &mut State, pod: usize, command: Command, outcome: &Outcome) {
+    let Some(worker) = &mut state.pods[pod] else { return };
+    let report = worker.apply(outcome).report;
+    judge::report(model, state, command, outcome, report.as_ref());
 }
 
-/// Where bare heartbeats are not commands of their own, the one that is due
-/// follows at once.
-fn beat_along(model: &Protocol, state: &mut State, pod: usize) {
-    if model.config.bare_beats {
+/// Where searches do not look in between, a full tick follows the light one that
+/// was not as expected, and a bare heartbeat the tick before it, at once.
+fn follow_up(model: &Protocol, state: &mut State, pod: usize, before: Command) {
+    if model.config.every_step {
         return;
     }
-    if let Some(command @ Command::Heartbeat(_)) = state.pods[pod].as_ref().and_then(pending)
-        && let Answer::Worker(outcome) = execute(model, state, &Sent::Worker(pod, command), None)
-    {
-        hear(state, pod, &outcome);
+    let Some(command) = state.pods[pod].as_ref().and_then(pending) else { return };
+    let follows = match command {
+        Command::Heartbeat(_) => true,
+        Command::Tick(_) => matches!(before, Command::LightTick(..)),
+        _ => false,
+    };
+    if follows && let Answer::Worker(outcome) = execute(model, state, &Sent::Worker(pod, command), None) {
+        hear(model, state, pod, command, &outcome);
+        follow_up(model, state, pod, command);
     }
 }
 

@@ -6,7 +6,7 @@
 //! read are replaced by constants and only the ticks see the real second.
 
 use values_core::manager::{Effect, Event, Replicas};
-use values_core::tables::{Tables, Tick};
+use values_core::tables::{Counted, LightTick, Tables, Tick};
 use values_core::types::{Incarnation, Term, WorkerState};
 use values_core::worker::{Command, Outcome};
 
@@ -55,7 +55,13 @@ fn run_worker(model: &Protocol, tables: &mut Tables, pod: usize, command: Comman
         Command::Tick(worker) => {
             let mut tick = mutated_tick(model.mutation, tables, worker);
             tick.beat.now_ms = AT_A_TICK_MS;
+            tick.counted = known_second(tick.counted, tables);
             Outcome::Ticked(tick)
+        }
+        Command::LightTick(worker, generation) => {
+            let LightTick { counted, beat_ms } = mutated_light_tick(model.mutation, tables, worker, generation);
+            let counted = known_second(counted, tables);
+            Outcome::LightlyTicked(LightTick { counted, beat_ms: beat_ms.map(|_| AT_A_TICK_MS) })
         }
         Command::Heartbeat(worker) | Command::Leave(worker) => {
             let leaving = matches!(command, Command::Leave(_));
@@ -70,8 +76,31 @@ fn run_worker(model: &Protocol, tables: &mut Tables, pod: usize, command: Comman
     }
 }
 
+/// The real second, which cannot be told from constants where nothing was counted.
+fn known_second(counted: Counted, tables: &Tables) -> Counted {
+    Counted { second: Some(tables.now_ms / 1000), ..counted }
+}
+
 /// The production tick, unless a mutation takes one of its two conditions away.
 fn mutated_tick(mutation: Option<Mutation>, tables: &mut Tables, worker: Incarnation) -> Tick {
+    mutate_rows(mutation, tables, worker);
+    tables.tick(worker)
+}
+
+/// The production light tick; a mutation lets it expect whatever generation it finds.
+fn mutated_light_tick(
+    mutation: Option<Mutation>,
+    tables: &mut Tables,
+    worker: Incarnation,
+    generation: i64,
+) -> LightTick {
+    mutate_rows(mutation, tables, worker);
+    let found = tables.workers.get(&worker).map_or(generation, |row| row.generation);
+    let ignored = mutation == Some(Mutation::LightTickIgnoresGeneration);
+    tables.light_tick(worker, if ignored { found } else { generation })
+}
+
+fn mutate_rows(mutation: Option<Mutation>, tables: &mut Tables, worker: Incarnation) {
     let second = tables.now_ms / 1000;
     match mutation {
         Some(Mutation::TickIgnoresLastTick) => {
@@ -87,7 +116,6 @@ fn mutated_tick(mutation: Option<Mutation>, tables: &mut Tables, worker: Incarna
         }
         _ => {}
     }
-    tables.tick(worker)
 }
 
 fn run_manager(

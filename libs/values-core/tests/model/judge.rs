@@ -1,9 +1,9 @@
 //! Judges each step from the outside: compares the database before and after.
 
 use values_core::manager::{Effect, Event};
-use values_core::tables::{Observation, Tables};
+use values_core::tables::{LightTick, Observation, Tables, Tick};
 use values_core::types::{Incarnation, Term, ValueRow, WorkerState};
-use values_core::worker::{Command, Outcome};
+use values_core::worker::{Command, Outcome, Report};
 
 use crate::Protocol;
 use crate::database::Answer;
@@ -65,7 +65,15 @@ impl Account {
 }
 
 fn is_tick_of(sent: &Sent, owner: Option<Incarnation>) -> bool {
-    matches!(sent, Sent::Worker(_, Command::Tick(worker)) if owner == Some(*worker))
+    matches!(sent, Sent::Worker(_, command) if owner.is_some() && ticker(*command) == owner)
+}
+
+/// The worker whose rows `command` ticks.
+const fn ticker(command: Command) -> Option<Incarnation> {
+    match command {
+        Command::Tick(worker) | Command::LightTick(worker, _) => Some(worker),
+        _ => None,
+    }
 }
 
 /// Whether a row may change hands like this: given away by its own worker, or
@@ -81,8 +89,13 @@ fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> boo
     }
 }
 
-/// Workers: exactly the living ones are told that they live.
+/// Workers: exactly the living ones are told that they live, and exactly those of
+/// the generation that they expect that it is as they expect.
 fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome) {
+    if let (Command::LightTick(worker, generation), Outcome::LightlyTicked(tick)) = (command, outcome) {
+        let as_expected = before.workers.get(&worker).is_some_and(|row| row.generation == generation);
+        state.require(Rule::Fence, tick.beat_ms.is_some() == (as_expected && is_living(before, worker)));
+    }
     let told = match outcome {
         Outcome::Ticked(tick) => tick.beat.alive,
         Outcome::Beat(beat) => beat.alive,
@@ -90,6 +103,23 @@ fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome
     };
     let (Command::Tick(worker) | Command::Heartbeat(worker) | Command::Leave(worker)) = command else { return };
     state.require(Rule::Fence, told == is_living(before, worker));
+}
+
+/// What a worker tells of a tick is what its tick left in the table.
+pub(crate) fn report(
+    model: &Protocol,
+    state: &mut State,
+    command: Command,
+    outcome: &Outcome,
+    report: Option<&Report>,
+) {
+    let unread = matches!(outcome, Outcome::LightlyTicked(_));
+    model.witnesses.note(Witness::ReportedUnread, unread && report.is_some_and(|report| !report.values.is_empty()));
+    model.witnesses.note(Witness::LightTickDisbelieved, unread && report.is_none());
+    let (Some(report), Some(worker)) = (report, ticker(command)) else { return };
+    let owned = state.tables.values.values().filter(|row| row.owner == Some(worker));
+    let right = owned.map(|row| (row.id, row.value)).eq(report.values.iter().copied());
+    state.require(Rule::Report, right && report.second == state.second());
 }
 
 /// Managers: a stale term changes nothing and is told so; terms only grow, by
@@ -127,15 +157,12 @@ pub(crate) fn term_of(effect: &Effect) -> Option<Term> {
 /// Notes what is worth having seen.
 fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer: &Answer) {
     match (sent, answer) {
-        (Sent::Worker(_, command @ Command::Tick(worker)), Answer::Worker(Outcome::Ticked(tick))) => {
-            let owned = || before.values.values().filter(|row| row.owner == Some(*worker));
-            let unknown = |stray: &Sent| matches!(stray, Sent::Worker(_, other) if other == command);
-            let counted = owned().count() > 0 && owned().all(|row| row.last_tick == state.second());
-            let in_the_past = owned().any(|row| row.last_tick > state.second());
-            model.witnesses.note(Witness::ZombieRejected, !tick.beat.alive && tick.changed == 0);
-            model.witnesses.note(Witness::RetryAfterUnknownCommit, state.strays.iter().any(unknown));
-            model.witnesses.note(Witness::TickedTwice, counted && tick.changed == 0);
-            model.witnesses.note(Witness::TickedInThePast, in_the_past && tick.changed == 0);
+        (Sent::Worker(_, command), Answer::Worker(Outcome::Ticked(Tick { counted, beat, .. }))) => {
+            model.witnesses.note(Witness::ZombieRejected, !beat.alive && counted.rows == 0);
+            witness_tick(model, state, before, *command, counted.rows);
+        }
+        (Sent::Worker(_, command), Answer::Worker(Outcome::LightlyTicked(LightTick { counted, .. }))) => {
+            witness_tick(model, state, before, *command, counted.rows);
         }
         (Sent::Manager(Effect::Assign(..)), Answer::Manager(Event::Done(done))) => {
             model.witnesses.note(Witness::StaleAssignRefused, !done);
@@ -145,6 +172,16 @@ fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer
         }
         _ => {}
     }
+}
+
+fn witness_tick(model: &Protocol, state: &State, before: &Tables, command: Command, changed: u64) {
+    let owned = || before.values.values().filter(|row| row.owner == ticker(command));
+    let unknown = |stray: &Sent| matches!(stray, Sent::Worker(_, other) if ticker(*other) == ticker(command));
+    let counted = owned().count() > 0 && owned().all(|row| row.last_tick == state.second());
+    let in_the_past = owned().any(|row| row.last_tick > state.second());
+    model.witnesses.note(Witness::RetryAfterUnknownCommit, state.strays.iter().any(unknown));
+    model.witnesses.note(Witness::TickedTwice, counted && changed == 0);
+    model.witnesses.note(Witness::TickedInThePast, in_the_past && changed == 0);
 }
 
 /// What a manager makes of an observation: its batches together move as few ids

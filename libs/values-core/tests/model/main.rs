@@ -35,6 +35,8 @@ pub(crate) enum Mutation {
     TickIgnoresLastTick,
     /// A worker ticks rows of others.
     TickIgnoresOwner,
+    /// A light tick is believed though ids were given or taken.
+    LightTickIgnoresGeneration,
     /// A manager goes on leading after an answer that never came.
     ManagerForgetsUnknownCommit,
 }

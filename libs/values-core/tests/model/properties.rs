@@ -17,6 +17,7 @@ pub(crate) enum Rule {
     StaleTerm,
     Optimum,
     Removal,
+    Report,
 }
 
 impl State {
@@ -34,6 +35,7 @@ pub(crate) const VALUES: &str = "value - initial_value = last_tick - first_tick"
 pub(crate) const ONCE: &str = "each second of each id is counted exactly once";
 pub(crate) const CAPACITY: &str = "nobody owns more ids than its capacity";
 pub(crate) const OWNERSHIP: &str = "only its owner ticks or releases a row, only the leader moves it";
+pub(crate) const REPORT: &str = "a worker reports exactly the rows that its tick left it";
 pub(crate) const STALE: &str = "no write under a stale term is accepted";
 
 /// The rules, for the checker to find a counterexample to.
@@ -54,6 +56,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always("exactly the living workers are told that they live", |_, state: &State| {
             state.keeps(Rule::Fence)
         }),
+        Property::always(REPORT, |_, state: &State| state.keeps(Rule::Report)),
         Property::always(STALE, |_, state: &State| state.keeps(Rule::StaleTerm)),
         Property::always("moves = optimum of what was observed", |_, state: &State| state.keeps(Rule::Optimum)),
         Property::always("the leader removes only pods without ids", |_, state: &State| state.keeps(Rule::Removal)),
@@ -67,6 +70,10 @@ pub(crate) enum Witness {
     ZombieRejected,
     /// A dead worker's row was caught up by another one.
     Takeover,
+    /// A worker knew what a tick left without having read it.
+    ReportedUnread,
+    /// A light tick was not as its worker expected.
+    LightTickDisbelieved,
     /// A worker ticked again while an earlier tick might still arrive.
     RetryAfterUnknownCommit,
     /// A tick found its seconds counted and left them alone.

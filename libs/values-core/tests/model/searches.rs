@@ -37,17 +37,27 @@ const TICKS: Config = Config {
     capacity: 2,
     batch: 2,
     scaling: Mode::Manual,
-    bare_beats: false,
+    every_step: false,
     lives: 3,
     terms: 1,
     budget: Budget { seconds: 4, steps_back: 1, expiries: 1, given_up: 1, worker_crashes: 1, ..NOTHING },
+};
+
+/// Rows come, go and move between the ticks of workers that know their rows.
+const LIGHT_TICKS: Config = Config {
+    name: "light ticks",
+    every_step: true,
+    terms: 1,
+    lives: 2,
+    budget: Budget { seconds: 2, steps_back: 1, added_rows: 1, removed_rows: 1, ..NOTHING },
+    ..TICKS
 };
 
 /// Ticks that come late and twice between bare heartbeats.
 const BEATS: Config = Config {
     name: "beats",
     ids: 1,
-    bare_beats: true,
+    every_step: true,
     budget: Budget { seconds: 2, steps_back: 1, expiries: 1, given_up: 1, twice: 1, worker_crashes: 1, ..NOTHING },
     ..TICKS
 };
@@ -106,7 +116,7 @@ const SCALING: Config = Config {
     capacity: 1,
     batch: 2,
     scaling: Mode::Auto,
-    bare_beats: false,
+    every_step: false,
     lives: 4,
     terms: 1,
     budget: Budget { added_rows: 1, removed_rows: 1, wrong_kills: 1, hand_scales: 1, ..NOTHING },
@@ -159,6 +169,11 @@ fn ticks() {
 }
 
 #[test]
+fn light_ticks() {
+    search(LIGHT_TICKS, &[Witness::ReportedUnread, Witness::LightTickDisbelieved]);
+}
+
+#[test]
 fn beats() {
     search(BEATS, &[Witness::TickedTwice, Witness::TickedInThePast, Witness::RetryAfterUnknownCommit]);
 }
@@ -203,7 +218,7 @@ fn rival_scaling() {
 #[ignore = "takes minutes and up to 20 GB: run it alone, after changes to the protocol"]
 fn larger() {
     let ticks = Budget { twice: 1, ..TICKS.budget };
-    search(Config { name: "larger ticks", bare_beats: true, budget: ticks, ..TICKS }, &[Witness::Takeover]);
+    search(Config { name: "larger ticks", every_step: true, budget: ticks, ..TICKS }, &[Witness::Takeover]);
     let rivals = Budget { seconds: 1, manager_crashes: 1, ..RIVALS.budget };
     search(Config { name: "larger rivals", budget: rivals, ..RIVALS }, &[Witness::Takeover]);
     let rows = Budget { expiries: 1, ..ROWS.budget };
@@ -237,6 +252,11 @@ fn a_missing_tick_number_is_caught() {
 #[test]
 fn a_missing_owner_check_is_caught() {
     catch(TICKS, Mutation::TickIgnoresOwner, properties::OWNERSHIP);
+}
+
+#[test]
+fn a_missing_generation_check_is_caught() {
+    catch(LIGHT_TICKS, Mutation::LightTickIgnoresGeneration, properties::REPORT);
 }
 
 #[test]

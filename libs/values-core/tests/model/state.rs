@@ -27,9 +27,9 @@ pub(crate) struct Config {
     pub(crate) batch: u64,
     /// Whether the managers also decide on the number of workers.
     pub(crate) scaling: scaling::Mode,
-    /// Whether bare heartbeats are commands of their own; otherwise each one
-    /// follows its tick at once.
-    pub(crate) bare_beats: bool,
+    /// Whether bare heartbeats, and full ticks after light ones, are commands of
+    /// their own; otherwise each one follows its tick at once.
+    pub(crate) every_step: bool,
     /// Incarnations handed out at most.
     pub(crate) lives: i64,
     /// Terms won at most.

@@ -2,9 +2,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use values_core::tables::{Beat, Tables, Tick};
+use values_core::assignment::Transfer;
+use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tables, Tick};
 use values_core::types::{Incarnation, Term, ValueRow, WorkerState};
-use values_core::worker::{Command, Next, Outcome, Worker, phase_ms};
+use values_core::worker::{Change, Command, Next, Outcome, REREAD_SECONDS, Report, Worker, phase_ms};
 
 use crate::many;
 
@@ -30,12 +31,25 @@ impl Run {
 
     /// Runs the next command, `late_ms` after it is due, and says whether there was one.
     fn step(&mut self, late_ms: i64) -> bool {
-        let Next::Run(command, at) = self.worker.next() else { return false };
+        let Next::Run(_, at) = self.worker.next() else { return false };
         self.tables.now_ms = self.tables.now_ms.max(at.unwrap_or(self.tables.now_ms)) + late_ms;
+        self.step_now();
+        true
+    }
+
+    /// Runs the next command, whenever it is due.
+    fn step_now(&mut self) -> Change {
+        let command = self.next();
         self.log.push((self.tables.now_ms, command));
         let outcome = run(&mut self.tables, command);
-        self.worker.apply(&outcome);
-        true
+        self.worker.apply(&outcome)
+    }
+
+    /// What the table holds for the worker, as a tick should report it.
+    fn held(&self) -> Report {
+        let owned = self.tables.values.values().filter(|row| row.owner == self.worker.incarnation());
+        let values = owned.map(|row| (row.id, row.value)).collect();
+        Report { second: self.tables.now_ms.div_euclid(1000), values }
     }
 
     fn next(&self) -> Command {
@@ -57,15 +71,20 @@ impl Run {
     }
 
     fn seconds_of_ticks(&self) -> Vec<i64> {
-        let ticks = self.log.iter().filter(|(_, command)| matches!(command, Command::Tick(_)));
+        let ticks = self.log.iter().filter(|(_, command)| is_tick(*command));
         ticks.map(|(at, _)| at.div_euclid(1000)).collect()
     }
+}
+
+const fn is_tick(command: Command) -> bool {
+    matches!(command, Command::Tick(_) | Command::LightTick(..))
 }
 
 fn run(tables: &mut Tables, command: Command) -> Outcome {
     match command {
         Command::Register => Outcome::Registered(tables.register("pod", 20)),
         Command::Tick(worker) => Outcome::Ticked(tables.tick(worker)),
+        Command::LightTick(worker, generation) => Outcome::LightlyTicked(tables.light_tick(worker, generation)),
         Command::Heartbeat(worker) => Outcome::Beat(tables.heartbeat(worker)),
         Command::Leave(worker) => Outcome::Beat(tables.leave(worker)),
         Command::Retire(worker) => {
@@ -75,8 +94,128 @@ fn run(tables: &mut Tables, command: Command) -> Outcome {
     }
 }
 
+/// What happens to a worker's rows and clock besides its own commands.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// A command later; negative is a clock that steps back.
+    Passes(i64),
+    /// The command is carried out, and its answer lost.
+    AnswerLost,
+    /// A user adds a row, which waits for an owner.
+    Inserted(i64, i64),
+    Removed(i64),
+    /// The manager moves some of the waiting rows to the worker.
+    Given(u64),
+    /// The manager moves some of the worker's rows away.
+    Taken(u64),
+    DeclaredDead,
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let value = prop_oneof![8 => -50_i64..50, 1 => Just(i64::MIN), 1 => i64::MAX - 5..=i64::MAX];
+    let one = prop_oneof![
+        12 => prop_oneof![6 => 0_i64..600, 2 => 600_i64..5000, 1 => -4000_i64..0].prop_map(Happening::Passes),
+        1 => Just(Happening::AnswerLost),
+        3 => (1_i64..12, value).prop_map(|(id, value)| Happening::Inserted(id, value)),
+        2 => (1_i64..12).prop_map(Happening::Removed),
+        3 => (1_u64..4).prop_map(Happening::Given),
+        2 => (1_u64..4).prop_map(Happening::Taken),
+        1 => Just(Happening::DeclaredDead),
+    ];
+    vec(one, 1..80)
+}
+
+impl Run {
+    fn happens(&mut self, happening: &Happening) {
+        let (term, second) = (Term(1), self.tables.now_ms.div_euclid(1000));
+        let other = Incarnation(i64::MAX);
+        let worker = self.worker.incarnation().unwrap_or(other);
+        match happening {
+            Happening::Passes(ms) => self.tables.now_ms += ms,
+            Happening::AnswerLost => {
+                let command = self.next();
+                run(&mut self.tables, command);
+                self.worker.apply(&Outcome::Failed);
+            }
+            Happening::Inserted(id, value) => {
+                self.tables.values.entry(*id).or_insert_with(|| ValueRow::new(*id, *value, second));
+            }
+            Happening::Removed(id) => {
+                self.tables.values.remove(id);
+            }
+            Happening::Given(count) => {
+                let transfer = Transfer { from: None, to: worker, count: *count };
+                self.tables.assign(term, 1000, &[transfer]).expect("the lease");
+            }
+            Happening::Taken(count) => {
+                let transfer = Transfer { from: Some(worker), to: other, count: *count };
+                self.tables.assign(term, 1000, &[transfer]).expect("the lease");
+            }
+            Happening::DeclaredDead => {
+                if let Some(row) = self.tables.workers.get_mut(&worker) {
+                    row.state = WorkerState::Dead;
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(many())]
+
+    #[test]
+    fn it_reports_exactly_what_its_tick_left_in_the_table(start in 10_000_i64..100_000, happenings in happenings()) {
+        let mut run = Run::new(start, 3);
+        run.tables.campaign("m", 1000);
+        for happening in &happenings {
+            run.happens(happening);
+            let command = run.next();
+            let report = run.step_now().report;
+            prop_assert!(report.is_none() || is_tick(command));
+            prop_assert!(report.is_none_or(|report| report == run.held()), "{:?} after {:?}", command, run.log);
+        }
+        // Left in peace, it knows its rows without reading them.
+        let mut reports = 0;
+        for _ in 0..6 {
+            run.tables.now_ms += 1000;
+            let command = run.next();
+            if let Some(report) = run.step_now().report {
+                prop_assert_eq!(report, run.held(), "{:?}", command);
+                reports += 1;
+            }
+        }
+        prop_assert!(reports >= 1, "{:?}", run.log);
+    }
+
+    #[test]
+    fn what_is_written_by_hand_is_noticed_in_time(start in 10_000_i64..100_000, edits in vec(0_u8..4, 1..4)) {
+        let mut run = Run::new(start, 3);
+        run.step(0);
+        (1..=3).for_each(|id| run.give(id));
+        for _ in 0..10 {
+            run.step(0);
+        }
+        for edit in edits {
+            match edit {
+                0 => run.give(4),
+                1 => {
+                    run.tables.values.remove(&2);
+                }
+                2 => run.tables.values.values_mut().for_each(|row| (row.value, row.initial_value) = (row.value + 9, row.initial_value + 9)),
+                _ => run.tables.values.get_mut(&1).expect("nobody removes it").owner = None,
+            }
+        }
+        let deadline = run.tables.now_ms + REREAD_SECONDS * 1000 + 1000;
+        while run.tables.now_ms < deadline {
+            run.step(0);
+        }
+        while !is_tick(run.next()) {
+            run.step(0);
+        }
+        let Next::Run(_, Some(at)) = run.worker.next() else { panic!("it goes on at its time") };
+        run.tables.now_ms = at;
+        prop_assert_eq!(run.step_now().report, Some(run.held()));
+    }
 
     #[test]
     fn it_ticks_once_a_second_with_one_beat_in_between(
@@ -93,7 +232,7 @@ proptest! {
         prop_assert!(seconds.windows(2).all(|pair| pair[1] == pair[0] + 1), "{:?}", run.log);
         // Settled after the first two seconds, whatever the phase.
         let settled = run.log.iter().skip_while(|(at, _)| *at < start + 2000).map(|(_, command)| command);
-        let ticks: Vec<bool> = settled.map(|command| matches!(command, Command::Tick(_))).collect();
+        let ticks: Vec<bool> = settled.map(|command| is_tick(*command)).collect();
         prop_assert!(ticks.windows(2).all(|pair| pair[0] != pair[1]), "{:?}", run.log);
         prop_assert!(run.log.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 550 + 40), "{:?}", run.log);
     }
@@ -153,7 +292,14 @@ proptest! {
             worker.apply(&match command {
                 _ if what % 3 == 0 => Outcome::Failed,
                 Command::Register => Outcome::Registered(Incarnation(number)),
-                Command::Tick(_) => Outcome::Ticked(Tick { beat, values: vec![(number % 5, 1)], changed: 1 }),
+                Command::Tick(_) => {
+                    let rows = vec![OwnedRow { id: number % 5, value: 1, last_tick: number % 7 }];
+                    Outcome::Ticked(Tick { beat, counted: Counted { rows: 1, second: Some(number % 7) }, rows })
+                }
+                Command::LightTick(..) => Outcome::LightlyTicked(LightTick {
+                    counted: Counted { rows: u64::from(what % 2), second: Some(number % 7) },
+                    beat_ms: alive.then_some(beat.now_ms),
+                }),
                 Command::Heartbeat(_) | Command::Leave(_) => Outcome::Beat(beat),
                 Command::Retire(_) => Outcome::Retired,
             });
@@ -164,6 +310,32 @@ proptest! {
     fn phases_stay_in_the_first_part_of_the_second(incarnation in any::<i64>()) {
         prop_assert!((0..400).contains(&phase_ms(Incarnation(incarnation))));
     }
+}
+
+#[test]
+fn at_rest_it_reads_its_rows_once_in_ten_seconds() {
+    let mut run = registered();
+    run.give(1);
+    run.worker.apply(&Outcome::Failed);
+    for _ in 0..200 {
+        run.step(5);
+    }
+    let full = |(_, command): &&(i64, Command)| matches!(command, Command::Tick(_));
+    let seconds: Vec<i64> = run.log.iter().filter(full).map(|(at, _)| at.div_euclid(1000)).collect();
+    assert!(seconds[2..].windows(2).all(|pair| pair[1] - pair[0] == REREAD_SECONDS), "{seconds:?}");
+    assert!(seconds.len() > 8, "{seconds:?}");
+}
+
+#[test]
+fn a_row_that_stands_still_is_read_each_second() {
+    let mut run = registered();
+    run.give(1);
+    run.tables.values.insert(2, ValueRow { owner: Some(run.life()), ..ValueRow::new(2, i64::MAX, 0) });
+    run.worker.apply(&Outcome::Failed);
+    for _ in 0..20 {
+        run.step(5);
+    }
+    assert!(run.log.iter().all(|(_, command)| !matches!(command, Command::LightTick(..))), "{:?}", run.log);
 }
 
 fn registered() -> Run {
@@ -254,7 +426,7 @@ fn a_changed_assignment_ticks_at_once_and_is_told() {
     let life = run.life();
     run.tables.campaign("m", 1000);
     run.tables.values.insert(5, ValueRow::new(5, 0, 10));
-    let transfer = values_core::assignment::Transfer { from: None, to: life, count: 1 };
+    let transfer = Transfer { from: None, to: life, count: 1 };
     run.tables.assign(Term(1), 1000, &[transfer]).expect("the lease");
     while !matches!(run.log.last(), Some((_, Command::Heartbeat(_)))) {
         run.step(0);

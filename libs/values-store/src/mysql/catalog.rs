@@ -18,6 +18,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[async_trait]
 impl CatalogStore for MySqlStore {
+    async fn ping(&self) -> Result<()> {
+        self.run(rows::PING).await.map(drop)
+    }
+
     async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
         let mut sql = String::from("BEGIN");
         let mut left = count as usize;
@@ -68,25 +72,13 @@ impl CatalogStore for MySqlStore {
     }
 
     async fn remove_count(&self, count: u32) -> Result<Vec<i64>> {
-        let largest = format!("SELECT id FROM `values` ORDER BY id DESC LIMIT {count}");
-        let mut ids = read_ids(answer(&self.run_long(&largest).await?, 0)?)?;
-        // In the order in which workers and managers lock rows.
-        ids.sort_unstable();
-        let mut sql = String::from("BEGIN");
-        for chunk in ids.chunks(CHUNK) {
-            let ids = list(chunk.iter().copied());
-            let _ = write!(
-                sql,
-                "; SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id FOR UPDATE; \
-                 DELETE FROM `values` WHERE id IN ({ids})"
-            );
+        match self.remove_chosen(self.largest(count, "").await?).await {
+            // Who is locked for a moment only, as by a tick, is worth waiting for; but that was longer.
+            Err(error) if error.is_lock_wait_timeout() => {
+                self.remove_chosen(self.largest(count, "FOR UPDATE SKIP LOCKED").await?).await
+            }
+            removed => removed,
         }
-        sql += "; COMMIT";
-        let mut removed = Vec::with_capacity(ids.len());
-        for pair in self.run_long(&sql).await?.get(1..).unwrap_or_default().chunks_exact(2) {
-            removed.extend(read_ids(&pair[0])?);
-        }
-        Ok(removed)
     }
 
     async fn get(&self, id: i64) -> Result<Option<ValueRow>> {
@@ -107,6 +99,32 @@ impl CatalogStore for MySqlStore {
 impl MySqlStore {
     async fn run_long(&self, sql: &str) -> Result<Vec<Answer>> {
         script(&self.pool, sql, TIMEOUT).await
+    }
+
+    async fn largest(&self, count: u32, locking: &str) -> Result<Vec<i64>> {
+        let sql = format!("SELECT id FROM `values` ORDER BY id DESC LIMIT {count} {locking}");
+        read_ids(answer(&self.run_long(&sql).await?, 0)?)
+    }
+
+    /// Removes those of `ids` that are still there, and returns them, ascending.
+    async fn remove_chosen(&self, mut ids: Vec<i64>) -> Result<Vec<i64>> {
+        // In the order in which workers and managers lock rows.
+        ids.sort_unstable();
+        let mut sql = String::from("BEGIN");
+        for chunk in ids.chunks(CHUNK) {
+            let ids = list(chunk.iter().copied());
+            let _ = write!(
+                sql,
+                "; SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id FOR UPDATE; \
+                 DELETE FROM `values` WHERE id IN ({ids})"
+            );
+        }
+        sql += "; COMMIT";
+        let mut removed = Vec::with_capacity(ids.len());
+        for pair in self.run_long(&sql).await?.get(1..).unwrap_or_default().chunks_exact(2) {
+            removed.extend(read_ids(&pair[0])?);
+        }
+        Ok(removed)
     }
 
     async fn existing(&self, values: &[NewValue]) -> Result<Vec<i64>> {

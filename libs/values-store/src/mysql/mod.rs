@@ -26,6 +26,9 @@ const NOW: &str = "CAST(UNIX_TIMESTAMP() AS SIGNED)";
 /// The present millisecond.
 const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
+/// A limit that is none. It keeps servers from joining rows before they lock them.
+const ENDLESS: u64 = u64::MAX;
+
 /// The store on MySQL or MariaDB.
 #[derive(Debug, Clone)]
 pub struct MySqlStore {

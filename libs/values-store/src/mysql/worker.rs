@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use database::Result;
 use database::mysql::{Answer, text};
 use sqlx::Row;
-use values_core::tables::{Beat, Tick};
+use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use values_core::types::Incarnation;
 
-use super::{MySqlStore, NOW, NOW_MS, answer, only_row};
+use super::{ENDLESS, MySqlStore, NOW, NOW_MS, answer, only_row, unexpected};
 use crate::{FORGET_DEAD_MS, WorkerStore};
 
 #[async_trait]
@@ -18,11 +18,10 @@ impl WorkerStore for MySqlStore {
             "BEGIN; \
              DELETE FROM workers WHERE state = 'dead' AND heartbeat < {NOW_MS} - {FORGET_DEAD_MS}; \
              INSERT INTO workers (name, capacity, heartbeat) VALUES ({name}, {capacity}, {NOW_MS}); \
-             COMMIT; \
-             SELECT CAST(LAST_INSERT_ID() AS SIGNED)"
+             COMMIT"
         );
         let answers = self.run(&sql).await?;
-        Ok(Incarnation(only_row(answer(&answers, 4)?)?.try_get(0)?))
+        remembered(answer(&answers, 2)?).map(Incarnation).ok_or_else(|| unexpected("a new key"))
     }
 
     async fn tick(&self, worker: Incarnation) -> Result<Tick> {
@@ -32,8 +31,8 @@ impl WorkerStore for MySqlStore {
                 answers => return read_tick(&answers?),
             }
         }
-        let due = format!(", {} AS due", due_sql());
-        let answers = self.run(&tick_sql(worker, &count_unlocked_sql(worker), &due)).await?;
+        let answers =
+            self.run(&tick_sql(worker, &count_unlocked_sql(worker), &format!(", {} AS due", due_sql()))).await?;
         let mut still_locked = false;
         for row in &answer(&answers, 4)?.rows {
             still_locked |= row.try_get::<bool, _>("due")?;
@@ -41,6 +40,17 @@ impl WorkerStore for MySqlStore {
         let tick = read_tick(&answers)?;
         self.set_obstructed(worker, still_locked && tick.beat.alive);
         Ok(tick)
+    }
+
+    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
+        match self.run(&light_tick_sql(worker, generation)).await {
+            Err(error) if error.is_lock_wait_timeout() => {
+                // The full tick that follows does not wait once more.
+                self.set_obstructed(worker, true);
+                Ok(LightTick::default())
+            }
+            answers => read_light_tick(&answers?),
+        }
     }
 
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
@@ -54,7 +64,10 @@ impl WorkerStore for MySqlStore {
     async fn retire(&self, worker: Incarnation) -> Result<u64> {
         let sql = format!(
             "BEGIN; \
-             UPDATE `values` SET owner = NULL, epoch = epoch + 1 WHERE owner = {worker}; \
+             UPDATE (SELECT id FROM `values` WHERE owner = {worker} \
+                     ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
+             STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
+             SET row_of.owner = NULL, row_of.epoch = row_of.epoch + 1; \
              UPDATE workers SET state = 'dead' WHERE incarnation = {worker}; \
              COMMIT"
         );
@@ -78,6 +91,10 @@ impl MySqlStore {
     }
 }
 
+/// The present second, which the acknowledgement of the statement then carries. The
+/// statements of one packet may each be of another second.
+const COUNTED: &str = "LAST_INSERT_ID(CAST(UNIX_TIMESTAMP() AS SIGNED))";
+
 /// Whether a row waits for seconds to be counted. The last condition keeps a row
 /// that is full from failing the others.
 fn due_sql() -> String {
@@ -90,7 +107,7 @@ fn due_sql() -> String {
 /// `last_tick`.
 fn count_sql(worker: Incarnation) -> String {
     format!(
-        "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {NOW} \
+        "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \
          WHERE owner = {worker} AND {}",
         due_sql()
     )
@@ -102,17 +119,15 @@ fn count_sql(worker: Incarnation) -> String {
 /// The argument holds as it stands. What is counted is the `last_tick` of a row
 /// that was locked as it was read, and stays locked to the end: `owner` and
 /// `last_tick` can be nobody else's in between, and are asked for again. No order
-/// of assignments is assumed, as there is none where tables are joined. The limit
-/// has no end: it keeps servers from joining before they lock.
+/// of assignments is assumed, as there is none where tables are joined.
 fn count_unlocked_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE (SELECT id, last_tick AS counted FROM `values` WHERE owner = {worker} AND {due} \
-                 ORDER BY id LIMIT {endless} FOR UPDATE SKIP LOCKED) AS free \
+                 ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
          STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
-         SET row_of.value = row_of.value + ({NOW} - free.counted), row_of.last_tick = {NOW} \
+         SET row_of.value = row_of.value + ({NOW} - free.counted), row_of.last_tick = {COUNTED} \
          WHERE row_of.owner = {worker} AND row_of.last_tick = free.counted",
-        due = due_sql(),
-        endless = u64::MAX
+        due = due_sql()
     )
 }
 
@@ -120,7 +135,7 @@ fn count_unlocked_sql(worker: Incarnation) -> String {
 fn tick_sql(worker: Incarnation, count: &str, more_columns: &str) -> String {
     format!(
         "BEGIN; {count}; {beat}; \
-         SELECT id, value{more_columns} FROM `values` WHERE owner = {worker} ORDER BY id; \
+         SELECT id, value, last_tick{more_columns} FROM `values` WHERE owner = {worker} ORDER BY id; \
          COMMIT",
         beat = beat_sql(worker, "")
     )
@@ -128,14 +143,41 @@ fn tick_sql(worker: Incarnation, count: &str, more_columns: &str) -> String {
 
 fn read_tick(answers: &[Answer]) -> Result<Tick> {
     Ok(Tick {
-        changed: answer(answers, 1)?.affected,
+        counted: counted(answer(answers, 1)?),
         beat: read_beat(answers.get(2..4).unwrap_or_default())?,
-        values: answer(answers, 4)?
+        rows: answer(answers, 4)?
             .rows
             .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .map(|row| Ok(OwnedRow { id: row.try_get(0)?, value: row.try_get(1)?, last_tick: row.try_get(2)? }))
             .collect::<Result<_>>()?,
     })
+}
+
+/// A transaction that counts and carries a heartbeat, and reads nothing: what it
+/// has to say fits into the acknowledgements of its two writes.
+fn light_tick_sql(worker: Incarnation, generation: i64) -> String {
+    format!(
+        "BEGIN; {count}; \
+         UPDATE workers SET heartbeat = LAST_INSERT_ID({NOW_MS}) \
+         WHERE incarnation = {worker} AND state <> 'dead' AND generation = {generation}; \
+         COMMIT",
+        count = count_sql(worker)
+    )
+}
+
+fn read_light_tick(answers: &[Answer]) -> Result<LightTick> {
+    let beat = answer(answers, 2)?;
+    Ok(LightTick { counted: counted(answer(answers, 1)?), beat_ms: remembered(beat).filter(|_| beat.affected == 1) })
+}
+
+fn counted(answer: &Answer) -> Counted {
+    Counted { rows: answer.affected, second: remembered(answer) }
+}
+
+/// What `LAST_INSERT_ID(…)` was given. A statement that changed nothing gave it
+/// nothing, and one whose table has triggers may have forgotten it.
+fn remembered(answer: &Answer) -> Option<i64> {
+    i64::try_from(answer.insert_id).ok().filter(|id| *id > 0)
 }
 
 /// Two statements: a heartbeat that may set more, and what it found.

@@ -12,6 +12,11 @@ use crate::{Added, CHUNK, CatalogStore, NewValue, Page, repeated, rows};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
+    async fn ping(&self) -> Result<()> {
+        sqlx::query(rows::PING).fetch_optional(&self.pool).await?;
+        Ok(())
+    }
+
     async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
         let mut transaction = begin(&self.pool).await?;
         let largest: i64 = sqlx::query_scalar("SELECT MAX(0, COALESCE(MAX(id), 0)) FROM `values`")

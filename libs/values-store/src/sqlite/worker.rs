@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use database::Result;
 use database::sqlite::begin;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
-use values_core::tables::{Beat, Tick};
+use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use values_core::types::Incarnation;
 
 use super::{SqliteStore, now_ms};
@@ -31,30 +31,37 @@ impl WorkerStore for SqliteStore {
         Ok(Incarnation(incarnation))
     }
 
-    /// See the same operation on MySQL for the argument.
     async fn tick(&self, worker: Incarnation) -> Result<Tick> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let changed = sqlx::query(
-            "UPDATE `values` SET value = value + (?1 - last_tick), last_tick = ?1 \
-             WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - MAX(?1 - last_tick, 0)",
-        )
-        .bind(now_ms.div_euclid(1000))
-        .bind(worker.0)
-        .bind(i64::MAX)
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
+        let counted = count(&mut transaction, worker, now_ms).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
-        let values = sqlx::query("SELECT id, value FROM `values` WHERE owner = ? ORDER BY id")
+        let rows = sqlx::query("SELECT id, value, last_tick FROM `values` WHERE owner = ? ORDER BY id")
             .bind(worker.0)
             .fetch_all(&mut *transaction)
             .await?
             .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .map(|row| Ok(OwnedRow { id: row.try_get(0)?, value: row.try_get(1)?, last_tick: row.try_get(2)? }))
             .collect::<Result<_>>()?;
         transaction.commit().await?;
-        Ok(Tick { beat, values, changed })
+        Ok(Tick { beat, counted, rows })
+    }
+
+    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
+        let mut transaction = begin(&self.pool).await?;
+        let now_ms = now_ms(&mut transaction).await?;
+        let counted = count(&mut transaction, worker, now_ms).await?;
+        let found = sqlx::query(
+            "UPDATE workers SET heartbeat = ? WHERE incarnation = ? AND state <> 'dead' AND generation = ?",
+        )
+        .bind(now_ms)
+        .bind(worker.0)
+        .bind(generation)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        transaction.commit().await?;
+        Ok(LightTick { counted, beat_ms: (found == 1).then_some(now_ms) })
     }
 
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
@@ -87,6 +94,22 @@ impl WorkerStore for SqliteStore {
         transaction.commit().await?;
         Ok(released)
     }
+}
+
+/// Counts the seconds of the rows of `worker`. See the same on MySQL for the argument.
+async fn count(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64) -> Result<Counted> {
+    let second = now_ms.div_euclid(1000);
+    let rows = sqlx::query(
+        "UPDATE `values` SET value = value + (?1 - last_tick), last_tick = ?1 \
+         WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - MAX(?1 - last_tick, 0)",
+    )
+    .bind(second)
+    .bind(worker.0)
+    .bind(i64::MAX)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(Counted { rows, second: (rows > 0).then_some(second) })
 }
 
 /// A heartbeat that may set more, and what it found.

@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::on_every_backend;
 
 on_every_backend!(
+    it_answers_once_there_are_tables,
     new_ids_are_above_the_largest,
     new_ids_are_at_least_one,
     new_ids_of_concurrent_callers_differ,
@@ -23,6 +24,14 @@ on_every_backend!(
 );
 
 const ALL: Page = Page { after: None, owner: None, limit: 1000 };
+
+async fn it_answers_once_there_are_tables(backend: Backend) {
+    backend.store.ping().await.unwrap();
+    backend.store.add_count(1).await.unwrap();
+    backend.store.ping().await.unwrap();
+    backend.sql("DROP TABLE `values`").await.unwrap();
+    backend.store.ping().await.unwrap_err();
+}
 
 async fn new_ids_are_above_the_largest(backend: Backend) {
     assert_eq!(backend.store.add_count(2).await.unwrap(), [1, 2]);

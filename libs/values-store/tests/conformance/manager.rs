@@ -185,8 +185,8 @@ async fn many_moves_in_one_transaction(backend: Backend) {
     let transfers: Vec<Transfer> = workers.iter().map(|to| Transfer { from: None, to: *to, count: 20 }).collect();
     assert_eq!(backend.store.assign(term, &transfers).await.unwrap(), Some(500));
     for (worker, ids) in workers.iter().zip(ids.chunks(20)) {
-        let values = backend.store.tick(*worker).await.unwrap().values;
-        assert_eq!(values.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+        let rows = backend.store.tick(*worker).await.unwrap().rows;
+        assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), ids);
     }
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use values_core::assignment::Transfer;
-use values_core::tables::{Beat, Campaign, Observation, Tables, Tick};
+use values_core::tables::{Beat, Campaign, LightTick, Observation, Tables, Tick};
 use values_core::types::{Incarnation, Term, ValueRow};
 use values_store::{Added, LEASE_TTL_MS, NewValue, Page};
 
@@ -22,6 +22,7 @@ const CASES: u32 = 100;
 enum Op {
     Register(&'static str, u32),
     Tick(Incarnation),
+    LightTick(Incarnation, i64),
     Heartbeat(Incarnation),
     Leave(Incarnation),
     Retire(Incarnation),
@@ -51,6 +52,7 @@ enum Op {
 enum Answer {
     Registered(Incarnation),
     Ticked(Tick),
+    LightlyTicked(LightTick),
     Beat(Beat),
     Retired(u64),
     Campaigned(Campaign),
@@ -100,6 +102,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (names(), 0..=20_u32).prop_map(|(name, capacity)| Op::Register(name, capacity)),
         8 => workers().prop_map(Op::Tick),
+        8 => (workers(), 0..4_i64).prop_map(|(worker, generation)| Op::LightTick(worker, generation)),
         4 => workers().prop_map(Op::Heartbeat),
         1 => workers().prop_map(Op::Leave),
         1 => workers().prop_map(Op::Retire),
@@ -132,6 +135,7 @@ async fn ask(backend: &Backend, op: &Op, present: i64) -> database::Result<Answe
     Ok(match op {
         Op::Register(name, capacity) => Answer::Registered(store.register(name, *capacity).await?),
         Op::Tick(worker) => Answer::Ticked(store.tick(*worker).await?),
+        Op::LightTick(worker, generation) => Answer::LightlyTicked(store.light_tick(*worker, *generation).await?),
         Op::Heartbeat(worker) => Answer::Beat(store.heartbeat(*worker).await?),
         Op::Leave(worker) => Answer::Beat(store.leave(*worker).await?),
         Op::Retire(worker) => Answer::Retired(store.retire(*worker).await?),
@@ -177,6 +181,7 @@ fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
     match op {
         Op::Register(name, capacity) => Answer::Registered(tables.register(name, *capacity)),
         Op::Tick(worker) => Answer::Ticked(tables.tick(*worker)),
+        Op::LightTick(worker, generation) => Answer::LightlyTicked(tables.light_tick(*worker, *generation)),
         Op::Heartbeat(worker) => Answer::Beat(tables.heartbeat(*worker)),
         Op::Leave(worker) => Answer::Beat(tables.leave(*worker)),
         Op::Retire(worker) => Answer::Retired(tables.retire(*worker)),

@@ -40,6 +40,10 @@ pub(crate) fn router(state: State) -> Router {
 /// An outage passes and is worth another try; anything else is a defect here.
 fn problem(error: &Error) -> Problem {
     match error {
+        error if error.is_lock_wait_timeout() => {
+            tracing::warn!(%error, "somebody keeps rows locked");
+            Problem::unavailable("Somebody keeps a row locked that this would change; nothing was done.")
+        }
         error if error.is_transient() => {
             tracing::warn!(%error, "the database does not answer");
             Problem::unavailable("The database does not answer at the moment.")

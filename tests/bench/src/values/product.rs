@@ -1,37 +1,42 @@
-//! A worker, as far as it can be driven faster than time.
+//! A worker, driven faster than time.
 
-use std::fmt::Write;
 use std::fs::File;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use service_kit::prometheus_client::registry::Registry;
+use service_kit::readiness::Readiness;
+use service_kit::{HumanDuration, telemetry};
 use sqlx::mysql::MySqlPool;
-use tracing::Dispatch;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
-use values_core::tables::Tick;
+use tracing_subscriber::util::SubscriberInitExt;
 use values_core::types::Incarnation;
-use values_core::worker::{Outcome, Worker};
-use values_store::{MySqlStore, WorkerStore};
+use values_core::worker::{Command, Next};
+use values_store::MySqlStore;
+use worker::{Config, Deps, Metrics, Runner};
 
-/// The state machine and the store of a worker, with its own connection, and a
-/// log like its own, written to `/dev/null`.
+/// All that a worker is but its sleep, with its own connection.
 pub(super) struct Product {
     pool: MySqlPool,
-    store: MySqlStore,
-    worker: Worker,
+    runner: Runner,
     incarnation: Incarnation,
-    log: Dispatch,
 }
 
 impl Product {
     /// Registers a worker.
     pub(super) async fn register(url: &str, name: &str, capacity: u32) -> anyhow::Result<Self> {
         let pool = super::open(url, 1)?;
-        let store = MySqlStore::new(pool.clone());
-        let incarnation = store.register(name, capacity).await?;
-        let mut worker = Worker::new();
-        worker.apply(&Outcome::Registered(incarnation));
-        Ok(Self { pool, store, worker, incarnation, log: log()? })
+        let config = Config { name: name.to_owned(), capacity, drain_timeout: HumanDuration(Duration::ZERO) };
+        let deps = Deps {
+            store: Arc::new(MySqlStore::new(pool.clone())),
+            metrics: Metrics::register(&mut Registry::default()),
+            check: Readiness::default().check("database"),
+        };
+        let mut runner = Runner::new(config, deps);
+        anyhow::ensure!(runner.run(Command::Register).await, "the worker could not register");
+        let incarnation = runner.worker().incarnation().expect("it has just registered");
+        Ok(Self { pool, runner, incarnation })
     }
 
     /// Its `values.owner`.
@@ -39,51 +44,30 @@ impl Product {
         self.incarnation
     }
 
-    /// Sets the clock of its connection.
+    /// Sets the clock of its connection, to so late in `second` that the worker's
+    /// next command after a tick is the next second's tick.
     pub(super) async fn set_clock(&self, second: i64) -> anyhow::Result<()> {
-        super::ticks::set_clock(&self.pool, second).await
+        super::ticks::set_clock(&self.pool, second, 950).await
     }
 
-    /// Ticks, and does what the worker does after it; says how many rows changed.
-    pub(super) async fn tick(&mut self) -> anyhow::Result<u64> {
-        let tick = self.store.tick(self.incarnation).await?;
-        anyhow::ensure!(tick.beat.alive, "the worker was declared dead");
-        let changed = tick.changed;
-        let outcome = Outcome::Ticked(tick);
-        let change = self.worker.apply(&outcome);
-        if let Outcome::Ticked(tick) = &outcome {
-            tracing::dispatcher::with_default(&self.log, || {
-                if !change.gained.is_empty() {
-                    tracing::info!(gained = ?change.gained, "assignment changed");
-                }
-                write_line(self.incarnation, tick);
-            });
+    /// Ticks, in the way that the worker chooses.
+    pub(super) async fn tick(&mut self) -> anyhow::Result<()> {
+        loop {
+            let Next::Run(command, _) = self.runner.next() else { anyhow::bail!("the worker has ended") };
+            anyhow::ensure!(!matches!(command, Command::Heartbeat(_)), "a heartbeat is due, and no tick");
+            anyhow::ensure!(self.runner.run(command).await, "{command:?} failed");
+            // What is due at once is a part of the same tick.
+            if !matches!(self.runner.next(), Next::Run(_, None)) {
+                return Ok(());
+            }
         }
-        Ok(changed)
     }
 }
 
-/// The line of `worker::report::Reporter`, which is private to that crate.
-fn write_line(incarnation: Incarnation, tick: &Tick) {
-    let second = tick.beat.now_ms.div_euclid(1000);
-    let mut values = String::with_capacity(tick.values.len() * 12);
-    for (id, value) in &tick.values {
-        let _ = write!(values, "{id}={value} ");
-    }
-    let (ids, values) = (tick.values.len(), values.trim_end());
-    tracing::info!(worker = "bench", incarnation = incarnation.0, second, ids, values, "tick");
-}
-
-/// What `service_kit::telemetry` sets up: a filter, and JSON, one write a line.
-fn log() -> anyhow::Result<Dispatch> {
+/// Sets this process up to log as a worker does, to `/dev/null`.
+pub(super) fn log() -> anyhow::Result<()> {
     let null = File::options().write(true).open("/dev/null")?;
-    let json = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(Mutex::new(null))
-        .boxed();
     let filter = EnvFilter::try_new("info")?;
-    Ok(Dispatch::new(tracing_subscriber::registry().with(filter).with(json)))
+    tracing_subscriber::registry().with(filter).with(telemetry::json(Mutex::new(null))).try_init()?;
+    Ok(())
 }
