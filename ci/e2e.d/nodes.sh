@@ -1,12 +1,12 @@
 # Three nodes: pods spread; a node's link is cut and mended; a node dies; the
 # leading manager's node dies.
 
-if ! kind cut no-such-node 2>&1 | grep -q 'no such node'; then
+if [[ $(kind cut no-such-node 2>&1 || true) != *"no such node"* ]]; then
     skip "dying nodes and cut links: this kind has no commands for them"
     return
 fi
 
-cluster k8s/kind/three-nodes.yaml
+cluster three-nodes
 quiet_node=$CLUSTER-control-plane
 # A manager on each node; MySQL on the one that is left alone.
 install --set-json "mysql.nodeSelector={\"kubernetes.io/hostname\": \"$quiet_node\"}" --set-json 'mysql.tolerations=[{"operator": "Exists"}]' \
@@ -55,7 +55,7 @@ struck() {
 lost=()
 
 struck "a node's link is cut" "$follows" kind cut "$follows"
-sleep "$(awk "BEGIN { s = 20 - ($(milliseconds) - $since) / 1000; print s > 0 ? s : 0 }")"
+sleep "$(awk "BEGIN { s = 20 - ($(milliseconds) - $since) / 1000; print (s > 0 ? s : 0) }")"
 kind heal "$follows"
 lost=()
 note "link mended after $(($(milliseconds) - since)) ms"

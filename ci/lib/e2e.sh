@@ -86,10 +86,10 @@ k() { kubectl -n "$NAMESPACE" "$@"; }
 # Only what goes wrong is interesting of what helm says.
 h() { command helm "$@" 2> >(grep -v 'symbolic link' >&2); }
 
-# cluster [CONFIG]: a fresh one, with the images on its nodes.
+# cluster [NODES]: a fresh one of `one-node` or `three-nodes`, with the images on them.
 cluster() {
     kind delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
-    kind create cluster --name "$CLUSTER" ${1:+--config "$1"} --wait 120s >&2
+    kind create cluster --name "$CLUSTER" --config "k8s/kind/${1:-one-node}.yaml" --wait 120s >&2
     local image images=("${STORE_IMAGES[@]}")
     for image in "${IMAGES[@]}"; do images+=("worker-system/$image:0.1.0"); done
     for image in "${STORE_IMAGES[@]}"; do

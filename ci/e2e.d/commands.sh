@@ -1,0 +1,41 @@
+# Every command of the table in docs/kubernetes.md, in its order, on an empty cluster.
+
+cluster
+kubectl delete namespace "$NAMESPACE" >/dev/null
+
+# The second column, without its backticks.
+commands() {
+    awk '/^\| today/ { table = 1; next } !/^\|/ { table = 0 } table && !/^\| ---/' docs/kubernetes.md |
+        sed -E 's/^\|[^|]*\| (`+)(.*)\1 \|$/\2/'
+}
+
+# Those that go on until they are ended run beside the others.
+forward() {
+    $1 >"$REPORT/forward.log" 2>&1 &
+    background+=("$!")
+    until_true 30 eval "</dev/tcp/127.0.0.1/${1##* }"
+}
+
+number=0
+while IFS= read -r command <&9; do
+    number=$((number + 1))
+    if [[ $command == *port-forward* ]]; then
+        expect_that "$command" forward "$command"
+    else
+        expect_that "$command" bash -c "$command"
+    fi
+    case $command in
+        'kubectl apply'*) k rollout status deployment --timeout=120s >/dev/null ;;
+        'curl -X POST'*) ids_before=$(ids) && until_true 60 nothing_waits ;;
+        *INSERT*) expect "rows that were inserted by hand" "$(sql 'SELECT COUNT(*) FROM `values` WHERE id IN (7, 8, 9)')" == 3 ;;
+        *replicas=5) until_true 60 workers_are 5 ;;
+        *'delete pod --all')
+            until_true 60 k rollout status deployment --timeout=1s
+            until_true 60 nothing_waits
+            expect "ids after all pods were deleted" "$(ids)" == "$ids_before"
+            expect "broken rows" "$(broken_rows)" == 0
+            ;;
+    esac
+done 9< <(commands)
+expect "commands of the table" "$number" '>=' 19
+expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 1
