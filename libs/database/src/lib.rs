@@ -5,7 +5,7 @@
 //!   and waited for, by whoever asks it something;
 //! - [`migrate`](Database::migrate) brings the schema up to date under the
 //!   database's own lock;
-//! - [`script`](mysql::script) runs a transaction in one round trip, so that no
+//! - [`Scripts`](mysql::Scripts) run a transaction in one round trip, so that no
 //!   lock is ever held while a client is stopped, slow or cut off;
 //! - [`Error`] tells an outage, which passes, from a defect, which does not.
 

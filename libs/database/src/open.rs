@@ -21,8 +21,8 @@ pub enum Database {
 pub struct Options {
     /// Connections at most, at least 1.
     pub connections: u32,
-    /// Whether a connection is tried before each use. It costs a round trip and
-    /// saves a caller who cannot try again from a connection that has died.
+    /// Whether a connection is tried before and after each use. It costs round trips
+    /// and saves a caller who cannot try again from a connection that has died.
     pub probe: bool,
     /// How long to wait for a free connection or for the server to come back.
     pub acquire_timeout: Duration,

@@ -11,6 +11,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use database::mysql::Scripts;
 use database::{Database, Migrations};
 pub use database::{Error, Result};
 use values_core::assignment::Transfer;
@@ -154,7 +155,7 @@ const CHUNK: usize = 1000;
 #[must_use]
 pub fn open(database: &Database) -> Arc<dyn ValuesStore> {
     match database {
-        Database::MySql(pool) => Arc::new(MySqlStore::new(pool.clone())),
+        Database::MySql(pool) => Arc::new(MySqlStore::new(Scripts::new(pool.clone()))),
         Database::Sqlite(pool) => Arc::new(SqliteStore::new(pool.clone())),
     }
 }

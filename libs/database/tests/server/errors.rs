@@ -2,39 +2,39 @@
 
 use std::time::Duration;
 
-use database::mysql::script;
+use database::mysql::Scripts;
 use database::sqlx::{AssertSqlSafe, Executor, query, raw_sql};
 use database::{Database, Error, Options};
 use testkit::{Folder, MariaDb};
 
-use crate::{numbers, pool, quick};
+use crate::{numbers, pool, quick, scripts};
 
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_key_that_exists_is_a_duplicate() {
-    let (_database, pool) = numbers("duplicate").await;
-    let error = script(&pool, "INSERT INTO numbers VALUES (1), (1)", SOON).await.unwrap_err();
+    let (_database, scripts) = numbers("duplicate").await;
+    let error = scripts.run("INSERT INTO numbers VALUES (1), (1)", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Duplicate) && !error.is_transient(), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_lock_that_is_held_for_long_is_unavailable() {
-    let (database, pool) = numbers("locked").await;
+    let (database, scripts) = numbers("locked").await;
     let mut other = database.connect().await;
     other.execute("BEGIN").await.unwrap();
     other.execute("INSERT INTO numbers VALUES (1)").await.unwrap();
-    let error = script(&pool, "INSERT INTO numbers VALUES (1)", SOON).await.unwrap_err();
+    let error = scripts.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)) && error.is_lock_wait_timeout(), "{error:?}");
     other.execute("ROLLBACK").await.unwrap();
-    script(&pool, "INSERT INTO numbers VALUES (1)", SOON).await.unwrap();
+    scripts.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused() {
-    let (_database, pool) = numbers("refused").await;
+    let (_database, scripts) = numbers("refused").await;
     for sql in ["SELEKT 1", "SELECT no_such_column FROM numbers", "INSERT INTO numbers VALUES (99999999999)"] {
-        let error = script(&pool, sql, SOON).await.unwrap_err();
+        let error = scripts.run(sql, SOON).await.unwrap_err();
         assert!(matches!(error, Error::Refused(_)) && !error.is_transient(), "{sql}: {error:?}");
     }
 }
@@ -42,26 +42,26 @@ async fn what_makes_no_sense_is_refused() {
 /// All of these are a matter of order at the start, and so of waiting.
 #[tokio::test]
 async fn who_is_not_let_in_waits() {
-    let (database, _pool) = numbers("let_in").await;
+    let (database, _scripts) = numbers("let_in").await;
     let with = |user: &str, name: &str| {
         let url = database.url().replace("root@", &format!("{user}@")).replace(database.name(), name);
-        pool(&url, Options { connections: 1, ..Options::default() })
+        scripts(&url, Options { connections: 1, ..Options::default() })
     };
     for (user, name) in
         [("nobody:wrong", database.name()), ("root:wrong", database.name()), ("root", "no_such_database")]
     {
-        let error = script(&with(user, name), "SELECT 1", SOON).await.unwrap_err();
+        let error = with(user, name).run("SELECT 1", SOON).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable(_)), "{user} {name}: {error:?}");
     }
-    let error = script(&with("root", database.name()), "SELECT 1 FROM no_such_table", SOON).await.unwrap_err();
+    let error = with("root", database.name()).run("SELECT 1 FROM no_such_table", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_connection_that_an_operator_kills_is_unavailable() {
-    let (database, pool) = numbers("killed").await;
+    let (database, scripts) = numbers("killed").await;
     let mut operator = database.connect().await;
-    let running = tokio::spawn(async move { script(&pool, "BEGIN; DO SLEEP(100); COMMIT", SOON).await });
+    let running = tokio::spawn(async move { scripts.run("BEGIN; DO SLEEP(100); COMMIT", SOON).await });
     let mut kill = async || {
         let find = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'DO SLEEP%'";
         let id: Option<i64> = database::sqlx::query_scalar(find).fetch_optional(&mut operator).await.unwrap();
@@ -83,26 +83,25 @@ async fn a_server_that_is_read_only_or_full_is_unavailable() {
     root.execute("GRANT INSERT, SELECT ON *.* TO someone@'127.0.0.1'").await.unwrap();
     let pool =
         pool(&database.url().replace("root@", "someone:secret@"), Options { connections: 1, ..Options::default() });
-    script(&pool, "INSERT INTO numbers VALUES (1)", SOON).await.unwrap();
+    let first = Scripts::new(pool.clone());
+    first.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap();
     root.execute("SET GLOBAL read_only = ON").await.unwrap();
-    let error = script(&pool, "INSERT INTO numbers VALUES (2)", SOON).await.unwrap_err();
+    let error = first.run("INSERT INTO numbers VALUES (2)", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     root.execute("SET GLOBAL read_only = OFF").await.unwrap();
     root.execute("ALTER USER someone@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await.unwrap();
     let mut only = pool.acquire().await.unwrap();
     query("SELECT 1").execute(&mut *only).await.unwrap();
-    let second = crate::pool(
-        &database.url().replace("root@", "someone:secret@"),
-        Options { connections: 1, ..Options::default() },
-    );
-    let error = script(&second, "SELECT 1", SOON).await.unwrap_err();
+    let second =
+        scripts(&database.url().replace("root@", "someone:secret@"), Options { connections: 1, ..Options::default() });
+    let error = second.run("SELECT 1", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
     let url = format!("mysql://root@127.0.0.1:{}/nothing", testkit::free_port());
-    let error = script(&pool(&url, Options::default()), "SELECT 1", SOON).await.unwrap_err();
+    let error = scripts(&url, Options::default()).run("SELECT 1", SOON).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 

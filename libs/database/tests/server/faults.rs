@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use database::mysql::script;
-use database::sqlx::{MySqlPool, migrate::Migrator};
+use database::mysql::Scripts;
+use database::sqlx::migrate::Migrator;
 use database::{Database, Error, Migrations, Options};
-use testkit::{MariaDb, Proxy, Server, TestDatabase, eventually, eventually_ok};
+use testkit::{MariaDb, Proxy, Server, TestDatabase, eventually_ok};
 
-use crate::{count, pool, quick};
+use crate::{count, quick, scripts};
 
 /// How long a script may take here, and a connection in addition.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -24,22 +24,22 @@ async fn numbers(server: &MariaDb) -> TestDatabase {
     database
 }
 
-fn small(url: &str, probe: bool) -> MySqlPool {
-    pool(url, Options { connections: 2, probe, acquire_timeout: ACQUIRE })
+fn small(url: &str, probe: bool) -> Scripts {
+    scripts(url, Options { connections: 2, probe, acquire_timeout: ACQUIRE })
 }
 
-async fn write(pool: &MySqlPool) -> database::Result<()> {
-    script(pool, WRITE, TIMEOUT).await.map(drop)
+async fn write(scripts: &Scripts) -> database::Result<()> {
+    scripts.run(WRITE, TIMEOUT).await.map(drop)
 }
 
 /// Several callers at once, each of whom has to be told in time.
-async fn fails_in_time(pool: &MySqlPool) {
+async fn fails_in_time(scripts: &Scripts) {
     let callers: Vec<_> = (0..6)
         .map(|_| {
-            let pool = pool.clone();
+            let scripts = scripts.clone();
             tokio::spawn(async move {
                 let began = Instant::now();
-                (write(&pool).await, began.elapsed())
+                (write(&scripts).await, began.elapsed())
             })
         })
         .collect();
@@ -51,8 +51,8 @@ async fn fails_in_time(pool: &MySqlPool) {
     }
 }
 
-async fn recovers(pool: &MySqlPool) {
-    eventually_ok(SOON, "the database to be used again", async || write(pool).await).await;
+async fn recovers(scripts: &Scripts) {
+    eventually_ok(SOON, "the database to be used again", async || write(scripts).await).await;
 }
 
 #[tokio::test]
@@ -60,13 +60,13 @@ async fn a_server_that_stands_still_is_given_up_in_time_and_used_again() {
     let server = MariaDb::start(quick()).await;
     let database = numbers(&server).await;
     for probe in [true, false] {
-        let pool = small(database.url(), probe);
-        write(&pool).await.unwrap();
+        let scripts = small(database.url(), probe);
+        write(&scripts).await.unwrap();
         server.pause();
-        fails_in_time(&pool).await;
-        fails_in_time(&pool).await;
+        fails_in_time(&scripts).await;
+        fails_in_time(&scripts).await;
         server.resume();
-        recovers(&pool).await;
+        recovers(&scripts).await;
     }
 }
 
@@ -100,18 +100,18 @@ async fn a_network_that_swallows_everything_is_given_up_in_time() {
     let server = MariaDb::start(quick()).await;
     let database = numbers(&server).await;
     let proxy = Proxy::start(server.address()).await;
-    let pool = small(&proxy.url(database.url()), true);
-    write(&pool).await.unwrap();
+    let scripts = small(&proxy.url(database.url()), true);
+    write(&scripts).await.unwrap();
     proxy.black_hole();
-    fails_in_time(&pool).await;
-    fails_in_time(&pool).await;
+    fails_in_time(&scripts).await;
+    fails_in_time(&scripts).await;
     proxy.heal();
     // The places of the lost connections in the pool are free at once.
-    write(&pool).await.unwrap();
+    write(&scripts).await.unwrap();
     proxy.cut();
-    fails_in_time(&pool).await;
+    fails_in_time(&scripts).await;
     proxy.heal();
-    write(&pool).await.unwrap();
+    write(&scripts).await.unwrap();
 }
 
 #[tokio::test]
@@ -119,14 +119,14 @@ async fn a_commit_without_a_reply_is_unknown_and_was_done() {
     let server = MariaDb::start(quick()).await;
     let database = numbers(&server).await;
     let proxy = Proxy::start(server.address()).await;
-    let pool = small(&proxy.url(database.url()), true);
-    write(&pool).await.unwrap();
+    let scripts = small(&proxy.url(database.url()), true);
+    write(&scripts).await.unwrap();
     proxy.cut_reply_to("; COMMIT");
-    let error = write(&pool).await.unwrap_err();
+    let error = write(&scripts).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     proxy.replies_cut(1).await;
     assert_eq!(count(&database).await, 2);
-    write(&pool).await.unwrap();
+    write(&scripts).await.unwrap();
 }
 
 /// As after a crash of the client's machine in the middle of a transaction.
@@ -137,11 +137,10 @@ async fn a_lost_client_holds_no_lock() {
     let proxy = Proxy::start(server.address()).await;
     // One connection that is used as it is, so that what comes next through the proxy is the script.
     let options = Options { connections: 1, probe: false, acquire_timeout: ACQUIRE };
-    let through = pool(&proxy.url(database.url()), options);
+    let through = scripts(&proxy.url(database.url()), options);
     write(&through).await.unwrap();
-    eventually(SOON, "the connection to be back in the pool", async || (through.num_idle() == 1).then_some(())).await;
     proxy.lose_replies();
-    let error = script(&through, WRITE, TIMEOUT).await.unwrap_err();
+    let error = through.run(WRITE, TIMEOUT).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     // The transaction was one packet, so it comes to its end: nobody waits for its locks.
     let direct = small(database.url(), true);

@@ -6,6 +6,7 @@ mod errors;
 mod faults;
 mod scripts;
 
+use database::mysql::Scripts;
 use database::sqlx::{MySqlPool, query, query_scalar};
 use database::{Database, Options};
 use testkit::{MariaDb, MariaDbOptions, TestDatabase};
@@ -19,15 +20,19 @@ fn quick() -> MariaDbOptions {
     MariaDbOptions { durable: false, ..MariaDbOptions::default() }
 }
 
-/// An empty table of numbers, and a pool of one connection.
-async fn numbers(name: &str) -> (TestDatabase, MySqlPool) {
+/// An empty table of numbers, and scripts on one connection.
+async fn numbers(name: &str) -> (TestDatabase, Scripts) {
     let database = server().await.database(name).await;
     query("CREATE TABLE numbers (n INT PRIMARY KEY) ENGINE = InnoDB")
         .execute(&mut database.connect().await)
         .await
         .unwrap();
-    let pool = pool(database.url(), Options { connections: 1, ..Options::default() });
-    (database, pool)
+    let scripts = scripts(database.url(), Options { connections: 1, ..Options::default() });
+    (database, scripts)
+}
+
+fn scripts(url: &str, options: Options) -> Scripts {
+    Scripts::new(pool(url, options))
 }
 
 fn pool(url: &str, options: Options) -> MySqlPool {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use database::mysql::{Answer, script};
+use database::mysql::Answer;
 use database::{Error, Result};
 use sqlx::Row;
 use values_core::tables::Observation;
@@ -98,7 +98,7 @@ impl CatalogStore for MySqlStore {
 
 impl MySqlStore {
     async fn run_long(&self, sql: &str) -> Result<Vec<Answer>> {
-        script(&self.pool, sql, TIMEOUT).await
+        self.scripts.run(sql, TIMEOUT).await
     }
 
     async fn largest(&self, count: u32, locking: &str) -> Result<Vec<i64>> {

@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use database::mysql::{Answer, script};
+use database::mysql::{Answer, Scripts};
 use database::{Error, Result};
 use sqlx::Row;
-use sqlx::mysql::{MySqlPool, MySqlRow};
+use sqlx::mysql::MySqlRow;
 use values_core::tables::Observation;
 use values_core::types::Incarnation;
 
@@ -32,21 +32,21 @@ const ENDLESS: u64 = u64::MAX;
 /// The store on MySQL or MariaDB.
 #[derive(Debug, Clone)]
 pub struct MySqlStore {
-    pool: MySqlPool,
+    scripts: Scripts,
     /// Workers some of whose rows somebody else keeps locked.
     obstructed: Arc<Mutex<BTreeSet<Incarnation>>>,
 }
 
 impl MySqlStore {
-    /// The store on a pool that [`database::Database::open`] made.
+    /// The store on the database that `scripts` run on.
     #[must_use]
-    pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, obstructed: Arc::default() }
+    pub fn new(scripts: Scripts) -> Self {
+        Self { scripts, obstructed: Arc::default() }
     }
 
     /// Runs a script that has to be quick, since others wait for its locks.
     async fn run(&self, sql: &str) -> Result<Vec<Answer>> {
-        script(&self.pool, sql, Duration::from_secs(3)).await
+        self.scripts.run(sql, Duration::from_secs(3)).await
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use database::mysql::Scripts;
 use service_kit::prometheus_client::registry::Registry;
 use service_kit::readiness::Readiness;
 use service_kit::{HumanDuration, telemetry};
-use sqlx::mysql::MySqlPool;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,7 +18,7 @@ use worker::{Config, Deps, Metrics, Runner};
 
 /// All that a worker is but its sleep, with its own connection.
 pub(super) struct Product {
-    pool: MySqlPool,
+    scripts: Scripts,
     runner: Runner,
     incarnation: Incarnation,
 }
@@ -26,17 +26,17 @@ pub(super) struct Product {
 impl Product {
     /// Registers a worker.
     pub(super) async fn register(url: &str, name: &str, capacity: u32) -> anyhow::Result<Self> {
-        let pool = super::open(url, 1)?;
+        let scripts = Scripts::new(super::open(url, 1)?);
         let config = Config { name: name.to_owned(), capacity, drain_timeout: HumanDuration(Duration::ZERO) };
         let deps = Deps {
-            store: Arc::new(MySqlStore::new(pool.clone())),
+            store: Arc::new(MySqlStore::new(scripts.clone())),
             metrics: Metrics::register(&mut Registry::default()),
             check: Readiness::default().check("database"),
         };
         let mut runner = Runner::new(config, deps);
         anyhow::ensure!(runner.run(Command::Register).await, "the worker could not register");
         let incarnation = runner.worker().incarnation().expect("it has just registered");
-        Ok(Self { pool, runner, incarnation })
+        Ok(Self { scripts, runner, incarnation })
     }
 
     /// Its `values.owner`.
@@ -47,7 +47,8 @@ impl Product {
     /// Sets the clock of its connection, to so late in `second` that the worker's
     /// next command after a tick is the next second's tick.
     pub(super) async fn set_clock(&self, second: i64) -> anyhow::Result<()> {
-        super::ticks::set_clock(&self.pool, second, 950).await
+        self.scripts.run(&super::ticks::clock_sql(second, 950), Duration::from_secs(3)).await?;
+        Ok(())
     }
 
     /// Ticks, in the way that the worker chooses.

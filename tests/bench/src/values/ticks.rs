@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use testkit::MariaDb;
 use tokio::task::JoinSet;
 
@@ -193,7 +193,9 @@ impl Lane {
         while Instant::now() < end {
             self.second += 1;
             match side {
-                Side::Baseline | Side::SameStatements => set_clock(&mut self.baseline, self.second, 0).await?,
+                Side::Baseline | Side::SameStatements => {
+                    self.baseline.execute(AssertSqlSafe(clock_sql(self.second, 0))).await?;
+                }
                 Side::Product => self.product.set_clock(self.second).await?,
             }
             let began = Instant::now();
@@ -247,11 +249,6 @@ impl Lane {
 
 /// Sets what `UNIX_TIMESTAMP()` and `NOW()` say on a connection: `ms`, 0 to 999, of
 /// `second`.
-pub(super) async fn set_clock<'c>(
-    connection: impl Executor<'c, Database = MySql>,
-    second: i64,
-    ms: u32,
-) -> anyhow::Result<()> {
-    connection.execute(AssertSqlSafe(format!("SET timestamp = {second}.{ms:03}"))).await?;
-    Ok(())
+pub(super) fn clock_sql(second: i64, ms: u32) -> String {
+    format!("SET timestamp = {second}.{ms:03}")
 }
