@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod readiness;
+pub mod requests;
 pub mod run;
 pub mod shutdown;
 pub mod telemetry;

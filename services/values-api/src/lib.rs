@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use clap::Args;
 use service_kit::readiness::Check;
+use service_kit::requests::Metrics;
 use service_kit::{Shutdown, http};
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
@@ -30,25 +31,29 @@ pub struct Deps {
     pub store: Arc<dyn ValuesStore>,
     /// Set while the store answers.
     pub check: Check,
+    /// Where requests are counted.
+    pub metrics: Metrics,
 }
 
 /// The API, ready to run.
 pub struct Service {
     state: api::State,
     check: Check,
+    metrics: Metrics,
 }
 
 /// Puts the API together. `shutdown` ends streams of events.
 #[must_use]
 pub fn build(deps: Deps, shutdown: Shutdown) -> Service {
     let live = Live::new(Arc::clone(&deps.store), shutdown);
-    Service { state: api::State { store: deps.store, live }, check: deps.check }
+    Service { state: api::State { store: deps.store, live }, check: deps.check, metrics: deps.metrics }
 }
 
 impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
-        http::harden(api::router(self.state.clone()).merge(page::router(self.state.clone())))
+        let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
+        self.metrics.count(http::harden(router))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.

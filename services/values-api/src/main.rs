@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use database::{DatabaseArgs, Options};
+use service_kit::requests::Metrics;
 use service_kit::{App, Common, http};
 use values_api::Deps;
 
@@ -25,7 +26,11 @@ fn main() -> ExitCode {
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
             let database = cli.database.open(Options::DEFAULT)?;
-            let deps = Deps { store: values_store::open(&database), check: app.readiness.check("database") };
+            let deps = Deps {
+                store: values_store::open(&database),
+                check: app.readiness.check("database"),
+                metrics: Metrics::register(&mut app.registry),
+            };
             let listener = http::bind(cli.api.listen, "--listen or LISTEN").await?;
             app.serve_admin().await?;
             let service = values_api::build(deps, app.shutdown.clone());

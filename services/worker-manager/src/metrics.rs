@@ -39,7 +39,11 @@ impl Metrics {
         registry.register("manager_ids", "Ids in the database, as the leader sees it", metrics.ids.clone());
         registry.register("manager_orphans", "Ids without a living owner", metrics.orphans.clone());
         registry.register("manager_workers", "Living workers", metrics.workers.clone());
-        registry.register("manager_desired_replicas", "Workers last asked for", metrics.desired_replicas.clone());
+        registry.register(
+            "manager_desired_replicas",
+            "Workers asked for, by whomever",
+            metrics.desired_replicas.clone(),
+        );
         registry.register("manager_moves", "Ids moved", metrics.moves.clone());
         registry.register("manager_optimal_moves", "Fewest moves that balance needed", metrics.optimal_moves.clone());
         registry.register("manager_expired_workers", "Workers declared dead", metrics.expired.clone());

@@ -57,6 +57,9 @@ impl Pass<'_> {
             Effect::Observe(term) => {
                 // Read before looking: an order given later does not count as done.
                 let replicas = self.orders.map_or(Replicas::Unknown, Orders::replicas);
+                if let Replicas::Known(replicas) = replicas {
+                    self.deps.metrics.desired_replicas.set(i64::from(replicas));
+                }
                 let observation = store.observe(term).await?;
                 if let Some(observation) = &observation {
                     self.count(observation);

@@ -24,6 +24,7 @@ pub struct Values {
     manager_metrics: worker_manager::Metrics,
     manager_check: service_kit::readiness::Check,
     api_check: service_kit::readiness::Check,
+    api_metrics: service_kit::requests::Metrics,
 }
 
 impl Values {
@@ -42,6 +43,7 @@ impl Values {
             manager_metrics: worker_manager::Metrics::register(&mut app.registry),
             manager_check: app.readiness.check("values-manager"),
             api_check: app.readiness.check("values-api"),
+            api_metrics: service_kit::requests::Metrics::register(&mut app.registry),
             database,
         })
     }
@@ -60,7 +62,10 @@ impl Values {
                 check: self.manager_check.clone(),
             },
         );
-        let api = values_api::build(values_api::Deps { store, check: self.api_check.clone() }, shutdown.clone());
+        let api = values_api::build(
+            values_api::Deps { store, check: self.api_check.clone(), metrics: self.api_metrics.clone() },
+            shutdown.clone(),
+        );
         tokio::join!(manager.run(shutdown.clone()), api.run(listener, shutdown.clone()));
         tasks.ended().await;
         self.database.close().await;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use database::{Database, Options};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
+use service_kit::prometheus_client::registry::Registry;
+use service_kit::requests::Metrics;
 use service_kit::{Readiness, Shutdown};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -32,7 +34,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        let deps = Deps { store: Arc::clone(&store), check: Readiness::default().check("database") };
+        let deps = Deps {
+            store: Arc::clone(&store),
+            check: Readiness::default().check("database"),
+            metrics: Metrics::register(&mut Registry::default()),
+        };
         let task = tokio::spawn(values_api::build(deps, shutdown.clone()).run(listener, shutdown.clone()));
         Self { address, store, shutdown, task, client: Client::new(), _folder: folder }
     }

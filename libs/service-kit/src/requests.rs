@@ -1,0 +1,125 @@
+//! What a public listener counts.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+/// Counters of the requests that all listeners of a process answered. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<Answer, Counter>,
+    seconds: Family<Route, Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    method: &'static str,
+    route: String,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    method: &'static str,
+    route: String,
+}
+
+impl Metrics {
+    /// Adds the metrics to `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 13))),
+        };
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register("http_request_duration_seconds", "Time until an answer began", metrics.seconds.clone());
+        metrics
+    }
+
+    /// Counts what `router` answers: the outermost layer, so that nothing is left out.
+    pub fn count(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.clone(), answer))
+    }
+
+    fn answered(&self, route: Route, status: StatusCode, took: Duration) {
+        self.seconds.get_or_create(&route).observe(took.as_secs_f64());
+        let Route { method, route } = route;
+        self.requests.get_or_create(&Answer { method, route, code: status.as_u16() }).inc();
+    }
+}
+
+async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let route = Route {
+        method: known(request.method()),
+        route: request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned()),
+    };
+    let began = Instant::now();
+    let response = next.run(request).await;
+    metrics.answered(route, response.status(), began.elapsed());
+    response
+}
+
+/// Clients may invent methods; each would be a series of its own.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(router: &Router, method: &str, path: &str) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap();
+    }
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    #[tokio::test]
+    async fn every_answer_is_counted_by_its_route() {
+        let mut registry = Registry::default();
+        let router = Router::new().route("/ids/{id}", get(|| async {})).route("/panics", get(panics));
+        let router = Metrics::register(&mut registry).count(crate::http::harden(router));
+        ask(&router, "GET", "/ids/1").await;
+        ask(&router, "GET", "/ids/2").await;
+        ask(&router, "POST", "/ids/2").await;
+        ask(&router, "BREW", "/nowhere").await;
+        ask(&router, "GET", "/panics").await;
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"http_requests_total{method="GET",route="/ids/{id}",code="200"} 2"#,
+            r#"http_requests_total{method="POST",route="/ids/{id}",code="405"} 1"#,
+            r#"http_requests_total{method="other",route="",code="404"} 1"#,
+            r#"http_requests_total{method="GET",route="/panics",code="500"} 1"#,
+            r#"http_request_duration_seconds_count{method="GET",route="/ids/{id}"} 2"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}
