@@ -24,3 +24,43 @@ install_if_missing() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
+
+HELM_VERSION=v4.3.0
+declare -A HELM_SHA256=(
+    [amd64]=86584a54def73570558f66f5111cc53dfed56689637ae32c1201205d494f54fb
+    [arm64]=31c5794dd55c66a51e6b7d2e2ac7a114ae8b1de41ff1d9ba51748ac973b06a08
+)
+
+# install_helm FOLDER: puts Helm, which Debian does not have, into FOLDER and that
+# on the PATH, unless there is a Helm. HELM_MIRROR is another place to get it from.
+install_helm() {
+    local folder=$1
+    if type -P helm >/dev/null; then
+        return
+    fi
+    mkdir -p "$folder"
+    folder=$(cd "$folder" && pwd)
+    PATH="$folder:$PATH"
+    if type -P helm >/dev/null; then
+        return
+    fi
+    local arch
+    case $(uname -m) in
+        x86_64) arch=amd64 ;;
+        aarch64) arch=arm64 ;;
+        *)
+            echo "helm is missing: install version $HELM_VERSION, of which there is none pinned for $(uname -m)" >&2
+            return 1
+            ;;
+    esac
+    install_if_missing curl curl
+    echo "installing helm $HELM_VERSION"
+    local tarball="$folder/helm.tar.gz" status=0
+    curl --fail --silent --show-error --location --retry 3 --output "$tarball" \
+        "${HELM_MIRROR:-https://get.helm.sh}/helm-$HELM_VERSION-linux-$arch.tar.gz" &&
+        echo "${HELM_SHA256[$arch]}  $tarball" | sha256sum --check --quiet &&
+        tar --extract --gzip --file "$tarball" --directory "$folder" --strip-components=1 "linux-$arch/helm" ||
+        status=$?
+    rm -f "$tarball"
+    return "$status"
+}

@@ -17,6 +17,9 @@
 
 {{- define "ws.autoscaler" -}}
 {{- $autoscaling := .root.Values.autoscaling -}}
+{{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
+{{- fail (printf "%s.autoscaling: minReplicas is %v, more than maxReplicas, %v." (include "ws.name" .root) $autoscaling.minReplicas $autoscaling.maxReplicas) }}
+{{- end -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {{- include "ws.metadata" . | nindent 2 }}

@@ -76,12 +76,15 @@ spec:
 {{- define "ws.httpRoute" -}}
 {{- $route := .root.Values.httpRoute -}}
 {{- if $route.enabled }}
+{{- if not $route.parentRefs }}
+{{- fail (printf "%s.httpRoute.parentRefs: name the Gateway." (include "ws.name" .root)) }}
+{{- end }}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{- include "ws.metadata" . | nindent 2 }}
 spec:
-  parentRefs: {{- required (printf "%s.httpRoute.parentRefs: name the Gateway" (include "ws.name" .root)) $route.parentRefs | toYaml | nindent 4 }}
+  parentRefs: {{- toYaml $route.parentRefs | nindent 4 }}
   hostnames: [{{ $route.host | default .root.Values.ingress.host }}]
   rules:
     - backendRefs:

@@ -1,0 +1,91 @@
+//! What is made of the chart is as the chart is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use charts::manifests::{self, COMMAND, FOLDER};
+use charts::{Generated, chart, helm, root, schema, strict};
+use serde_json::Value;
+
+use crate::objects::idle_policies;
+
+fn is_current(files: &[Generated]) {
+    for file in files {
+        let found = fs::read_to_string(root().join(&file.path)).unwrap_or_default();
+        assert!(found == file.text, "{} is stale: {COMMAND}", file.path.display());
+    }
+}
+
+#[test]
+fn the_schemas_are_current() {
+    is_current(&schema::generate().unwrap());
+}
+
+#[test]
+fn the_manifests_are_current() {
+    let files = manifests::generate().unwrap();
+    is_current(&files);
+    let made: BTreeSet<PathBuf> = files.into_iter().map(|file| file.path).collect();
+    let present: BTreeSet<PathBuf> = manifests::present().unwrap().into_iter().collect();
+    assert_eq!(present, made, "{FOLDER}/ has other files: {COMMAND}");
+}
+
+/// All objects of `k8s/`, in the order in which `kubectl apply -f k8s/` sends them.
+fn objects() -> Vec<Value> {
+    let mut paths = manifests::present().unwrap();
+    paths.sort();
+    paths.iter().flat_map(|path| helm::objects(&fs::read_to_string(root().join(path)).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
+    let arguments = ["--no-hooks", "--set", "mysql.passwords.root=development-root"];
+    let arguments = [&arguments[..], &["--set", "mysql.passwords.values=development-values"]].concat();
+    let rendered = helm::template(&chart::umbrella(), &arguments).unwrap().unwrap();
+    let for_tests = |object: &Value| object["metadata"]["name"].as_str().unwrap().contains("-test");
+    let expected = helm::objects(&rendered).unwrap().into_iter().filter(|object| !for_tests(object)).map(as_a_manifest);
+    let (namespaces, manifests): (Vec<Value>, Vec<Value>) =
+        objects().into_iter().partition(|object| object["kind"] == "Namespace");
+    let text = |objects: Vec<Value>| objects.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(text(manifests), text(expected.collect()));
+    assert_eq!(namespaces.len(), 1);
+    assert_eq!(namespaces[0]["metadata"]["name"], helm::NAMESPACE);
+    assert_eq!(namespaces[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+/// What the text of `k8s/` is to say of an object that Helm rendered.
+fn as_a_manifest(mut object: Value) -> Value {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.insert("namespace".to_owned(), helm::NAMESPACE.into());
+    let labels = metadata["labels"].as_object_mut().unwrap();
+    labels.remove("app.kubernetes.io/managed-by").expect("Helm says that it manages the object");
+    labels.remove("helm.sh/chart").expect("Helm says of which chart the object is");
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| !key.starts_with("helm.sh/"));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    object
+}
+
+#[test]
+fn the_namespace_comes_first_and_every_manifest_is_of_a_known_type() {
+    let objects = objects();
+    assert_eq!(objects[0]["kind"], "Namespace");
+    for object in &objects {
+        strict::read(object).unwrap();
+    }
+    assert_eq!(idle_policies(&objects), Vec::<String>::new());
+}
+
+/// `kubectl apply -f k8s/` does not look into folders.
+#[test]
+fn the_kind_cluster_has_three_nodes() {
+    let text = fs::read_to_string(root().join(FOLDER).join("kind/three-nodes.yaml")).unwrap();
+    let cluster = &helm::objects(&text).unwrap()[0];
+    assert_eq!(cluster["kind"], "Cluster");
+    let roles: Vec<&Value> = cluster["nodes"].as_array().unwrap().iter().map(|node| &node["role"]).collect();
+    assert_eq!(roles, ["control-plane", "worker", "worker"]);
+}

@@ -1,0 +1,276 @@
+//! Wrong values are refused in words that lead to them, right ones are heeded.
+
+use std::path::PathBuf;
+
+use charts::variations::VARIATIONS;
+use charts::{chart, helm};
+use serde_json::Value;
+
+use crate::{objects, title};
+
+/// What Helm says of values that it has to refuse.
+fn refusal(arguments: &str) -> String {
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    match helm::template(&chart::umbrella(), &arguments).unwrap() {
+        Ok(_) => panic!("{arguments:?} are taken"),
+        Err(said) => said,
+    }
+}
+
+/// Wants a line about a value, under the name of its chart.
+fn refuses(arguments: &str, chart: &str, finding: &str) {
+    let said = refusal(arguments);
+    let mut lines = said.lines().skip_while(|line| *line != format!("{chart}:")).skip(1);
+    let found = lines.any(|line| line.trim_start() == format!("- {finding}"));
+    assert!(found, "{arguments}: {chart}: {finding} is not in\n{said}");
+}
+
+#[test]
+fn a_misspelt_value_is_refused_wherever_it_stands() {
+    refuses("--set wroker.capacity=5", "worker-system", "at '': additional properties 'wroker' not allowed");
+    refuses("--set worker.capasity=5", "worker", "at '': additional properties 'capasity' not allowed");
+    refuses("--set worker.image.tagg=a", "worker", "at '/image': additional properties 'tagg' not allowed");
+    refuses("--set global.mysqll.host=a", "worker-system", "at '/global': additional properties 'mysqll' not allowed");
+    refuses(
+        "--set global.mysql.databases.values.usr=a",
+        "worker-system",
+        "at '/global/mysql/databases/values': additional properties 'usr' not allowed",
+    );
+    refuses("--set mysql.storage.sise=1Gi", "mysql", "at '/storage': additional properties 'sise' not allowed");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    refuses("--set-string worker.capacity=5", "worker", "at '/capacity': got string, want integer");
+    refuses("--set-json worker.capacity=1.5", "worker", "at '/capacity': got number, want integer");
+    refuses("--set-string worker.enabled=false", "worker-system", "at '/worker/enabled': got string, want boolean");
+    refuses("--set values-api.ingress=off", "values-api", "at '/ingress': got string, want object");
+    refuses("--set worker.imagePullSecrets[0]=mine", "worker", "at '/imagePullSecrets/0': got string, want object");
+}
+
+#[test]
+fn a_value_that_is_taken_away_is_missed() {
+    refuses("--set worker.capacity=null", "worker", "at '': missing property 'capacity'");
+    refuses("--set worker.pdb=null", "worker", "at '': missing property 'pdb'");
+    refuses("--set worker.image.digest=null", "worker", "at '/image': missing property 'digest'");
+    refuses("--set global.mysql.tls=null", "worker-system", "at '/global/mysql': missing property 'tls'");
+}
+
+#[test]
+fn a_value_out_of_bounds_is_refused() {
+    refuses("--set worker.capacity=-1", "worker", "at '/capacity': minimum: got -1, want 1");
+    refuses("--set worker-manager.replicas=-1", "worker-manager", "at '/replicas': minimum: got -1, want 0");
+    refuses("--set worker.shutdown.graceSeconds=-1", "worker", "at '/shutdown/graceSeconds': minimum: got -1, want 0");
+    refuses(
+        "--set global.mysql.port=70000",
+        "worker-system",
+        "at '/global/mysql/port': maximum: got 70,000, want 65,535",
+    );
+    refuses("--set values-api.service.port=0", "values-api", "at '/service/port': minimum: got 0, want 1");
+    refuses(
+        "--set values-api.service.nodePort=80",
+        "values-api",
+        "at '/service/nodePort': minimum: got 80, want 30,000",
+    );
+    refuses(
+        "--set values-api.autoscaling.targetCPUUtilizationPercentage=101",
+        "values-api",
+        "at '/autoscaling/targetCPUUtilizationPercentage': maximum: got 101, want 100",
+    );
+    refuses(
+        "--set worker-manager.deadAfterMilliseconds=2",
+        "worker-manager",
+        "at '/deadAfterMilliseconds': minimum: got 2, want 1,000",
+    );
+}
+
+#[test]
+fn a_value_that_is_none_of_its_kind_is_refused() {
+    refuses(
+        "--set worker-manager.scaling.mode=automatic",
+        "worker-manager",
+        "at '/scaling/mode': value must be one of 'auto', 'manual'",
+    );
+    refuses(
+        "--set global.mysql.tls.mode=on",
+        "worker-system",
+        "at '/global/mysql/tls/mode': value must be one of 'disabled', 'preferred', 'required', 'verify_ca', \
+         'verify_identity'",
+    );
+    refuses(
+        "--set worker.image.pullPolicy=Sometimes",
+        "worker",
+        "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+    );
+    refuses(
+        "--set values-api.service.type=NodePorts",
+        "values-api",
+        "at '/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'",
+    );
+    refuses(
+        "--set worker.image.digest=sha256:abc",
+        "worker",
+        "at '/image/digest': 'sha256:abc' does not match pattern '^$|^sha256:[0-9a-f]{64}$'",
+    );
+    refuses(
+        "--set worker.pdb.maxUnavailable=150%",
+        "worker",
+        "at '/pdb/maxUnavailable': '150%' does not match pattern '^([1-9]?[0-9]|100)%$'",
+    );
+}
+
+/// They have another owner.
+#[test]
+fn the_worker_takes_no_replicas() {
+    refuses("--set worker.replicas=3", "worker", "at '': additional properties 'replicas' not allowed");
+}
+
+fn fails(arguments: &str, sentence: &str) {
+    let said = refusal(arguments);
+    assert!(said.contains(sentence), "{said}");
+}
+
+#[test]
+fn what_cannot_be_together_is_refused_in_a_sentence() {
+    fails(
+        "--set global.mysql.bundled=false",
+        "there is no database. Set global.mysql.host to your MySQL's or MariaDB's address, or \
+         global.mysql.bundled=true in the worker-system chart.",
+    );
+    fails(
+        "--set global.mysql.host=db.example.com",
+        "global.mysql.host is set: then set global.mysql.bundled=false too, or nothing would use the bundled MySQL.",
+    );
+    fails("--set worker-manager.scaling.min=51", "worker-manager.scaling: min is 51, more than max, 50.");
+    fails(
+        "--set values-api.autoscaling.minReplicas=6",
+        "values-api.autoscaling: minReplicas is 6, more than maxReplicas, 5.",
+    );
+    fails("--set values-api.httpRoute.enabled=true", "values-api.httpRoute.parentRefs: name the Gateway");
+}
+
+#[test]
+fn the_linter_has_nothing_to_say() {
+    helm::lint(&chart::umbrella(), &[]).unwrap().unwrap();
+    for variation in VARIATIONS.iter().filter(|variation| variation.subchart.is_some()) {
+        let arguments: Vec<&str> = variation.arguments.split_whitespace().collect();
+        let folder: PathBuf = chart::subchart(variation.subchart.unwrap());
+        helm::lint(&folder, &arguments).unwrap().expect(variation.name);
+    }
+}
+
+#[test]
+fn every_install_of_the_whole_has_notes() {
+    for variation in VARIATIONS.iter().filter(|variation| variation.subchart.is_none()) {
+        let arguments: Vec<&str> = variation.arguments.split_whitespace().collect();
+        let printed = helm::install(&chart::umbrella(), &arguments).unwrap().expect(variation.name);
+        let (_, notes) = printed.split_once("\nNOTES:\n").expect(variation.name);
+        assert!(!notes.contains("<no value>") && !notes.contains("%!"), "{}: {notes}", variation.name);
+    }
+}
+
+/// An object of a variation.
+fn object(variation: &str, wanted: &str) -> Option<&'static Value> {
+    objects(variation).iter().find(|object| title(object) == wanted)
+}
+
+fn container(object: &Value) -> &Value {
+    &object["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn variable(object: &Value, name: &str) -> Value {
+    let env = container(object)["env"].as_array().unwrap();
+    env.iter().find(|variable| variable["name"] == name).expect(name).clone()
+}
+
+#[test]
+fn a_chart_that_is_off_leaves_nothing_behind() {
+    for (variation, chart) in [
+        ("without the worker", "worker"),
+        ("without the worker-manager", "worker-manager"),
+        ("without values-api", "values-api"),
+        ("without MySQL", "mysql"),
+    ] {
+        let label = "app.kubernetes.io/name";
+        let count =
+            |objects: &[Value]| objects.iter().filter(|object| object["metadata"]["labels"][label] == chart).count();
+        assert!(count(objects("default")) > 0);
+        assert_eq!(count(objects(variation)), 0, "{chart}");
+    }
+}
+
+#[test]
+fn another_database_is_used_as_it_was_described() {
+    let worker = object("external MySQL with TLS", "Deployment worker").unwrap();
+    let url = variable(worker, "DATABASE_URL");
+    let wanted = "mysql://values:$(DATABASE_PASSWORD)@db.example.com:3307/values?ssl-mode=verify_identity&ssl-ca=";
+    assert!(url["value"].as_str().unwrap().starts_with(wanted), "{url}");
+    let secret = &variable(worker, "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"];
+    assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "password" }));
+    let volumes = worker["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "database-ca"), "{volumes:?}");
+    let policy = object("external MySQL with TLS", "NetworkPolicy worker-to-mysql").unwrap();
+    assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], 3307);
+}
+
+#[test]
+fn a_secret_that_exists_is_used_and_not_made() {
+    for name in ["mysql", "mysql-values"] {
+        assert!(object("default", &format!("Secret {name}")).is_some());
+        assert_eq!(object("existing secrets", &format!("Secret {name}")), None);
+    }
+    let worker = object("existing secrets", "Deployment worker").unwrap();
+    let secret = &variable(worker, "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"];
+    assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "pw" }));
+}
+
+#[test]
+fn images_come_from_where_the_values_say() {
+    let image = |variation: &str, wanted: &str| container(object(variation, wanted).unwrap())["image"].clone();
+    assert_eq!(image("default", "Deployment worker"), "worker-system/worker:0.1.0");
+    assert_eq!(
+        image("another registry and tag", "Deployment worker"),
+        "registry.example.com/team/worker-system/worker:1.2"
+    );
+    assert_eq!(
+        image("an image by digest", "Deployment worker"),
+        "worker-system/worker:0.1.0@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    );
+    // The store's image is none of ours.
+    assert_eq!(image("another registry and tag", "StatefulSet mysql"), "mysql:9.7");
+}
+
+#[test]
+fn pull_secrets_go_to_all_pods_or_to_one() {
+    let secrets = |variation: &str, wanted: &str| {
+        object(variation, wanted).unwrap()["spec"]["template"]["spec"].get("imagePullSecrets").cloned()
+    };
+    let registry = Some(serde_json::json!([{ "name": "registry" }]));
+    for wanted in ["Deployment worker", "Deployment values-api", "StatefulSet mysql"] {
+        assert_eq!(secrets("pull secrets for all", wanted), registry, "{wanted}");
+    }
+    assert_eq!(secrets("pull secrets for one", "Deployment worker"), registry);
+    assert_eq!(secrets("pull secrets for one", "Deployment values-api"), None);
+}
+
+#[test]
+fn people_get_in_as_the_values_say() {
+    let service = object("a port on every node", "Service values-api").unwrap();
+    assert_eq!(service["spec"]["type"], "NodePort");
+    assert_eq!(service["spec"]["ports"][0]["nodePort"], 30080);
+    let route = object("a route of the Gateway API", "HTTPRoute values-api").unwrap();
+    assert_eq!(route["spec"]["hostnames"][0], "values-api.my-cluster.com");
+    assert_eq!(route["spec"]["parentRefs"][0]["name"], "gateway");
+    assert_eq!(object("no ingress", "Ingress values-api"), None);
+    let ingress = object("an ingress with everything", "Ingress values-api").unwrap();
+    assert_eq!(ingress["spec"]["tls"][0]["secretName"], "tls");
+}
+
+#[test]
+fn the_number_of_pods_is_the_values_where_nothing_scales() {
+    let api = object("fixed number of replicas", "Deployment values-api").unwrap();
+    assert_eq!(api["spec"]["replicas"], 3);
+    assert_eq!(object("fixed number of replicas", "HorizontalPodAutoscaler values-api"), None);
+    let manager = object("scaling by hand", "Deployment worker-manager").unwrap();
+    assert_eq!(variable(manager, "SCALING_MODE")["value"], "manual");
+}
