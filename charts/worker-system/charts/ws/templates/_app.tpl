@@ -5,6 +5,8 @@ Arguments, all but the first optional:
   root         $ of the service's chart
   http         the port on which it serves people
   database     the system whose database it uses, a key of global.mysql.databases
+  redis        true: it uses Redis
+  envFrom      a Secret whose keys become environment variables
   env          more environment variables, as YAML
   kubernetes   true: it talks to the Kubernetes API
   replicas     "others": somebody else owns spec.replicas

@@ -14,6 +14,10 @@ A service's chart brings its own edges, both halves, so its peers need not know 
 {{- $database := include "ws.database" (dict "root" $root "system" .) | fromYaml }}
 {{- include "ws.network.edge" (dict "root" $root "to" (ternary "mysql" "" $database.bundled) "name" "mysql" "port" $database.port) }}
 {{- end }}
+{{- if .redis }}
+{{- $redis := include "ws.redis" $root | fromYaml }}
+{{- include "ws.network.edge" (dict "root" $root "to" (ternary "redis" "" $redis.bundled) "name" "redis" "port" $redis.port) }}
+{{- end }}
 {{- if .kubernetes }}
 {{- include "ws.network.edge" (dict "root" $root "to" "" "name" "kubernetes" "port" $root.Values.networkPolicy.apiServerPorts) }}
 {{- end }}

@@ -48,11 +48,16 @@ env:
   - name: SHUTDOWN_GRACE
     value: {{ printf "%ds" (int $values.shutdown.graceSeconds) }}
   {{- with .database }}{{ include "ws.database.env" (dict "root" $root "system" .) | nindent 2 }}{{ end }}
+  {{- if .redis }}{{ include "ws.redis.env" $root | nindent 2 }}{{ end }}
   {{- with .env }}{{ . | nindent 2 }}{{ end }}
   {{- range $name, $value := $values.env }}
   - name: {{ $name }}
     value: {{ $value | quote }}
   {{- end }}
+{{- with .envFrom }}
+envFrom:
+  - secretRef: {name: {{ . }}}
+{{- end }}
 ports:
   {{- with .http }}
   - {name: http, containerPort: {{ . }}}

@@ -1,0 +1,113 @@
+{{/*
+A store for development: one pod of somebody else's image, on a volume of its own.
+
+Arguments, the last four optional:
+  root         $ of the store's chart
+  port         on which it listens, under the chart's name
+  data         where its volume is mounted
+  ping         the command of its probes, a list; it succeeds once the store answers
+  command      of the container, a list, and
+  args         likewise
+  env          environment variables, as YAML
+  mounts       further volumeMounts, as YAML, of
+  volumes      further volumes, as YAML
+*/}}
+{{- define "ws.store" -}}
+{{ include "ws.serviceAccount" . }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  selector: {{- include "ws.selector" .root | nindent 4 }}
+  ports:
+    - {name: {{ .root.Chart.Name }}, port: {{ .port }}, targetPort: {{ .root.Chart.Name }}}
+{{- if include "ws.network.on" .root }}
+---
+{{ include "ws.network.closed" . }}
+{{- end }}
+---
+{{ include "ws.store.statefulSet" . }}
+{{- end }}
+
+{{- define "ws.store.statefulSet" -}}
+{{- $values := .root.Values -}}
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{- include "ws.metadata" . | nindent 2 }}
+spec:
+  replicas: 1
+  serviceName: {{ include "ws.name" .root }}
+  selector:
+    matchLabels: {{- include "ws.selector" .root | nindent 6 }}
+  template:
+    metadata:
+      labels: {{- include "ws.podLabels" .root | nindent 8 }}
+        {{- with $values.podLabels }}{{ toYaml . | nindent 8 }}{{ end }}
+      annotations:
+        checksum/start: {{ .root.Files.Get "files/start" | sha256sum }}
+        {{- with $values.podAnnotations }}{{ toYaml . | nindent 8 }}{{ end }}
+    spec:
+      serviceAccountName: {{ include "ws.name" .root }}
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: 60
+      securityContext: {{- include "ws.podSecurity" (dict "user" 999) | nindent 8 }}
+      {{- with $values.imagePullSecrets | default (($values.global).imagePullSecrets) }}
+      imagePullSecrets: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      containers:
+        - {{- include "ws.store.container" . | nindent 10 }}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 1Gi}
+        {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
+      {{- include "ws.placement" .root | nindent 6 }}
+  # Selector labels only: the template of a volume can never change.
+  volumeClaimTemplates:
+    - metadata:
+        name: data
+        labels: {{- include "ws.selector" .root | nindent 10 }}
+      spec:
+        accessModes: [ReadWriteOnce]
+        {{- with $values.storage.className }}
+        storageClassName: {{ . }}
+        {{- end }}
+        resources:
+          requests: {storage: {{ $values.storage.size }}}
+{{- end }}
+
+{{- define "ws.store.container" -}}
+{{- $values := .root.Values -}}
+name: {{ .root.Chart.Name }}
+{{- /* Not of ours, so where ours come from and what they are tagged with is no matter. */}}
+image: {{ include "ws.image" (dict "Chart" .root.Chart "Values" (omit $values "global")) }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+securityContext: {{- include "ws.containerSecurity" .root | nindent 2 }}
+{{- with .command }}
+command: {{- toYaml . | nindent 2 }}
+{{- end }}
+args: {{- toYaml .args | nindent 2 }}
+env: {{- .env | nindent 2 }}
+ports:
+  - {name: {{ .root.Chart.Name }}, containerPort: {{ .port }}}
+startupProbe:
+  exec: &ping {command: {{ toJson .ping }}}
+  periodSeconds: 1
+  timeoutSeconds: 5
+  failureThreshold: 300
+livenessProbe:
+  exec: *ping
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+readinessProbe:
+  exec: *ping
+  periodSeconds: 5
+  timeoutSeconds: 5
+resources: {{- toYaml $values.resources | nindent 2 }}
+volumeMounts:
+  - {name: data, mountPath: {{ .data }}}
+  - {name: tmp, mountPath: /tmp}
+  {{- with .mounts }}{{ . | nindent 2 }}{{ end }}
+{{- end }}
