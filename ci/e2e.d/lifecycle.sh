@@ -2,8 +2,12 @@
 # database that is not the chart's: nothing lost, nobody turned away.
 
 installed
-[[ $(ids) -gt 0 ]] || api POST /values '{"count": 60}' >/dev/null
+# Half of a worker more than full ones need, so that the few ids which come and go
+# below ask for no other number of workers.
+CAPACITY=20
+api POST /values "{\"count\": $((CAPACITY * 2 - $(ids) % CAPACITY - CAPACITY / 2))}" >/dev/null
 until_true 120 nothing_waits
+until_true 200 workers_are $((($(ids) + CAPACITY - 1) / CAPACITY + 1))
 
 # What must not change: the rows but for their ticking, passwords on both sides, replicas.
 rows() { sql "SELECT COUNT(*), SUM(initial_value), SUM(first_tick), BIT_XOR(CRC32(CONCAT_WS(',', id, initial_value, first_tick))) FROM \`values\`"; }
@@ -19,13 +23,14 @@ unchanged() {
     expect "$1: replicas changed ($before_replicas)" "$([[ $(replicas) == "$before_replicas" ]] && echo 0 || echo 1)" == 0
 }
 
-# Requests, ten a second, of which two in three write; each answer's status.
+# Requests, ten a second, of which two in three write; each answer's status, when and to what.
 ask() {
     local id=9000000000
     while :; do
         id=$((id + 1))
         for request in "GET /values?limit=5" "POST /values" "DELETE /values/$id"; do
-            curl -s -m 10 -o /dev/null -w '%{http_code}\n' -X "${request% *}" "$API${request#* }" \
+            curl -s -m 10 -o "$REPORT/answer" -X "${request% *}" "$API${request#* }" \
+                -w "%{http_code} $(date +%T.%3N) $request, %{time_total} s %{errormsg}\n" \
                 -H 'content-type: application/json' -d "{\"values\": [{\"id\": $id}]}" || true
             sleep 0.1
         done
@@ -37,6 +42,7 @@ stop_asking() {
     sql 'DELETE FROM `values` WHERE id > 9000000000'
     expect "requests under way meanwhile" "$(wc -l <"$REPORT/lifecycle.statuses")" '>' 20
     expect "of them failed" "$(grep -cv '^2' "$REPORT/lifecycle.statuses" || true)" == 0
+    grep -v '^2' "$REPORT/lifecycle.statuses" >&2 || true
 }
 
 install

@@ -4,7 +4,7 @@ CHART=charts/worker-system
 NAMESPACE=worker-system
 RELEASE=worker-system
 CLUSTER=kind
-REPORT=${REPORT:-target/e2e}
+REPORT=$(realpath -m "${REPORT:-target/e2e}")
 IMAGES=(worker-manager worker values-api)
 STORE_IMAGES=(mysql:9.7)
 # A Service of our own in front of values-api, so that the chart is installed as

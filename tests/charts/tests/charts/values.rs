@@ -147,6 +147,11 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
         "values-api.autoscaling: minReplicas is 6, more than maxReplicas, 5.",
     );
     fails("--set values-api.httpRoute.enabled=true", "values-api.httpRoute.parentRefs: name the Gateway");
+    fails("--set worker.capacity=10", "worker.capacity is 10 and worker-manager.capacity is 20");
+    fails(
+        "--set global.mysql.tls.mode=verify_ca",
+        "global.mysql.tls.mode is verify_ca: then global.mysql.tls.caSecret.name must name the Secret",
+    );
 }
 
 #[test]

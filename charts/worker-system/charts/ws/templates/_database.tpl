@@ -15,10 +15,14 @@ share, then the bundled store.
 {{- if not $host -}}
 {{- fail (printf "%s: there is no database. Set global.mysql.host to your MySQL's or MariaDB's address, or global.mysql.bundled=true in the worker-system chart." (include "ws.name" .root)) -}}
 {{- end -}}
+{{- $tls := dig "tls" "mode" "preferred" $mysql -}}
+{{- if and (hasPrefix "verify_" $tls) (not (dig "tls" "caSecret" "name" "" $mysql)) -}}
+{{- fail (printf "global.mysql.tls.mode is %s: then global.mysql.tls.caSecret.name must name the Secret with the certificate of the server's authority." $tls) -}}
+{{- end -}}
 host: {{ $host }}
 port: {{ $mysql.port | default 3306 }}
 bundled: {{ $bundled }}
-tls: {{ dig "tls" "mode" "preferred" $mysql }}
+tls: {{ $tls }}
 caSecret: {{ dig "tls" "caSecret" (dict "name" "") $mysql | toJson }}
 database: {{ $system.database | default .system }}
 user: {{ $system.user | default .system }}
