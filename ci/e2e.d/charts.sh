@@ -2,7 +2,8 @@
 # (Kinds that a plain cluster lacks are read by tests/charts.)
 
 has_cluster || cluster
-external=(--set global.mysql.bundled=false --set global.mysql.host=db.example.com)
+external=(--set global.mysql.bundled=false --set global.mysql.host=db.example.com
+    --set global.redis.bundled=false --set global.redis.host=redis.example.com)
 lint() { h lint --strict "$1" "${external[@]}"; }
 for chart in "$CHART" "$CHART"/charts/*/; do
     [[ $(basename "$chart") == ws ]] || expect_that "helm lint --strict $(basename "$chart")" lint "$chart"
@@ -38,9 +39,14 @@ dashboards --set global.metrics.dashboard.enabled=true
 without-worker --set worker.enabled=false
 without-worker-manager --set worker-manager.enabled=false
 without-values-api --set values-api.enabled=false
+external-redis --set global.redis.bundled=false --set global.redis.host=redis.example.com --set global.redis.tls=true --set global.redis.existingSecret.name=ours
+visits-by-secret --set visit-counter.existingSecret=devops-challenge-env
+without-visit-counter --set visit-counter.enabled=false --set global.redis.bundled=false
 LIST
-for subchart in worker worker-manager values-api; do
+for subchart in worker worker-manager values-api visit-counter; do
     expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart" "${external[@]}"
 done
-expect_that "accepted: mysql alone" accepted mysql "$CHART/charts/mysql"
+for subchart in mysql redis; do
+    expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart"
+done
 kubectl delete namespace e2e-dry >/dev/null

@@ -22,11 +22,21 @@ pub const VARIATIONS: &[Variation] = &[
     of("without the worker", "--set worker.enabled=false"),
     of("without the worker-manager", "--set worker-manager.enabled=false"),
     of("without values-api", "--set values-api.enabled=false"),
+    of("without visit-counter", "--set visit-counter.enabled=false"),
     of("without MySQL", "--set global.mysql.bundled=false,global.mysql.host=db.example.com"),
     alone("the worker alone", "worker", "--set global.mysql.host=db.example.com"),
     alone("the worker-manager alone", "worker-manager", "--set global.mysql.host=db.example.com"),
     alone("values-api alone", "values-api", "--set global.mysql.host=db.example.com"),
+    alone("visit-counter alone", "visit-counter", "--set global.redis.host=redis.example.com"),
     alone("MySQL alone", "mysql", ""),
+    alone("Redis alone", "redis", ""),
+    of(
+        "external Redis with TLS",
+        "--set global.redis.bundled=false,global.redis.host=redis.example.com,global.redis.port=6380 \
+         --set global.redis.tls=true,global.redis.database=2,global.redis.existingSecret.name=mine",
+    ),
+    of("a Redis without password", "--set global.redis.bundled=false,global.redis.host=redis.example.com"),
+    of("a Secret of the visitors' Redis", "--set visit-counter.existingSecret=devops-challenge-env"),
     of(
         "external MySQL with TLS",
         "--set global.mysql.bundled=false,global.mysql.host=db.example.com,global.mysql.port=3307 \
@@ -46,7 +56,8 @@ pub const VARIATIONS: &[Variation] = &[
     of("fixed number of replicas", "--set values-api.autoscaling.enabled=false,values-api.replicas=3"),
     of(
         "one replica of each",
-        "--set values-api.autoscaling.enabled=false,values-api.replicas=1,worker-manager.replicas=1",
+        "--set values-api.autoscaling.enabled=false,values-api.replicas=1,worker-manager.replicas=1 \
+         --set visit-counter.autoscaling.enabled=false,visit-counter.replicas=1",
     ),
     of("scaling by hand", "--set worker-manager.scaling.mode=manual"),
     of("a port on every node", "--set values-api.service.type=NodePort,values-api.service.nodePort=30080"),
@@ -86,7 +97,7 @@ pub const VARIATIONS: &[Variation] = &[
          --set worker.podLabels.team=a,worker.podAnnotations.b=c,worker.env.RUST_LOG=debug,worker.topologySpread=false \
          --set mysql.nodeSelector.disk=ssd,mysql.podLabels.team=a,mysql.storage.className=fast,mysql.podAnnotations.b=c",
     ),
-    of("no budgets", "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false"),
+    of("no budgets", "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false,visit-counter.pdb.enabled=false"),
     of("budgets by percentage", "--set worker.pdb.maxUnavailable=30%"),
 ];
 

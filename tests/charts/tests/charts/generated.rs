@@ -42,6 +42,7 @@ fn objects() -> Vec<Value> {
 fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
     let arguments = ["--no-hooks", "--set", "mysql.passwords.root=development-root"];
     let arguments = [&arguments[..], &["--set", "mysql.passwords.values=development-values"]].concat();
+    let arguments = [&arguments[..], &["--set", "redis.password=development-redis"]].concat();
     let rendered = helm::template(&chart::umbrella(), &arguments).unwrap().unwrap();
     let for_tests = |object: &Value| object["metadata"]["name"].as_str().unwrap().contains("-test");
     let expected = helm::objects(&rendered).unwrap().into_iter().filter(|object| !for_tests(object)).map(as_a_manifest);

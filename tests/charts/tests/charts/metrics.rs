@@ -23,6 +23,7 @@ impl Exported {
         let mut registry = Registry::default();
         worker::Metrics::register(&mut registry);
         worker_manager::Metrics::register(&mut registry);
+        visit_counter::Metrics::register(&mut registry);
         let requests = service_kit::requests::Metrics::register(&mut registry);
         let router = requests.count(Router::new().route("/", get(|| async {})));
         router.oneshot(Request::new(Body::empty())).await.unwrap();

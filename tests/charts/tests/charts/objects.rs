@@ -93,7 +93,8 @@ fn a_budget_is_only_where_more_than_one_pod_is() {
         let budgets = objects(name).iter().filter(|object| object["kind"] == "PodDisruptionBudget");
         budgets.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
     };
-    assert_eq!(budgets("default"), ["values-api", "worker", "worker-manager"].map(str::to_owned).into());
+    let all = ["values-api", "visit-counter", "worker", "worker-manager"];
+    assert_eq!(budgets("default"), all.map(str::to_owned).into());
     assert_eq!(budgets("one replica of each"), ["worker".to_owned()].into());
     assert_eq!(budgets("no budgets"), BTreeSet::new());
 }

@@ -135,7 +135,7 @@ fn a_variable_stands_once_and_a_mount_has_its_volume() {
         names.len() == all
     });
     of_every_container("a volume for each mount", |container, pod| {
-        let claimed = |name: &str| pod.title == "StatefulSet mysql" && name == "data";
+        let claimed = |name: &str| pod.title.starts_with("StatefulSet ") && name == "data";
         let has = |name: &str| pod.spec.volumes.iter().flatten().any(|volume| volume.name == name) || claimed(name);
         container.volume_mounts.iter().flatten().all(|mount| has(&mount.name))
     });

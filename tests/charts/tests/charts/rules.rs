@@ -12,7 +12,7 @@ use crate::metrics::Exported;
 use crate::{objects, title};
 
 /// The services that bring alerts.
-const SERVICES: [&str; 3] = ["worker", "worker-manager", "values-api"];
+const SERVICES: [&str; 4] = ["worker", "worker-manager", "values-api", "visit-counter"];
 
 const RUNBOOK: &str = "https://github.com/worker-system/worker-system/blob/main/docs/operations.md#";
 

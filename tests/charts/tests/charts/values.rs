@@ -194,7 +194,9 @@ fn a_chart_that_is_off_leaves_nothing_behind() {
         ("without the worker", "worker"),
         ("without the worker-manager", "worker-manager"),
         ("without values-api", "values-api"),
+        ("without visit-counter", "visit-counter"),
         ("without MySQL", "mysql"),
+        ("external Redis with TLS", "redis"),
     ] {
         let label = "app.kubernetes.io/name";
         let count =
@@ -216,6 +218,19 @@ fn another_database_is_used_as_it_was_described() {
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "database-ca"), "{volumes:?}");
     let policy = object("external MySQL with TLS", "NetworkPolicy worker-to-mysql").unwrap();
     assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], 3307);
+}
+
+#[test]
+fn another_redis_is_used_as_it_was_described() {
+    let url = |variation: &str| variable(object(variation, "Deployment visit-counter").unwrap(), "REDIS_URL");
+    assert_eq!(url("external Redis with TLS")["value"], "rediss://:$(REDIS_PASSWORD)@redis.example.com:6380/2");
+    assert_eq!(url("a Redis without password")["value"], "redis://redis.example.com:6379/0");
+    let policy = object("external Redis with TLS", "NetworkPolicy visit-counter-to-redis").unwrap();
+    assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], 6380);
+    // The names that its users' Secrets have, and nothing that would outdo them.
+    let counter = container(object("a Secret of the visitors' Redis", "Deployment visit-counter").unwrap());
+    assert_eq!(counter["envFrom"][0]["secretRef"]["name"], "devops-challenge-env");
+    assert!(!counter["env"].as_array().unwrap().iter().any(|it| it["name"].as_str().unwrap().starts_with("REDIS_")));
 }
 
 #[test]

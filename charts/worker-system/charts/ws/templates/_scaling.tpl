@@ -35,6 +35,8 @@ spec:
       resource:
         name: cpu
         target: {type: Utilization, averageUtilization: {{ $autoscaling.targetCPUUtilizationPercentage }}}
+  behavior:
+    scaleDown: {stabilizationWindowSeconds: {{ $autoscaling.scaleDownStabilizationSeconds }}}
 {{- end }}
 
 {{/* With one pod only, a budget would stop every node from being drained. */}}

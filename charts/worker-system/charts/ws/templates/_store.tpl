@@ -44,9 +44,11 @@ spec:
     metadata:
       labels: {{- include "ws.podLabels" .root | nindent 8 }}
         {{- with $values.podLabels }}{{ toYaml . | nindent 8 }}{{ end }}
-      annotations:
-        checksum/start: {{ .root.Files.Get "files/start" | sha256sum }}
-        {{- with $values.podAnnotations }}{{ toYaml . | nindent 8 }}{{ end }}
+      {{- $annotations := $values.podAnnotations }}
+      {{- with .root.Files.Get "files/start" }}{{ $annotations = merge (dict "checksum/start" (sha256sum .)) $annotations }}{{ end }}
+      {{- with $annotations }}
+      annotations: {{- toYaml . | nindent 8 }}
+      {{- end }}
     spec:
       serviceAccountName: {{ include "ws.name" .root }}
       automountServiceAccountToken: false

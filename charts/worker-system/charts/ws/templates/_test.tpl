@@ -1,7 +1,7 @@
 {{/*
 A pod for `helm test` that proves a service from inside the cluster: it runs the
-chart's files/test, a bash script, which reaches the service along an edge of its
-own. Arguments: root, port (the service's).
+chart's files/test, a bash script that begins with the words below, and reaches the
+service along an edge of its own. Arguments: root, port (the service's).
 */}}
 {{- define "ws.test" -}}
 {{- $service := include "ws.name" .root -}}
@@ -17,7 +17,7 @@ metadata:
   {{- include "ws.metadata" (dict "root" .root "name" $name) | nindent 2 }}
   annotations: {helm.sh/hook: test, helm.sh/hook-weight: "-1"}
 data:
-  test: {{ .root.Files.Get "files/test" | toYaml | nindent 4 }}
+  test: {{ printf "%s\n\n%s" (include "ws.test.words" .) (.root.Files.Get "files/test") | toYaml | nindent 4 }}
 ---
 apiVersion: v1
 kind: Pod
@@ -75,4 +75,35 @@ spec:
       from:
         - podSelector:
             matchLabels: {{- toYaml $selector | nindent 14 }}
+{{- end }}
+
+{{- define "ws.test.words" -}}
+#!/bin/bash
+# Arguments: the host and the port of the service.
+set -euo pipefail
+host=$1 port=$2
+deadline=$((SECONDS + 60))
+
+# request METHOD PATH [BODY]: prints the answer's body; fails unless it is a 2xx.
+request() {
+    local method=$1 path=$2 body=${3:-} status line
+    exec 3<>"/dev/tcp/$host/$port" || return 1
+    printf '%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
+        "$method" "$path" "$host" "${#body}" "$body" >&3
+    read -r _ status _ <&3
+    while read -r line <&3 && [ "$line" != $'\r' ]; do :; done
+    cat <&3
+    exec 3>&-
+    [[ $status == 2* ]]
+}
+
+# number FIELD JSON: the value of a field that is a whole number.
+number() { [[ $2 =~ \"$1\":(-?[0-9]+) ]] && echo "${BASH_REMATCH[1]}"; }
+
+patiently() {
+    until "$@" 2>/dev/null; do
+        ((SECONDS < deadline)) || { echo "gave up: $*" >&2; return 1; }
+        sleep 1
+    done
+}
 {{- end }}

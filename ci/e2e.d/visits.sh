@@ -1,0 +1,87 @@
+# The page that counts its visits: each visitor a number of their own, whatever dies.
+
+VISITS=http://127.0.0.1:31000
+
+installed
+install --set visit-counter.service.type=NodePort --set visit-counter.service.nodePort=31000 \
+    --set visit-counter.autoscaling.scaleDownStabilizationSeconds=30
+k rollout status deployment visit-counter --timeout=60s >/dev/null
+until_true 20 curl -fsS -m 5 "$VISITS/"
+
+says_hello() { [[ $(curl -fsS -m 5 "$@") =~ Hi\ from\ .*kubernetes.*Counter:.*[0-9]+ ]]; }
+expect_that "the page by its NodePort" says_hello "$VISITS/"
+if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then
+    expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
+else
+    skip "the Ingress: nothing answers on port 80"
+fi
+
+# visit FILE: sends visits, one after the other, and writes each answer's status and number.
+visit() {
+    while :; do
+        curl -s -m 10 -X POST -w ' %{http_code}\n' $(printf "$VISITS/api/visits %.0s" {1..200}) 2>/dev/null || true
+    done | sed -uE 's/^[^0-9]*([0-9]*)[^ ]* ([0-9]{3})$/\2 \1/' >>"$1"
+}
+start_visits() {
+    visits=$1 visitors=()
+    : >"$visits"
+    for _ in 1 2 3 4; do visit "$visits" & visitors+=("$!"); done
+    background+=("${visitors[@]}")
+}
+# stop_visits WHAT FAILED_OPERATOR FAILED_WANTED
+stop_visits() {
+    local visitor
+    for visitor in "${visitors[@]}"; do stop "$visitor"; done
+    expect "$1: visits counted" "$(grep -c '^200 [0-9]' "$visits")" '>' 100
+    expect "$1: numbers given twice" "$(awk '$1 == 200 { print $2 }' "$visits" | sort | uniq -d | wc -l)" == 0
+    expect "$1: visits that failed" "$(grep -vc '^200 ' "$visits" || true)" "$2" "$3"
+    note "$1: answers: $(awk '{ print $1 }' "$visits" | sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
+}
+
+# Load makes the HPA add pods, and its end takes them away.
+visit_replicas() { k get deployment visit-counter -o jsonpath='{.status.readyReplicas}'; }
+more_than_three() { (($(visit_replicas) > 3)); }
+just_three() { (($(visit_replicas) == 3)); }
+since=$(milliseconds)
+start_visits "$REPORT/visits.load"
+until_true 240 more_than_three
+note "HPA: $(visit_replicas) pods after $((($(milliseconds) - since) / 1000)) s of load, $(k get hpa visit-counter -o jsonpath='{.status.currentMetrics[0].resource.current.averageUtilization}') % of what they ask for"
+stop_visits "under load" == 0
+since=$(milliseconds)
+until_true 400 just_three
+note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after it"
+
+# Redis and pods of ours go, one after the other.
+start_visits "$REPORT/visits.faults"
+for _ in 1 2 3; do
+    k delete pod redis-0 >/dev/null
+    k rollout status statefulset redis --timeout=60s >/dev/null
+    k delete "$(k get pods -l app.kubernetes.io/name=visit-counter -o name | shuf -n 1)" --grace-period=0 --force >/dev/null 2>&1
+    k rollout status deployment visit-counter --timeout=60s >/dev/null
+done
+stop_visits "3 deletions of Redis, 3 of visit-counter" '>=' 0
+last=$(awk '$1 == 200 && $2 > m { m = $2 } END { print m }' "$REPORT/visits.faults")
+now=$(curl -fsS -m 5 "$VISITS/api/counter" | grep -oE '[0-9]+' | head -1)
+expect "the counter, at least the highest number given" "$now" '>=' "$last"
+
+# An upgrade and a rollback change nothing for visitors.
+start_visits "$REPORT/visits.lifecycle"
+h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --wait --set visit-counter.environment=upgraded >/dev/null
+h rollback "$RELEASE" -n "$NAMESPACE" --wait >/dev/null
+k rollout status deployment visit-counter --timeout=60s >/dev/null
+stop_visits "upgrade and rollback" == 0
+
+# A Redis elsewhere, in a Secret of the shape that its users have.
+for namespace in e2e-redis e2e-visits; do
+    kubectl create namespace "$namespace" >/dev/null
+    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+done
+h install redis "$CHART/charts/redis" -n e2e-redis --wait --timeout 60s --set password=elsewhere --set-json 'networkPolicy.extraIngress=[
+    {"ports": [{"port": 6379}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-visits"}}}]}]' >/dev/null
+kubectl -n e2e-visits create secret generic devops-challenge-env --from-literal=REDIS_HOST=redis.e2e-redis.svc \
+    --from-literal=REDIS_PORT=6379 --from-literal=REDIS_DB=1 --from-literal=REDIS_PASSWORD=elsewhere >/dev/null
+h install visits "$CHART/charts/visit-counter" -n e2e-visits --wait --timeout 60s \
+    --set existingSecret=devops-challenge-env --set autoscaling.enabled=false --set replicas=1 >/dev/null
+expect_that "helm test on a Redis by existingSecret" h test visits -n e2e-visits
+kubectl delete namespace e2e-redis e2e-visits >/dev/null
+install
