@@ -19,6 +19,8 @@ forward() {
 number=0
 while IFS= read -r command <&9; do
     number=$((number + 1))
+    # The metrics server knows new pods after up to a minute.
+    if [[ $command == 'kubectl top'* ]]; then until_true 120 bash -c "$command"; fi
     if [[ $command == *port-forward* ]]; then
         expect_that "$command" forward "$command"
     else

@@ -118,6 +118,7 @@ spec:
   selector: {app.kubernetes.io/name: values-api}
   ports: [{port: 8001, targetPort: http, nodePort: 30801}]
 YAML
+    until_true 20 api GET /workers
 }
 
 # installed: makes sure that there is an installation to work on.
