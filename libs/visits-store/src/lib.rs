@@ -49,13 +49,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A counter. Every operation is over after `within`, whatever the store does.
 #[async_trait]
 pub trait VisitStore: Send + Sync {
-    /// Adds `amount`, at least 1, in one step, and returns what the counter stands
+    /// Adds `amount`, at least 0, in one step, and returns what the counter stands
     /// at then. It begins at 0.
     async fn add(&self, amount: i64, within: Duration) -> Result<Total>;
 
     /// What the counter stands at.
     async fn read(&self, within: Duration) -> Result<i64>;
 
-    /// Asks whether the store is there.
+    /// Asks whether the store would count now, and counts nothing.
     async fn ping(&self, within: Duration) -> Result<()>;
 }
