@@ -70,7 +70,10 @@ pub fn harden(router: Router) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(security(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(security(header::REFERRER_POLICY, "no-referrer"))
-        .layer(security(header::CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"))
+        .layer(security(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(request_span)

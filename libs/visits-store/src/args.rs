@@ -80,12 +80,12 @@ impl RedisArgs {
 
     fn server(&self) -> ConnectionInfo {
         let from_url = text(self.redis_url.as_ref()).and_then(|url| url.into_connection_info().ok());
-        let server = from_url.unwrap_or_else(|| self.from_parts());
+        let server = from_url.unwrap_or_else(|| self.at_host_and_port());
         let settings = self.with_credentials(server.redis_settings().clone());
         server.set_redis_settings(settings)
     }
 
-    fn from_parts(&self) -> ConnectionInfo {
+    fn at_host_and_port(&self) -> ConnectionInfo {
         let parts = ConnectionAddr::Tcp(self.redis_host.clone(), self.redis_port).into_connection_info();
         let server = parts.expect("a host and a port need no parsing");
         server.set_redis_settings(RedisConnectionInfo::default().set_db(self.redis_db))
@@ -111,7 +111,7 @@ fn text(secret: Option<&SecretString>) -> Option<&str> {
     secret.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty())
 }
 
-fn invalid(variable: &'static str, reason: impl ToString) -> InvalidRedis {
+fn invalid(variable: &'static str, reason: impl std::fmt::Display) -> InvalidRedis {
     InvalidRedis { variable, reason: reason.to_string() }
 }
 
@@ -158,45 +158,41 @@ mod tests {
         Example::try_parse_from(flags).map(|example| example.redis).map_err(|error| error.to_string())
     }
 
-    /// Address, database, user and password.
-    fn server(flags: &[&str]) -> (String, i64, Option<String>, Option<String>) {
+    /// Address, database, user and password; `-` for none.
+    fn server(flags: &[&str]) -> String {
         let server = parse(flags).unwrap().server();
         let settings = server.redis_settings();
-        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
-        (server.addr().to_string(), settings.db(), owned(settings.username()), owned(settings.password()))
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+        let (user, password) = (settings.username().unwrap_or("-"), settings.password().unwrap_or("-"));
+        format!("{} {} {user} {password}", server.addr(), settings.db())
     }
 
     #[test]
     fn a_server_is_named_by_its_parts_or_by_a_url() {
-        assert_eq!(server(&[]), ("localhost:6379".to_owned(), 0, None, None));
+        assert_eq!(server(&[]), "localhost:6379 0 - -");
         let parts = ["--redis-host=redis", "--redis-port=6380", "--redis-db=3", "--redis-password=p@ss"];
-        assert_eq!(server(&parts), ("redis:6380".to_owned(), 3, None, some("p@ss")));
+        assert_eq!(server(&parts), "redis:6380 3 - p@ss");
         let url = "--redis-url=rediss://me:p%40ss@example.org:6390/2";
-        assert_eq!(server(&[url, "--redis-host=other"]), ("example.org:6390".to_owned(), 2, some("me"), some("p@ss")));
+        assert_eq!(server(&[url, "--redis-host=other"]), "example.org:6390 2 me p@ss");
     }
 
     #[test]
     fn a_url_without_credentials_is_completed() {
         let flags = ["--redis-url=redis://redis/1", "--redis-username=me", "--redis-password=a:b@c/d"];
-        assert_eq!(server(&flags), ("redis:6379".to_owned(), 1, some("me"), some("a:b@c/d")));
+        assert_eq!(server(&flags), "redis:6379 1 me a:b@c/d");
         let flags = ["--redis-url=redis://:one@redis/1", "--redis-password=other"];
-        assert_eq!(server(&flags), ("redis:6379".to_owned(), 1, None, some("one")));
+        assert_eq!(server(&flags), "redis:6379 1 - one");
     }
 
     #[test]
     fn what_is_empty_is_not_set() {
         let flags = ["--redis-url=", "--redis-username=", "--redis-password=", "--redis-ca="];
-        assert_eq!(server(&flags), ("localhost:6379".to_owned(), 0, None, None));
+        assert_eq!(server(&flags), "localhost:6379 0 - -");
         parse(&flags).unwrap().open().unwrap();
     }
 
     #[test]
     fn the_port_that_kubernetes_makes_of_a_service_is_understood() {
-        assert_eq!(server(&["--redis-port=tcp://10.96.7.1:6380"]).0, "localhost:6380");
+        assert_eq!(server(&["--redis-port=tcp://10.96.7.1:6380"]), "localhost:6380 0 - -");
     }
 
     #[test]
