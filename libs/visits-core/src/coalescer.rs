@@ -51,6 +51,12 @@ impl<V> Coalescer<V> {
         Ok(self.under_way.is_empty())
     }
 
+    /// How many wait for the next addition.
+    #[must_use]
+    pub fn waiting(&self) -> i64 {
+        length(&self.waiting)
+    }
+
     /// All that wait become the next addition; says how many they are. `None` if
     /// nobody waits, or an addition is under way.
     pub fn start(&mut self) -> Option<i64> {

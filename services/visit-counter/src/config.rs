@@ -7,6 +7,8 @@ use service_kit::config::{Invalid, invalid};
 
 /// The settings of visit-counter.
 #[derive(Debug, Clone, Args)]
+// Composed with the settings of others, which are called the same.
+#[group(id = "visit-counter")]
 pub struct Config {
     /// What the page says it greets from.
     #[arg(long, env = "ENVIRONMENT", default_value = "local", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -1,6 +1,6 @@
 //! Gives each visit its number.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -29,10 +29,13 @@ const QUIET: Duration = Duration::from_secs(1);
 #[error("the counter is away")]
 pub(crate) struct Away;
 
+/// Where a visitor waits for a number.
+type Visit = oneshot::Sender<i64>;
+
 /// Counts visits, many at a time.
 pub(crate) struct Counter {
     store: Arc<dyn VisitStore>,
-    visits: Mutex<Coalescer<oneshot::Sender<i64>>>,
+    visits: Mutex<Coalescer<Visit>>,
     arrived: Notify,
     presence: Presence,
     metrics: Metrics,
@@ -47,15 +50,10 @@ impl Counter {
     /// Counts a visit; says its number. A visitor who goes away meanwhile is counted, too.
     pub(crate) async fn visit(&self) -> Result<i64, Away> {
         let (visit, number) = oneshot::channel();
-        let is_next = match self.visits().push(visit) {
-            Ok(is_next) => is_next,
-            Err(Full(visit)) => {
-                self.turn_away(vec![visit]);
-                return Err(Away);
-            }
-        };
-        if is_next {
-            self.arrived.notify_one();
+        match self.visits(|visits| visits.push(visit)) {
+            Ok(true) => self.arrived.notify_one(),
+            Ok(false) => {}
+            Err(Full(visit)) => self.turn_away(vec![visit]),
         }
         number.await.map_err(|_| Away)
     }
@@ -77,8 +75,7 @@ impl Counter {
     /// Makes additions of the visits that come, for ever.
     pub(crate) async fn count(&self) {
         loop {
-            let next = self.visits().start();
-            match next {
+            match self.visits(Coalescer::start) {
                 Some(visits) => self.addition(visits).await,
                 None => self.arrived.notified().await,
             }
@@ -102,11 +99,9 @@ impl Counter {
             let answer = self.store.add(amount, ADDITION.saturating_sub(began.elapsed())).await;
             self.note(answer.as_ref().err());
             let Ok(Total { total, contact }) = answer else {
-                let visits = self.visits().failed();
-                return self.turn_away(visits);
+                return self.turn_away(self.visits(Coalescer::failed));
             };
-            let outcome = self.visits().answered(Count { total, contact });
-            match outcome {
+            match self.visits(|visits| visits.answered(Count { total, contact })) {
                 Outcome::Numbers(numbers) => {
                     self.metrics.added(numbers.len(), began.elapsed());
                     for (visit, number) in numbers {
@@ -132,12 +127,15 @@ impl Counter {
     }
 
     /// Visitors are told by the end of their channel.
-    fn turn_away(&self, visits: Vec<oneshot::Sender<i64>>) {
+    fn turn_away(&self, visits: Vec<Visit>) {
         self.metrics.turned_away.inc_by(visits.len() as u64);
         drop(visits);
     }
 
-    fn visits(&self) -> MutexGuard<'_, Coalescer<oneshot::Sender<i64>>> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    fn visits<T>(&self, change: impl FnOnce(&mut Coalescer<Visit>) -> T) -> T {
+        let mut visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut visits);
+        self.metrics.waiting.set(visits.waiting());
+        result
     }
 }

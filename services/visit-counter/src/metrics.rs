@@ -12,6 +12,7 @@ use service_kit::prometheus_client::registry::Registry;
 pub struct Metrics {
     pub(crate) counted: Counter,
     pub(crate) turned_away: Counter,
+    pub(crate) waiting: Gauge,
     pub(crate) round_trips: Counter,
     pub(crate) round_trip_seconds: Histogram,
     pub(crate) batch_size: Histogram,
@@ -26,6 +27,7 @@ impl Metrics {
         let metrics = Self {
             counted: Counter::default(),
             turned_away: Counter::default(),
+            waiting: Gauge::default(),
             round_trips: Counter::default(),
             round_trip_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 14)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -35,6 +37,7 @@ impl Metrics {
         };
         registry.register("visits_counted", "Visits that got a number", metrics.counted.clone());
         registry.register("visits_turned_away", "Visits that got no number", metrics.turned_away.clone());
+        registry.register("visits_waiting", "Visits that wait for the next addition", metrics.waiting.clone());
         registry.register("visits_round_trips", "Additions that the store answered", metrics.round_trips.clone());
         registry.register(
             "visits_round_trip_duration_seconds",
