@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It did not answer in time.
-    #[error("no answer within {0:?}")]
+    #[error("no answer within {0:.1?}")]
     Timeout(Duration),
 }
 

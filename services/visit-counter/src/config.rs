@@ -24,8 +24,8 @@ pub struct Config {
 #[derive(Debug, Clone, Args)]
 pub struct Listen {
     /// Address of the page and the API, such as 0.0.0.0:8000; `HOST` and `PORT` unless set.
-    #[arg(long, env = "LISTEN")]
-    listen: Option<SocketAddr>,
+    #[arg(long = "listen", env = "LISTEN")]
+    address: Option<SocketAddr>,
 
     /// The address or name to listen on.
     #[arg(long, env = "HOST", default_value = "0.0.0.0")]
@@ -39,7 +39,7 @@ pub struct Listen {
 impl Listen {
     /// The address, of which a name is looked up.
     pub async fn address(&self) -> Result<SocketAddr, Invalid> {
-        if let Some(address) = self.listen {
+        if let Some(address) = self.address {
             return Ok(address);
         }
         let mut found = tokio::net::lookup_host((self.host.as_str(), self.port))
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn listen(listen: Option<&str>, host: &str, port: u16) -> Listen {
-        Listen { listen: listen.map(|address| address.parse().unwrap()), host: host.to_owned(), port }
+        Listen { address: listen.map(|address| address.parse().unwrap()), host: host.to_owned(), port }
     }
 
     #[tokio::test]

@@ -90,7 +90,8 @@ async fn visit(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
 /// Says what a visit would get, and counts nothing.
 async fn look(Shared(state): Shared<State>) -> Response {
     let status = if state.counter.is_up() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    shown(status, String::new())
+    // Not sent, but for its length.
+    shown(status, state.page.render(0))
 }
 
 fn is_probe(headers: &HeaderMap) -> bool {
