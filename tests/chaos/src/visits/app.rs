@@ -70,9 +70,9 @@ impl App {
 
     /// Writes all that its lives logged to a file.
     pub(super) fn write_log(&self, folder: &Path) -> Result<()> {
-        let lines = lock(&self.lives).iter().flat_map(|life| life.lines()).map(|line| line.text + "\n");
-        std::fs::write(folder.join(format!("{}.log", self.name)), lines.collect::<String>())?;
-        Ok(())
+        let lives = lock(&self.lives);
+        let text: String = lives.iter().flat_map(|life| life.lines()).map(|line| line.text + "\n").collect();
+        Ok(std::fs::write(folder.join(format!("{}.log", self.name)), text)?)
     }
 
     fn up(&self) {

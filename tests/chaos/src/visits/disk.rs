@@ -11,8 +11,8 @@ use tokio::task::AbortHandle;
 
 use crate::faults::lock;
 
-/// How much `appendfsync everysec` may lose, and a little more.
-const UNWRITTEN: Duration = Duration::from_millis(1000);
+/// What `appendfsync everysec` may lose.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 
 /// How often the length of the log is noted.
 const LOOK: Duration = Duration::from_millis(20);
