@@ -75,6 +75,9 @@ impl Counter {
     /// Makes additions of the visits that come, for ever.
     pub(crate) async fn count(&self) {
         loop {
+            // Those whose requests have arrived by now come along; a lone visitor waits
+            // for nobody, as there is nobody whose turn it would be.
+            tokio::task::yield_now().await;
             match self.visits(Coalescer::start) {
                 Some(visits) => self.addition(visits).await,
                 None => self.arrived.notified().await,
