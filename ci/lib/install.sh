@@ -64,3 +64,21 @@ install_helm() {
     rm -f "$tarball"
     return "$status"
 }
+
+# install_python_packages FOLDER REQUIREMENTS: a virtual environment with pinned
+# packages, made again when they change.
+install_python_packages() {
+    local folder=$1 requirements=$2
+    if cmp -s "$requirements" "$folder/requirements.txt"; then
+        return
+    fi
+    install_if_missing python3 python3
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        # No program of that name: the module is all that is missing.
+        install_if_missing python3-venv python3-venv
+    fi
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --requirement "$requirements"
+    cp "$requirements" "$folder/requirements.txt"
+}

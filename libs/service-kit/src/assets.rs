@@ -1,13 +1,20 @@
-//! Style sheets and scripts, compiled into the binary.
+//! Style sheets, scripts and other files that never change while the process runs.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::RawQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
-/// A file.
+/// What fits into one packet arrives no sooner when it is smaller.
+const PACKET: usize = 1400;
+
+/// A file, compiled into the binary.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
     /// Where it is served, from the root.
@@ -18,21 +25,170 @@ pub struct Asset {
     pub content: &'static str,
 }
 
-/// Serves `assets`. Browsers keep them, and ask whether they have changed.
+impl Asset {
+    /// How pages link to it: relative, so that it works behind any prefix, and with
+    /// the version, so that browsers may keep it for good.
+    #[must_use]
+    pub fn href(&self) -> String {
+        format!("{}?{}", self.path.trim_start_matches('/'), version(self.content.as_bytes()))
+    }
+}
+
+/// Serves `assets`. Browsers keep what they asked for by its [`href`](Asset::href),
+/// and ask again whether anything else has changed.
 pub fn router(assets: &[Asset]) -> Router {
-    assets.iter().fold(Router::new(), |router, &asset| {
-        let mut hasher = DefaultHasher::new();
-        asset.content.hash(&mut hasher);
-        let etag = format!("\"{:016x}\"", hasher.finish());
-        router.route(asset.path, get(async move |headers: HeaderMap| respond(asset, &etag, &headers)))
+    assets.iter().fold(Router::new(), |router, asset| {
+        let file = File::new(asset.content_type, asset.content.as_bytes());
+        router.route(asset.path, get(async move |query, headers: HeaderMap| file.respond(&query, &headers)))
     })
 }
 
-fn respond(asset: Asset, etag: &str, headers: &HeaderMap) -> Response {
-    let caching = [(header::ETAG, etag), (header::CACHE_CONTROL, "no-cache")];
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {
-        return (StatusCode::NOT_MODIFIED, caching).into_response();
+/// What is served of a file, made once.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    content_type: &'static str,
+    version: String,
+    plain: Bytes,
+    gzip: Option<Bytes>,
+}
+
+impl File {
+    pub(crate) fn new(content_type: &'static str, content: &[u8]) -> Self {
+        let plain = Bytes::copy_from_slice(content);
+        Self { content_type, version: version(content), gzip: gzip(content), plain }
     }
-    (caching, [(header::CONTENT_TYPE, asset.content_type)], asset.content).into_response()
+
+    pub(crate) fn respond(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
+        let compressed = self.gzip.as_ref().filter(|_| accepts_gzip(headers));
+        let etag = format!("\"{}{}\"", self.version, if compressed.is_some() { "-gzip" } else { "" });
+        // During an upgrade a page may come from one version and its files from another:
+        // a file is kept only under its own version.
+        let is_version = query.as_deref() == Some(&self.version);
+        let caching = if is_version { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let mut response = if is_known(headers, &etag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let body = compressed.unwrap_or(&self.plain).clone();
+            ([(header::CONTENT_TYPE, self.content_type)], body).into_response()
+        };
+        let is_body = response.status() == StatusCode::OK;
+        let own = response.headers_mut();
+        let mut set = |name: HeaderName, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                own.insert(name, value);
+            }
+        };
+        set(header::ETAG, &etag);
+        set(header::CACHE_CONTROL, caching);
+        if self.gzip.is_some() {
+            set(header::VARY, "accept-encoding");
+        }
+        if compressed.is_some() && is_body {
+            set(header::CONTENT_ENCODING, "gzip");
+        }
+        response
+    }
+}
+
+/// Whether the client has what `etag` names.
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    known.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|codings| codings.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality = quality.trim().strip_prefix("q=").map_or(Ok(1.0), |quality| quality.trim().parse::<f32>());
+        matches!(name.trim(), "gzip" | "*") && quality.is_ok_and(|quality| quality > 0.0)
+    })
+}
+
+/// The content compressed, if that is worth it.
+fn gzip(content: &[u8]) -> Option<Bytes> {
+    if content.len() <= PACKET {
+        return None;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).ok()?;
+    let compressed = encoder.finish().ok()?;
+    (compressed.len() < content.len() * 9 / 10).then(|| compressed.into())
+}
+
+/// The content's name: FNV-1a, which is the same in every replica and release.
+fn version(content: &[u8]) -> String {
+    let hash = content
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use flate2::read::GzDecoder;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const TEXT: &str = include_str!("style.css");
+    const LARGE: Asset = Asset { path: "/static/large.css", content_type: "text/css", content: TEXT };
+    const SMALL: Asset = Asset { path: "/static/small.css", content_type: "text/css", content: "a { }" };
+
+    async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {
+        let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
+        let response = router(&[LARGE, SMALL]).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn what_is_large_is_compressed_for_those_who_take_it() {
+        for accepted in ["gzip, deflate, br", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*"] {
+            let (status, headers, body) = ask(LARGE.path, &[("accept-encoding", accepted)]).await;
+            assert_eq!(
+                (status.as_u16(), &headers["content-encoding"], &headers["vary"]),
+                (200, &"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap())
+            );
+            let mut text = String::new();
+            GzDecoder::new(&*body).read_to_string(&mut text).unwrap();
+            assert_eq!(text, TEXT);
+            assert!(body.len() * 2 < TEXT.len(), "{} of {}", body.len(), TEXT.len());
+        }
+        for refused in ["", "br", "gzip;q=0", "identity"] {
+            let (_, headers, body) = ask(LARGE.path, &[("accept-encoding", refused)]).await;
+            assert!(headers.get("content-encoding").is_none() && body == TEXT, "{refused}");
+        }
+        let (_, headers, body) = ask(SMALL.path, &[("accept-encoding", "gzip")]).await;
+        assert!(headers.get("content-encoding").is_none() && body == SMALL.content);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_has_is_not_sent_again() {
+        for accepted in ["gzip", "identity"] {
+            let (_, headers, _) = ask(LARGE.path, &[("accept-encoding", accepted)]).await;
+            let etag = headers["etag"].to_str().unwrap().to_owned();
+            for known in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
+                let (status, headers, body) =
+                    ask(LARGE.path, &[("accept-encoding", accepted), ("if-none-match", &known)]).await;
+                assert_eq!((status.as_u16(), body.len()), (304, 0), "{known}");
+                assert_eq!(headers["etag"].to_str().unwrap(), etag);
+            }
+            let (status, ..) = ask(LARGE.path, &[("accept-encoding", accepted), ("if-none-match", "\"other\"")]).await;
+            assert_eq!(status, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_right_version_is_kept_for_good() {
+        let caching = async |path: &str| ask(path, &[]).await.1["cache-control"].to_str().unwrap().to_owned();
+        assert!(caching(&format!("/{}", LARGE.href())).await.contains("immutable"));
+        assert_eq!(caching(LARGE.path).await, "no-cache");
+        assert_eq!(caching("/static/large.css?0123456789abcdef").await, "no-cache");
+    }
 }

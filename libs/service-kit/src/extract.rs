@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -32,14 +32,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(&request)?;
-        let expects_continue = request.headers().contains_key(header::EXPECT);
-        if expects_continue && content_length(&request).is_some_and(|length| length > MAX_BODY) {
-            return Err(too_large());
+        parse(&receive(request).await?).map(Self)
+    }
+}
+
+/// No body.
+#[derive(Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self);
         }
-        let body = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body()))
-            .await
-            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."))??;
-        parse(&body).map(Self)
+        match receive(request).await? {
+            body if body.is_empty() => Ok(Self),
+            _ => Err(Problem::new(StatusCode::BAD_REQUEST, "Send no body: this takes none.")),
+        }
     }
 }
 
@@ -50,6 +61,16 @@ fn require_json(request: &Request) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON with the header Content-Type: application/json."))
+}
+
+async fn receive(request: Request) -> Result<Vec<u8>, Problem> {
+    let expects_continue = request.headers().contains_key(header::EXPECT);
+    if expects_continue && content_length(&request).is_some_and(|length| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    tokio::time::timeout(BODY_TIMEOUT, read(request.into_body()))
+        .await
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."))?
 }
 
 fn content_length(request: &Request) -> Option<usize> {

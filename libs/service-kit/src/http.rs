@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,17 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::trace::TraceLayer;
-use tracing::Span;
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
-use crate::{Problem, Shutdown};
+use crate::{Problem, Shutdown, telemetry};
 
 /// Open connections at most; further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -54,44 +54,59 @@ pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener
     TcpListener::bind(address).await.map_err(|source| BindError { address, flag, source })
 }
 
+/// Headers that keep browsers from guessing, telling and embedding, unless an
+/// answer has its own.
+const SECURITY: [(HeaderName, HeaderValue); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    ),
+];
+
 /// Wraps a router in what every public listener has: problem documents for
 /// unknown paths and methods, panics, overload and slow requests; a log line and
 /// span for each request; headers that keep browsers from guessing and embedding.
 pub fn harden(router: Router) -> Router {
     let in_flight = Arc::new(Semaphore::new(MAX_REQUESTS));
-    let security =
-        |name: HeaderName, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     router
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
         })
-        .layer(middleware::from_fn_with_state(in_flight, limit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(security(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(security(header::REFERRER_POLICY, "no-referrer"))
-        .layer(security(header::CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(request_span)
-                .on_request(())
-                .on_response(log_response)
-                .on_failure(()),
-        )
+        // One layer for it all: each costs several allocations for each request.
+        .layer(middleware::from_fn_with_state(in_flight, guard))
 }
 
-async fn limit(State(in_flight): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+async fn guard(State(in_flight): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let span = request_span(&request);
+    let mut response = if span.is_disabled() {
+        answer(&in_flight, request, next).await
+    } else {
+        answer(&in_flight, request, next).instrument(span.clone()).await
+    };
+    for (name, value) in SECURITY {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    log_response(&span, &response, began);
+    response
+}
+
+async fn answer(in_flight: &Semaphore, request: Request, next: Next) -> Response {
     let Ok(_permit) = in_flight.try_acquire() else {
         return Problem::unavailable("Too many requests are being answered.").into_response();
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => panicked(&*panic),
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
+fn panicked(panic: &(dyn Any + Send)) -> Response {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -104,16 +119,19 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
 
-fn request_span<B>(request: &axum::http::Request<B>) -> Span {
+/// Only made when traces go somewhere: [`telemetry::SPANS`] is off otherwise.
+fn request_span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let span = tracing::info_span!("request", method = %request.method(), route);
-    crate::telemetry::continue_trace(&span, request.headers());
+    let span = tracing::debug_span!(target: telemetry::SPANS, "request", method = %request.method(), route);
+    if !span.is_disabled() {
+        telemetry::continue_trace(&span, request.headers());
+    }
     span
 }
 
-fn log_response(response: &Response, latency: Duration, _: &Span) {
-    let (status, latency_ms) = (response.status().as_u16(), latency.as_secs_f64() * 1000.0);
-    tracing::debug!(status, latency_ms, "answered");
+fn log_response(span: &Span, response: &Response, began: Instant) {
+    let (status, latency_ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
+    span.in_scope(|| tracing::debug!(status, latency_ms, "answered"));
 }
 
 /// Answers requests until `shutdown` drains; then finishes those under way.

@@ -14,7 +14,8 @@ const ICON: Asset =
     Asset { path: "/static/icon.svg", content_type: "image/svg+xml", content: include_str!("icon.svg") };
 
 /// A whole page around `main`: light and dark as the reader prefers, usable at
-/// phone width, without any request to another host. `styles` and `scripts` are paths.
+/// phone width, without any request to another host. `styles` and `scripts` are
+/// [links](Asset::href).
 #[must_use]
 pub fn shell(title: &str, styles: &[&str], scripts: &[&str], main: &Markup) -> Markup {
     html! {
@@ -25,8 +26,8 @@ pub fn shell(title: &str, styles: &[&str], scripts: &[&str], main: &Markup) -> M
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="icon" type="image/svg+xml" href=(ICON.path.trim_start_matches('/'));
-                link rel="stylesheet" href=(STYLE.path.trim_start_matches('/'));
+                link rel="icon" type="image/svg+xml" href=(ICON.href());
+                link rel="stylesheet" href=(STYLE.href());
                 @for style in styles {
                     link rel="stylesheet" href=(style.trim_start_matches('/'));
                 }

@@ -1,5 +1,6 @@
 //! What a public listener counts.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use axum::Router;
@@ -7,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -24,14 +25,44 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     method: &'static str,
-    route: String,
+    route: RouteName,
     code: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
     method: &'static str,
-    route: String,
+    route: RouteName,
+}
+
+/// The path as it was routed; empty if it was not. Shared, and not copied for each request.
+#[derive(Debug, Clone)]
+struct RouteName(Option<MatchedPath>);
+
+impl RouteName {
+    fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("", MatchedPath::as_str)
+    }
+}
+
+impl PartialEq for RouteName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RouteName {}
+
+impl Hash for RouteName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for RouteName {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
+    }
 }
 
 impl Metrics {
@@ -59,10 +90,7 @@ impl Metrics {
 }
 
 async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let route = Route {
-        method: known(request.method()),
-        route: request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned()),
-    };
+    let route = Route { method: known(request.method()), route: RouteName(request.extensions().get().cloned()) };
     let began = Instant::now();
     let response = next.run(request).await;
     metrics.answered(route, response.status(), began.elapsed());

@@ -20,6 +20,10 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use crate::Common;
 use crate::config::LogFormat;
 
+/// The target of spans that are made for traces only. They cost more than many a
+/// request, so they are off unless traces go somewhere.
+pub const SPANS: &str = "request_span";
+
 /// Ends with the process, and then sends the traces that are left.
 #[derive(Debug)]
 #[must_use]
@@ -29,7 +33,10 @@ pub struct Telemetry {
 
 /// Sets the process up to log, and to trace if an endpoint is configured.
 pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry> {
-    let filter = EnvFilter::try_new(&common.log).map_err(|error| anyhow::anyhow!("RUST_LOG: {error}"))?;
+    let mut filter = EnvFilter::try_new(&common.log).map_err(|error| anyhow::anyhow!("RUST_LOG: {error}"))?;
+    if common.otlp_endpoint.is_some() {
+        filter = filter.add_directive(format!("{SPANS}=debug").parse()?);
+    }
     let json = match common.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

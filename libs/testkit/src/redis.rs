@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display, Write};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -39,23 +40,27 @@ impl Redis {
     /// # Panics
     /// When no server is installed, or it does not start.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings of `redis.conf` changed or added. Connections without
+    /// a password must still be let in: testkit has none.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let server = programs::require(&["redis-server", "valkey-server"], "redis-server", VARIABLE);
         let folder = Folder::new("redis");
         let port = free_port();
-        let launch = Launch::new(server).name("Redis").args([
-            "--port".to_owned(),
-            port.to_string(),
-            "--bind".to_owned(),
-            "127.0.0.1".to_owned(),
-            "--dir".to_owned(),
-            folder.path().display().to_string(),
-            "--save".to_owned(),
-            String::new(),
-            "--appendonly".to_owned(),
-            "yes".to_owned(),
-            "--appendfsync".to_owned(),
-            "always".to_owned(),
-        ]);
+        let own = [
+            ("port", &*port.to_string()),
+            ("bind", "127.0.0.1"),
+            ("dir", &folder.path().display().to_string()),
+            ("save", ""),
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+        ];
+        // Of a setting that is there twice, the second one counts.
+        let launch = own.iter().chain(settings).fold(Launch::new(server).name("Redis"), |launch, (name, value)| {
+            launch.arg(format!("--{name}")).args(value.split(' '))
+        });
         let url = Url::parse(&format!("redis://127.0.0.1:{port}")).expect("a URL");
         let redis = Self { url, private: Some(Private::new("Redis", folder, launch)) };
         redis.up().await;
@@ -75,6 +80,12 @@ impl Redis {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         address(&self.url, 6379)
+    }
+
+    /// The folder with the data of a private server.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.private().folder().path()
     }
 
     /// A beginning for the names of keys that no other test has been given.

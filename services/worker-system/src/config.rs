@@ -30,6 +30,14 @@ pub struct Config {
     #[arg(long, env = "VALUES_LISTEN", default_value_t = local(8001))]
     pub values_listen: SocketAddr,
 
+    /// Address of visit-counter.
+    #[arg(long, env = "VISITS_LISTEN", default_value_t = local(8000))]
+    pub visits_listen: SocketAddr,
+
+    /// What visit-counter can be told.
+    #[command(flatten)]
+    pub visits: visit_counter::Config,
+
     /// How many ids a worker may own.
     #[arg(long, env = "CAPACITY", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
     pub capacity: u32,

@@ -7,3 +7,4 @@ pub mod config;
 pub mod index;
 mod tasks;
 pub mod values;
+pub mod visits;

@@ -10,6 +10,7 @@ mod programs;
 mod report;
 mod stats;
 mod values;
+mod visits;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,11 @@ struct Cli {
 enum System {
     /// Values, spread over workers, ticking once a second.
     Values(values::Options),
+    /// The page that counts its visits, on Redis.
+    Visits(visits::Options),
+    /// Be a side that visits are compared with.
+    #[command(hide = true)]
+    Baseline { baseline: visits::Baseline, port: u16 },
 }
 
 #[tokio::main]
@@ -41,6 +47,8 @@ async fn main() -> anyhow::Result<()> {
     let mut report = Report::default();
     let measured = match cli.system {
         System::Values(options) => values::run(&options, &mut report).await,
+        System::Visits(options) => visits::run(&options, &mut report).await,
+        System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };
     // What was measured before a failure is worth seeing.
     print!("{report}");

@@ -1,4 +1,4 @@
-//! Faults against real processes and a real database, counted.
+//! Faults against real processes and real servers, counted.
 //!
 //! One subcommand for each system. What they share: [`fleet`] runs processes that
 //! die and are replaced, [`faults`] plans and records what happens to them,
@@ -12,6 +12,7 @@ mod report;
 mod rng;
 mod stats;
 mod values;
+mod visits;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ struct Cli {
 enum System {
     /// The values system: workers, managers and the API on a private MariaDB.
     Values(ValuesArgs),
+    /// visit-counter on a private Redis.
+    Visits(VisitsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +51,24 @@ struct ValuesArgs {
     /// How many workers are killed one by one, to measure failover; 0 leaves that part out.
     #[arg(long, default_value_t = 100, default_value_if("short", "true", "8"))]
     kills: usize,
+
+    /// A short run; times are printed and not judged.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct VisitsArgs {
+    /// How many visits are counted while Redis restarts and a replica is killed.
+    #[arg(long, default_value_t = 200_000, default_value_if("short", "true", "20000"), value_parser = clap::value_parser!(u64).range(1000..))]
+    visits: u64,
+
+    /// How long Redis stands still.
+    #[arg(long, default_value = "10s", default_value_if("short", "true", "3s"))]
+    silence: humantime::Duration,
 
     /// A short run; times are printed and not judged.
     #[arg(long)]
@@ -77,6 +98,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.system {
         System::Values(args) => values(args).await,
+        System::Visits(args) => visits(args).await,
     }
 }
 
@@ -92,6 +114,14 @@ async fn values(args: ValuesArgs) -> ExitCode {
             programs,
             logs,
         })
+    })
+    .await
+}
+
+async fn visits(args: VisitsArgs) -> ExitCode {
+    run(args.common, "visits", |seed, programs, logs| {
+        let (visits, silence, short) = (args.visits, args.silence.into(), args.short);
+        visits::run(visits::Options { seed, visits, silence, short, programs, logs })
     })
     .await
 }
@@ -171,7 +201,7 @@ mod tests {
     fn the_short_run_is_shorter_unless_told_otherwise() {
         let parse = |args: &[&str]| {
             let cli = Cli::try_parse_from(["chaos", "values"].iter().chain(args)).unwrap();
-            let System::Values(args) = cli.system;
+            let System::Values(args) = cli.system else { panic!("it is about values") };
             (args.duration.as_secs(), args.kills)
         };
         assert_eq!(parse(&[]), (120, 100));

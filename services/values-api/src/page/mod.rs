@@ -53,7 +53,7 @@ async fn index(Shared(state): Shared<State>) -> Markup {
             a href="openapi.json" { "API" } " · " a href="workers" { "workers" } " · " a href="values" { "values" }
         }
     };
-    page::shell("Values", &[STYLE.path], &[SCRIPT.path], &main)
+    page::shell("Values", &[&STYLE.href()], &[&SCRIPT.href()], &main)
 }
 
 /// A column for each worker, and one for ids that have none.

@@ -49,7 +49,9 @@ async fn the_index_links_to_the_systems() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
     let index = reqwest::get(&system.index).await.unwrap().text().await.unwrap();
-    assert!(index.contains(&format!("{}/", system.values)), "{index}");
+    for part in [&system.values, &system.visits] {
+        assert!(index.contains(&format!("{part}/")), "{index}");
+    }
 }
 
 #[tokio::test]
@@ -57,11 +59,13 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let data = Folder::new("worker-system");
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let (launch, ..) = launch(data.path());
-    let process = launch.env("VALUES_LISTEN", format!("127.0.0.1:{port}")).spawn();
-    assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
-    let error = process.all_lines().await.into_iter().map(|line| line.text).collect::<String>();
-    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("--values-listen"), "{error}");
+    for (variable, flag) in [("VALUES_LISTEN", "--values-listen"), ("VISITS_LISTEN", "--visits-listen")] {
+        let (launch, _) = launch(data.path());
+        let process = launch.env(variable, format!("127.0.0.1:{port}")).spawn();
+        assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
+        let error = process.all_lines().await.into_iter().map(|line| line.text).collect::<String>();
+        assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains(flag), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -69,6 +73,8 @@ async fn bad_configuration_is_one_line_and_exit_2() {
     let data = Folder::new("worker-system");
     for (variable, value) in [
         ("VALUES_LISTEN", "here"),
+        ("VISITS_LISTEN", "8000"),
+        ("ENVIRONMENT", ""),
         ("CAPACITY", "0"),
         ("CAPACITY", "-1"),
         ("CAPACITY", "many"),
@@ -77,7 +83,7 @@ async fn bad_configuration_is_one_line_and_exit_2() {
         ("RUST_LOG", "=,="),
         ("DATA_DIR", "/proc/nothing"),
     ] {
-        let (launch, ..) = launch(data.path());
+        let (launch, _) = launch(data.path());
         let process = launch.env(variable, value).spawn();
         let status = process.wait(PATIENCE).await;
         let lines = process.all_lines().await;

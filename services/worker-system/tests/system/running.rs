@@ -12,28 +12,41 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct System {
     pub(crate) process: Process,
     pub(crate) values: String,
+    pub(crate) visits: String,
     pub(crate) index: String,
 }
 
+/// Where the parts of a system are.
+pub(crate) struct Addresses {
+    values: String,
+    visits: String,
+    index: String,
+}
+
 /// A launch with ports of its own, and their addresses.
-pub(crate) fn launch(data: &Path) -> (Launch, String, String) {
-    let address = |port: u16| format!("127.0.0.1:{port}");
-    let (values, index, admin) = (address(free_port()), address(free_port()), address(free_port()));
+pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
+    let address = || format!("127.0.0.1:{}", free_port());
+    let addresses = Addresses { values: address(), visits: address(), index: address() };
     let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
         .env("DATA_DIR", data)
-        .env("VALUES_LISTEN", &values)
-        .env("INDEX_LISTEN", &index)
-        .env("ADMIN_LISTEN", &admin)
+        .env("VALUES_LISTEN", &addresses.values)
+        .env("VISITS_LISTEN", &addresses.visits)
+        .env("INDEX_LISTEN", &addresses.index)
+        .env("ADMIN_LISTEN", address())
         .env("LOG_FORMAT", "json");
-    (launch, values, index)
+    (launch, addresses)
 }
 
 impl System {
     pub(crate) async fn start(data: &Path) -> Self {
-        let (launch, values, index) = launch(data);
-        let system =
-            Self { process: launch.spawn(), values: format!("http://{values}"), index: format!("http://{index}") };
-        eventually(PATIENCE, "values-api answers", async || reqwest::get(&system.values).await.ok()).await;
+        let (launch, Addresses { values, visits, index }) = launch(data);
+        let url = |address| format!("http://{address}");
+        let system = Self { process: launch.spawn(), values: url(values), visits: url(visits), index: url(index) };
+        for part in [&system.values, &system.visits] {
+            // Looked at, and not visited.
+            let answer = async || reqwest::get(format!("{part}/openapi.json")).await.ok();
+            eventually(PATIENCE, format!("{part} answers"), answer).await;
+        }
         system
     }
 

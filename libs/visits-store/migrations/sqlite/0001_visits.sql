@@ -1,0 +1,4 @@
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    visits INTEGER NOT NULL CHECK (typeof(visits) = 'integer')
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,134 @@
+//! The page.
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use maud::{Markup, PreEscaped, html};
+use service_kit::assets::Asset;
+use service_kit::page;
+
+use crate::{State, api};
+
+const STYLE: Asset =
+    Asset { path: "/static/visits.css", content_type: "text/css; charset=utf-8", content: include_str!("visits.css") };
+
+/// Stands for the number. What is escaped cannot look like it.
+const NUMBER: &str = "<number>";
+
+/// Those who ask `/` whether the service is there, by how their names begin.
+const PROBES: [&[u8]; 3] = [b"kube-probe/", b"GoogleHC/", b"ELB-HealthChecker/"];
+
+pub(crate) fn router(state: State) -> Router {
+    page::files(&[STYLE]).merge(Router::new().route("/", get(visit).head(look)).with_state(state))
+}
+
+/// The page as it is sent, but for the number.
+#[derive(Debug)]
+pub struct Page {
+    before: String,
+    after: String,
+    away: String,
+}
+
+impl Page {
+    /// Greets from `environment`.
+    #[must_use]
+    pub fn new(environment: &str) -> Self {
+        let page = shell(
+            environment,
+            &html! {
+                h1 { "Hi from " (environment) " environment! Counter: " (PreEscaped(NUMBER)) }
+                p.muted { "Nobody else sees this number." }
+            },
+        );
+        let (before, after) = page.split_once(NUMBER).unwrap_or((&page, ""));
+        let (before, after) = (before.to_owned(), after.to_owned());
+        let away = shell(
+            environment,
+            &html! {
+                h1 { "Hi from " (environment) " environment!" }
+                p.bad role="status" { "The counter is away at the moment. Please try again in a few seconds." }
+            },
+        );
+        Self { before, after, away }
+    }
+
+    /// The page for a visit with this number.
+    #[must_use]
+    pub fn render(&self, number: i64) -> String {
+        [&self.before, &*number.to_string(), &self.after].concat()
+    }
+}
+
+fn shell(environment: &str, greeting: &Markup) -> String {
+    let main = html! {
+        main.visit {
+            section.panel {
+                (greeting)
+                // Without a script, and without an address: behind any prefix.
+                form method="get" action="./" { button.primary type="submit" { "Reload" } }
+            }
+            footer.muted { a href="openapi.json" { "API" } " · " a href="api/counter" { "counter" } }
+        }
+    };
+    page::shell(&format!("Hi from {environment}"), &[&STYLE.href()], &[], &main).into_string()
+}
+
+/// Counts a visit.
+async fn visit(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+    if is_probe(&headers) {
+        return api::healthy(&state);
+    }
+    match state.counter.visit().await {
+        Ok(number) => shown(StatusCode::OK, state.page.render(number)),
+        Err(_) => shown(StatusCode::SERVICE_UNAVAILABLE, state.page.away.clone()),
+    }
+}
+
+/// Says what a visit would get, and counts nothing.
+async fn look(Shared(state): Shared<State>) -> Response {
+    let status = if state.counter.is_up() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // Not sent, but for its length.
+    shown(status, state.page.render(0))
+}
+
+fn is_probe(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    agent.is_some_and(|agent| PROBES.iter().any(|probe| agent.starts_with(probe)))
+}
+
+/// Nobody may keep it: the number is for one visitor only.
+fn shown(status: StatusCode, page: String) -> Response {
+    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_is_one_text_and_the_environment_is_text_only() {
+        let text = Page::new("dev").render(7);
+        assert!(text.contains("Hi from dev environment! Counter: 7<"), "{text}");
+        let text = Page::new("<number><script>\"&").render(i64::MAX);
+        let greeting = "Hi from &lt;number&gt;&lt;script&gt;&quot;&amp; environment! Counter: 9223372036854775807<";
+        assert!(text.contains(greeting) && !text.contains("<script"), "{text}");
+    }
+
+    #[test]
+    fn every_link_is_relative() {
+        let page = Page::new("dev");
+        for text in [page.render(1), page.away] {
+            for link in text.split(['"']).filter(|link| link.contains('/') && !link.contains('<')) {
+                let is_media_type = link.starts_with("image/");
+                assert!(is_media_type || !(link.starts_with('/') || link.contains("//")), "{link}");
+            }
+        }
+    }
+}

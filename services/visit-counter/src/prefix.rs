@@ -1,0 +1,37 @@
+//! Proxies that leave a prefix in front of the path.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::uri::{PathAndQuery, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+
+/// Answers what `router` does, and the same below `prefix`.
+pub(crate) fn also_below(prefix: &str, router: Router) -> Router {
+    if prefix.is_empty() {
+        return router;
+    }
+    let strip = middleware::from_fn_with_state(Arc::from(prefix), strip);
+    Router::new().fallback_service(router).layer(strip)
+}
+
+async fn strip(State(prefix): State<Arc<str>>, mut request: Request, next: Next) -> Response {
+    let (path, query) = (request.uri().path(), request.uri().query());
+    let Some(rest) = path.strip_prefix(&*prefix) else { return next.run(request).await };
+    if rest.is_empty() {
+        // Links are relative to the folder that the page is in.
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        return Redirect::permanent(&format!("{prefix}/{query}")).into_response();
+    }
+    if rest.starts_with('/') {
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(stripped) = PathAndQuery::try_from(format!("{rest}{query}")) {
+            parts.path_and_query = Some(stripped);
+            *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        }
+    }
+    next.run(request).await
+}
