@@ -241,7 +241,7 @@ fn accept(model: &Protocol, state: &mut State, key: usize) -> Accepted<Id> {
     let id = state.next;
     let mut text = format!("key {key}");
     if model.mutation == Some(Mutation::AcceptIgnoresKey) {
-        text += &format!(" {id}");
+        text = format!("{text} {id}");
     }
     let new = NewJob { id, key: Some(text), request_hash: [0; 32], max_attempts: model.config.max_attempts, run_at: 0 };
     let accepted = state.tables.accept(new);
