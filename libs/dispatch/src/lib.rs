@@ -5,7 +5,7 @@
 //!   whoever had it is gone, and in no order that anybody may count on;
 //! - a message that is rejected, or delivered in vain too often, becomes one of the
 //!   [dead letters](Dispatch::dead_letters);
-//! - [`InProcess`] does it within one process.
+//! - [`RabbitMq`] does it over a broker, and [`InProcess`] within one process.
 //!
 //! The job's row is the truth. So a message may be published twice, when it is
 //! unknown whether it was stored; it may be delivered twice; and it may be lost, when
@@ -13,9 +13,11 @@
 //! consumes looks at the row first, and somebody publishes rows again that wait for
 //! too long.
 
+mod args;
 mod delivery;
 mod in_process;
 mod message;
+mod rabbitmq;
 mod turn;
 
 use std::fmt::Debug;
@@ -23,9 +25,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use args::AmqpArgs;
 pub use delivery::{Delivery, Rejection};
 pub use in_process::{InProcess, InProcessOptions};
 pub use message::{Depth, Message, Priority};
+pub use rabbitmq::{InvalidUrl, RabbitMq, RabbitMqOptions};
 
 /// The way from who accepts jobs to who runs them.
 #[async_trait]
