@@ -256,7 +256,8 @@ pub trait JobsStore: Send + Sync {
     async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()>;
 
     /// Finds jobs that the sweeper has to look at, at most `limit`, and keeps
-    /// other sweepers away from them for [`jobs_core::job::PUBLISH_GRACE_MS`].
+    /// other sweepers away from them for [`jobs_core::job::PUBLISH_GRACE_MS`], or up
+    /// to a second longer.
     async fn due(&self, limit: u32) -> Result<(i64, Vec<Seen>)>;
 
     /// Finds jobs whose message was confirmed more than `older_than_ms` ago and that
@@ -301,7 +302,7 @@ pub trait JobsStore: Send + Sync {
     async fn forget(&self, age_ms: i64, limit: u32) -> Result<u64>;
 
     /// Finds callbacks whose time has come, at most `limit`, and keeps others away
-    /// from them for `lease_ms`.
+    /// from them for `lease_ms`, or up to a second longer.
     async fn due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>>;
 
     /// Says what came of a callback: nothing more is to be done, or it is tried

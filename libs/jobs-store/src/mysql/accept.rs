@@ -35,7 +35,7 @@ impl MySqlStore {
         Ok(jobs.iter().map(|job| accepted(job, &known)).collect())
     }
 
-    pub(super) async fn mark(&self, messages: &[(Uuid, i64)]) -> Result<()> {
+    pub(super) async fn mark_messages(&self, messages: &[(Uuid, i64)]) -> Result<()> {
         let mut tokens: BTreeMap<i64, Vec<Uuid>> = BTreeMap::new();
         for (id, token) in messages {
             tokens.entry(*token).or_default().push(*id);

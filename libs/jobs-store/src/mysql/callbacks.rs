@@ -20,12 +20,13 @@ impl MySqlStore {
     pub(super) async fn find_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
         let sql = format!(
             "BEGIN; \
-             SET @now = {NOW}, @until = {NOW} + {lease_ms}; \
+             SET @now = {NOW}, @until = {NOW} + {lease_ms} + {mark}; \
              UPDATE (SELECT job_id FROM callbacks WHERE due_at <= @now ORDER BY due_at LIMIT {limit} \
                      FOR UPDATE SKIP LOCKED) AS due \
              STRAIGHT_JOIN callbacks ON callbacks.job_id = due.job_id SET callbacks.due_at = @until; \
              SELECT {columns} FROM callbacks WHERE due_at = @until; \
              COMMIT",
+            mark = self.mark(),
             columns = rows::CALLBACK
         );
         let answers = self.ask(&sql).await?;

@@ -17,13 +17,14 @@ impl MySqlStore {
     pub(super) async fn find_due(&self, limit: u32) -> Result<(i64, Vec<Seen>)> {
         let sql = format!(
             "BEGIN; \
-             SET @now = {NOW}, @until = {NOW} + {PUBLISH_GRACE_MS}; \
+             SET @now = {NOW}, @until = {NOW} + {PUBLISH_GRACE_MS} + {mark}; \
              UPDATE (SELECT id FROM jobs WHERE due_at <= @now ORDER BY due_at LIMIT {limit} \
                      FOR UPDATE SKIP LOCKED) AS due \
              STRAIGHT_JOIN jobs ON jobs.id = due.id SET jobs.due_at = @until; \
              SELECT @now; \
              SELECT {columns} FROM jobs WHERE due_at = @until; \
              COMMIT",
+            mark = self.mark(),
             columns = rows::SEEN
         );
         let answers = self.publish.run(&sql, TIMEOUT).await?;

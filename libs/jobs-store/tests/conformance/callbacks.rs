@@ -23,7 +23,7 @@ async fn whoever_wants_to_be_called_is_called_until_it_answers(backend: Backend)
     assert_eq!(due.len(), 1);
     assert_eq!((due[0].job, due[0].url.as_str(), due[0].attempt), (id, "http://example.com/done?é", 0));
     assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), [], "somebody is at it");
-    backend.pass(1000).await;
+    backend.pass(2000).await;
     assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), due, "who is not heard of any more");
     backend.store.called(id, Some("503 it's away"), Some(5000)).await.unwrap();
     backend.pass(4000).await;

@@ -107,7 +107,14 @@ impl Run {
                 let id = self.id(*job);
                 let event = event(*what, self.token(id, *off), delay * SECOND);
                 let effects = self.backend.happen(id, event).await;
+                let due_at = self.tables.jobs.get(&id).map(|row| (row.job.state, row.job.due_at));
                 assert_eq!(effects, self.tables.happen(id, event), "{event:?}");
+                // That the sweeper looks again is written down as it finds a job: `due`.
+                if let (Event::Sweep { .. }, Some((State::Queued, due_at))) = (event, due_at)
+                    && let Some(row) = self.tables.jobs.get_mut(&id)
+                {
+                    row.job.due_at = due_at;
+                }
             }
             Ask::Passes(seconds) => {
                 self.backend.pass(seconds * SECOND).await;

@@ -34,7 +34,7 @@ async fn what_is_not_published_is_found_in_time_by_one_sweeper(backend: Backend)
     assert_eq!((seen.len(), seen[0].id, seen[0].job.due_at), (1, id, Some(now)));
     assert!(jobs_core::step(&seen[0].job, SWEEP, now).unwrap().1.publish);
     assert_eq!(due(&backend).await, Vec::<Uuid>::new(), "another sweeper has it");
-    backend.pass(PUBLISH_GRACE_MS).await;
+    backend.pass(PUBLISH_GRACE_MS + 1000).await;
     assert_eq!(due(&backend).await, [id], "and did nothing with it");
 }
 
@@ -69,7 +69,7 @@ async fn a_lease_that_runs_out_is_a_lost_attempt(backend: Backend) {
     assert_eq!(due(&backend).await, Vec::<Uuid>::new());
     backend.pass(2000).await;
     assert_eq!(due(&backend).await, [row.id]);
-    backend.pass(PUBLISH_GRACE_MS).await;
+    backend.pass(PUBLISH_GRACE_MS + 1000).await;
     backend.happen_because(row.id, SWEEP, Some("nobody was heard of")).await.unwrap();
     let after = backend.row(row.id).await;
     assert_eq!((after.job.state, after.job.attempt, after.job.lease_token), (State::RetryWait, 1, 2));
