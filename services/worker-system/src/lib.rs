@@ -5,5 +5,6 @@
 
 pub mod config;
 pub mod index;
+pub mod jobs;
 mod tasks;
 pub mod values;

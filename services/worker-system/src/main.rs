@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use service_kit::{App, config, http};
+use service_kit::{App, config, http, requests};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
+use worker_system::jobs::Jobs;
 use worker_system::values::Values;
 
 fn main() -> ExitCode {
@@ -24,19 +25,32 @@ fn main() -> ExitCode {
 async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()> {
     let index = http::bind(config.index_listen, "--index-listen or INDEX_LISTEN").await?;
     let values_api = http::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
-    let entries = vec![Entry {
-        name: "Values",
-        what: "Ids that count the seconds, spread over workers.",
-        address: values_api.local_addr()?,
-    }];
+    let main_app = http::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
+    let entries = vec![
+        Entry {
+            name: "Values",
+            what: "Ids that count the seconds, spread over workers.",
+            address: values_api.local_addr()?,
+        },
+        Entry {
+            name: "Jobs",
+            what: "What is accepted is run once, whatever dies meanwhile.",
+            address: main_app.local_addr()?,
+        },
+    ];
 
-    let values = Values::build(config, folder, &mut app)?;
+    let requests = requests::Metrics::register(&mut app.registry);
+    let values = Values::build(config, folder, &mut app, requests.clone())?;
+    let jobs = Jobs::build(config, folder, &mut app, requests)?;
     app.serve_admin().await?;
     announce(&entries, index.local_addr()?, folder);
     let shutdown = app.shutdown.clone();
-    let (values, ()) =
-        tokio::join!(values.run(values_api, shutdown.clone()), http::serve(index, index::router(&entries), shutdown),);
-    values
+    let (values, jobs, ()) = tokio::join!(
+        values.run(values_api, shutdown.clone()),
+        jobs.run(main_app, shutdown.clone()),
+        http::serve(index, index::router(&entries), shutdown),
+    );
+    values.and(jobs)
 }
 
 fn announce(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) {

@@ -29,7 +29,12 @@ pub struct Values {
 
 impl Values {
     /// Puts the system together, before the admin listener starts.
-    pub fn build(config: &Config, folder: &std::path::Path, app: &mut App) -> anyhow::Result<Self> {
+    pub fn build(
+        config: &Config,
+        folder: &std::path::Path,
+        app: &mut App,
+        requests: service_kit::requests::Metrics,
+    ) -> anyhow::Result<Self> {
         let database = Database::open(&format!("sqlite://{}", folder.join("values.db").display()), OPTIONS)?;
         Ok(Self {
             capacity: config.capacity,
@@ -43,7 +48,7 @@ impl Values {
             manager_metrics: worker_manager::Metrics::register(&mut app.registry),
             manager_check: app.readiness.check("values-manager"),
             api_check: app.readiness.check("values-api"),
-            api_metrics: service_kit::requests::Metrics::register(&mut app.registry),
+            api_metrics: requests,
             database,
         })
     }

@@ -21,7 +21,8 @@ const MAX_PAGE: u32 = 500;
 /// A job. All times are in RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Job {
-    pub(crate) job_id: Uuid,
+    #[serde(rename = "job_id")]
+    pub(crate) id: Uuid,
     pub(crate) kind: String,
     /// queued, running, `retry_wait`, succeeded, failed or cancelled.
     pub(crate) status: &'static str,
@@ -60,7 +61,8 @@ pub(crate) struct Job {
 /// An attempt that is over.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Attempt {
-    attempt: u32,
+    #[serde(rename = "attempt")]
+    number: u32,
     /// succeeded, failed, lost, undeliverable, released or cancelled.
     outcome: &'static str,
     worker: Option<String>,
@@ -73,7 +75,7 @@ impl Job {
     /// Without what may be long.
     pub(crate) fn brief(row: &JobRow) -> Self {
         Self {
-            job_id: row.id,
+            id: row.id,
             kind: row.kind.clone(),
             status: row.job.state.name(),
             priority: row.priority.name(),
@@ -110,7 +112,7 @@ impl Job {
 impl From<AttemptRow> for Attempt {
     fn from(row: AttemptRow) -> Self {
         Self {
-            attempt: row.attempt,
+            number: row.attempt,
             outcome: row.outcome.name(),
             worker: row.worker,
             started_at: row.started_at.map(time),

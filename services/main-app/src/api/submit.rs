@@ -45,9 +45,8 @@ pub(super) struct JobRequest {
     #[serde(default)]
     payload: Value,
     /// How urgently: high, default or low.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, example = "default")]
-    priority: Priority,
+    #[schema(example = "default")]
+    priority: Option<String>,
     /// Not before this moment (RFC 3339), at most ten years from now; at once by default.
     #[schema(example = "2030-01-01T00:00:00Z")]
     run_at: Option<String>,
@@ -126,7 +125,7 @@ pub(super) async fn user_request_by_query(
     Query(UserRequestQuery { user_id, data }): Query<UserRequestQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    one(&state, user_job(json!(user_id), json!(data))?, &headers).await
+    one(&state, user_job(&json!(user_id), &json!(data))?, &headers).await
 }
 
 /// Submit a user request.
@@ -153,9 +152,9 @@ pub(super) async fn user_request(
     body: OptionalJson<UserRequest>,
 ) -> Result<Response, Problem> {
     let job = match body.0 {
-        Some(body) if query.user_id.is_none() && query.data.is_none() => user_job(body.user_id, body.data)?,
+        Some(body) if query.user_id.is_none() && query.data.is_none() => user_job(&body.user_id, &body.data)?,
         Some(_) => return Err(Problem::unprocessable("Give user_id and data either in the URL or in the body.")),
-        None => user_job(json!(query.user_id), json!(query.data))?,
+        None => user_job(&json!(query.user_id), &json!(query.data))?,
     };
     one(&state, job, &headers).await
 }
@@ -177,8 +176,8 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
     }
 }
 
-fn user_job(user_id: Value, data: Value) -> Result<JobRequest, Problem> {
-    let is_valid = match &user_id {
+fn user_job(user_id: &Value, data: &Value) -> Result<JobRequest, Problem> {
+    let is_valid = match user_id {
         Value::Null | Value::Number(_) => true,
         Value::String(text) => text.len() <= 255,
         _ => false,
@@ -190,7 +189,7 @@ fn user_job(user_id: Value, data: Value) -> Result<JobRequest, Problem> {
     Ok(JobRequest {
         kind: "user-request".to_owned(),
         payload,
-        priority: Priority::Default,
+        priority: None,
         run_at: None,
         max_attempts: None,
         callback_url: None,
@@ -294,6 +293,10 @@ fn new_job(
     if !(1..=MAX_ATTEMPTS).contains(&max_attempts) {
         return Err(format!("max_attempts {max_attempts} is not between 1 and {MAX_ATTEMPTS}"));
     }
+    let priority: Priority = match request.priority.as_deref() {
+        None => Priority::Default,
+        Some(name) => name.parse().map_err(|error| format!("priority: {error}"))?,
+    };
     let payload = request.payload.to_string();
     if payload.len() > MAX_PAYLOAD {
         return Err(format!("the payload has {} bytes, more than {MAX_PAYLOAD}", payload.len()));
@@ -309,7 +312,7 @@ fn new_job(
     let hashed = Request {
         kind: &request.kind,
         payload: &request.payload,
-        priority: request.priority,
+        priority,
         run_at,
         max_attempts: request.max_attempts,
         callback_url: request.callback_url.as_deref(),
@@ -319,7 +322,7 @@ fn new_job(
         key,
         request_hash: hashed.hash(),
         payload,
-        priority: request.priority,
+        priority,
         max_attempts,
         run_at: run_at.unwrap_or(0),
         traceparent,

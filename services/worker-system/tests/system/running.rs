@@ -22,6 +22,7 @@ pub(crate) fn launch(data: &Path) -> (Launch, String, String) {
     let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &values)
+        .env("JOBS_LISTEN", address(free_port()))
         .env("INDEX_LISTEN", &index)
         .env("ADMIN_LISTEN", &admin)
         .env("LOG_FORMAT", "json");
