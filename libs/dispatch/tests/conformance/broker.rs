@@ -133,7 +133,7 @@ async fn the_queue_of_dead_letters_is_made_again_while_it_is_consumed() {
 #[tokio::test]
 async fn deleted_queues_are_made_again_when_nobody_publishes_or_consumes() {
     let backend = Backend::rabbitmq("depth").await;
-    backend.dispatch.ping().await.unwrap();
+    backend.is_empty().await;
     let (_connection, user) = backend.user().await;
     let queue = format!("{}.high", backend.name());
     user.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
@@ -144,7 +144,7 @@ async fn deleted_queues_are_made_again_when_nobody_publishes_or_consumes() {
 #[tokio::test]
 async fn what_others_put_into_a_queue_does_no_harm() {
     let backend = Backend::rabbitmq("garbage").await;
-    backend.dispatch.ping().await.unwrap();
+    backend.is_empty().await;
     let (_connection, user) = backend.user().await;
     let by_hand = Uuid::now_v7();
     for body in [&b"no id"[..], b"", by_hand.to_string().as_bytes()] {
