@@ -98,7 +98,7 @@ async fn deleted_queues_are_made_again_while_they_are_consumed() {
         assert_eq!(take(&mut consumer, 1).await, [message]);
     }
     // The channels have gone on living.
-    held.map(Delivery::ack);
+    held.into_iter().for_each(Delivery::ack);
     backend.is_empty().await;
     backend.clean_up().await;
 }
