@@ -48,10 +48,12 @@ pub trait Dispatch: Debug + Send + Sync {
     /// least 1).
     fn dead_letters(&self, prefetch: u16) -> Box<dyn Consumer>;
 
-    /// Counts what waits.
+    /// Counts what waits. It asks the broker, for a while even when that is away; once
+    /// a second is often enough.
     async fn depth(&self) -> Result<Depth, Unavailable>;
 
-    /// Asks whether messages could be published and consumed now.
+    /// Asks whether messages could be published and consumed now. Does not wait for a
+    /// broker that is away.
     async fn ping(&self) -> Result<(), Unavailable>;
 
     /// Ends it: messages are no longer published, consumers have no next one, and

@@ -47,9 +47,16 @@ impl Inbox {
         self.0.changed.notify_one();
     }
 
-    /// Takes out what nobody has taken.
-    pub(crate) fn take_all(&self) -> Vec<Arrival> {
-        self.state().waiting.iter_mut().flat_map(std::mem::take).collect()
+    /// Takes out what nobody has taken, of one channel.
+    pub(crate) fn take_all(&self, settlements: &Settlements) -> Vec<Arrival> {
+        let mut taken = Vec::new();
+        for waiting in &mut self.state().waiting {
+            let is_of_it = |arrival: &Arrival| arrival.settlements.same_channel(settlements);
+            let (of_it, others) = std::mem::take(waiting).into_iter().partition::<VecDeque<_>, _>(is_of_it);
+            *waiting = others;
+            taken.extend(of_it);
+        }
+        taken
     }
 
     /// Says that nothing will come any more.

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use address::InvalidUrl;
 
-use crate::{Consumer, Depth, Dispatch, Message, PublishError, Unavailable};
+use crate::{Consumer, Depth, Dispatch, Message, Priority, PublishError, Unavailable};
 use address::Address;
 use inbox::{Inbox, RabbitMqConsumer};
 use publisher::Publisher;
@@ -86,7 +87,8 @@ impl Default for RabbitMqOptions {
 /// lives. Dropping it cuts its connections; [`close`](Dispatch::close) ends them in
 /// order.
 pub struct RabbitMq {
-    publisher: Publisher,
+    /// One for each priority, so that none waits for another one's queue.
+    publishers: [Publisher; 3],
     publishing: Link,
     consuming: Link,
     topology: Arc<Topology>,
@@ -115,11 +117,12 @@ impl RabbitMq {
             Link::start(supervisor, &supervisors, closed.clone())
         };
         let (publishing, consuming) = (link("publishing", false), link("consuming", true));
-        let publisher =
-            Publisher::start(publishing.clone(), Arc::clone(&topology), publish_timeout, &users, closing.clone());
+        let publishers = Priority::ALL.map(|_| {
+            Publisher::start(publishing.clone(), Arc::clone(&topology), publish_timeout, &users, closing.clone())
+        });
         let end_when_dropped = [closing.clone().drop_guard(), closed.clone().drop_guard()];
         Ok(Self {
-            publisher,
+            publishers,
             publishing,
             consuming,
             topology,
@@ -132,18 +135,21 @@ impl RabbitMq {
         })
     }
 
-    fn subscribe(&self, source: Source, prefetch: u16) -> Box<dyn Consumer> {
+    fn subscribe(&self, sources: &[Source], prefetch: u16) -> Box<dyn Consumer> {
         let (inbox, abandoned) = (Inbox::default(), CancellationToken::new());
-        let subscription = Subscription {
-            source,
-            prefetch: prefetch.max(1),
-            inbox: inbox.clone(),
-            link: self.consuming.clone(),
-            topology: Arc::clone(&self.topology),
-            abandoned: abandoned.clone(),
-            closing: self.closing.clone(),
-        };
-        self.users.spawn(subscription.run());
+        for source in sources {
+            let subscription = Subscription {
+                source: *source,
+                prefetch: prefetch.max(1),
+                inbox: inbox.clone(),
+                link: self.consuming.clone(),
+                topology: Arc::clone(&self.topology),
+                timeout: self.timeout,
+                abandoned: abandoned.clone(),
+                closing: self.closing.clone(),
+            };
+            self.users.spawn(subscription.run());
+        }
         Box::new(RabbitMqConsumer::new(inbox, abandoned))
     }
 }
@@ -157,15 +163,25 @@ impl fmt::Debug for RabbitMq {
 #[async_trait]
 impl Dispatch for RabbitMq {
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        self.publisher.publish(messages).await
+        let places = Priority::ALL.map(|priority| {
+            let of_it = |(place, message): (usize, &Message)| (message.priority == priority).then_some(place);
+            messages.iter().enumerate().filter_map(of_it).collect::<Vec<usize>>()
+        });
+        let publishing = self.publishers.iter().zip(&places).map(|(publisher, places)| {
+            publisher.publish(places.iter().map(|place| messages[*place].clone()).collect())
+        });
+        let outcomes = join_all(publishing).await;
+        let mut outcomes: Vec<_> = places.into_iter().flatten().zip(outcomes.into_iter().flatten()).collect();
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     fn consume(&self, prefetch: u16) -> Box<dyn Consumer> {
-        self.subscribe(Source::Waiting, prefetch)
+        self.subscribe(&Priority::ALL.map(Source::Waiting), prefetch)
     }
 
     fn dead_letters(&self, prefetch: u16) -> Box<dyn Consumer> {
-        self.subscribe(Source::Dead, prefetch)
+        self.subscribe(&[Source::Dead], prefetch)
     }
 
     async fn depth(&self) -> Result<Depth, Unavailable> {
@@ -182,8 +198,9 @@ impl Dispatch for RabbitMq {
     }
 
     async fn ping(&self) -> Result<(), Unavailable> {
-        self.publishing.session_within(self.timeout).await?;
-        self.publishing.unavailable().map_or(Ok(()), Err)?;
+        for link in [&self.publishing, &self.consuming] {
+            link.unavailable().map_or(Ok(()), Err)?;
+        }
         self.depth().await.map(drop)
     }
 

@@ -30,7 +30,7 @@ use crate::{Message, PublishError, Unavailable};
 const BATCH: usize = 256;
 
 /// Channels, and so batches that are under way at once.
-const LANES: usize = 4;
+const LANES: usize = 2;
 
 /// Requests that wait for a channel. Further ones wait to become one of them.
 const QUEUE: usize = 64;
@@ -122,7 +122,11 @@ impl Work {
         loop {
             tokio::select! {
                 failure = session.failed() => return Err(failure),
-                Some(lane) = busy.next() => free.push(lane?),
+                Some(lane) = busy.next() => free.push(match lane? {
+                    Some(lane) => lane,
+                    // If the broker is silent on the whole, this fails.
+                    None => self.lane(session).await?,
+                }),
                 requests = next_batch(&mut self.requests), if !free.is_empty() => {
                     let (Some(requests), Some(lane)) = (requests, free.pop()) else { return Ok(()) };
                     busy.push(lane.publish(requests));
@@ -170,13 +174,13 @@ struct Lane {
 }
 
 impl Lane {
-    /// Publishes all messages of `requests` and answers them. A failure makes the
-    /// channel useless.
-    async fn publish(self, requests: Vec<Request>) -> Result<Self, Failure> {
+    /// Publishes all messages of `requests` and answers them. `None` means that the
+    /// channel is useless from now on, as the queue has confirmed nothing.
+    async fn publish(self, requests: Vec<Request>) -> Result<Option<Self>, Failure> {
         if self.session.is_blocked() {
             // The broker would read nothing of it.
             answer_all(requests, &Unavailable("it takes no messages for now".to_owned()).into());
-            return Ok(self);
+            return Ok(Some(self));
         }
         let messages = requests.iter().flat_map(|request| &request.messages);
         match timeout(self.within, self.confirmations(messages)).await {
@@ -186,7 +190,7 @@ impl Lane {
                 if is_any_returned {
                     self.topology.declare(&self.session).await?;
                 }
-                Ok(self)
+                Ok(Some(self))
             }
             Ok(Err(error)) => {
                 answer_all(requests, &Unavailable(error.to_string()).into());
@@ -194,7 +198,7 @@ impl Lane {
             }
             Err(_) => {
                 answer_all(requests, &PublishError::TimedOut(self.within));
-                Err(Failure::Silence { what: "the publishing of messages", within: self.within })
+                Ok(None)
             }
         }
     }

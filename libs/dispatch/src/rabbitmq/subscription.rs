@@ -1,15 +1,18 @@
-//! Fills an inbox from one queue or more, over one connection after the other.
+//! Fills an inbox from one queue, over one connection after the other.
+//!
+//! Each queue has a channel of its own, so that one that answers nothing, as it has
+//! lost most of its replicas, holds up no other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Channel};
+use lapin::{Acker, Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +24,9 @@ use super::wire;
 use crate::delivery::Outcome;
 use crate::{Priority, Rejection};
 
+/// What the only subscription of a channel is called.
+const TAG: &str = "jobs";
+
 /// How long to wait before subscribing again on the same connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -30,28 +36,32 @@ const SETTLED_AT_ONCE: usize = 256;
 /// What is consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The queues of all priorities.
-    Waiting,
+    /// The queue of a priority.
+    Waiting(Priority),
     /// The dead letters.
     Dead,
 }
 
-/// What feeds one consumer.
+/// What feeds a consumer.
 pub(crate) struct Subscription {
     pub(crate) source: Source,
     pub(crate) prefetch: u16,
     pub(crate) inbox: Inbox,
     pub(crate) link: Link,
     pub(crate) topology: Arc<Topology>,
+    /// How long the queue may take for one answer.
+    pub(crate) timeout: Duration,
     /// The consumer was dropped.
     pub(crate) abandoned: CancellationToken,
     /// Everything ends.
     pub(crate) closing: CancellationToken,
 }
 
+type Settled = mpsc::UnboundedReceiver<(Acker, Outcome)>;
+
 /// Why a subscription ended without any failure.
 enum Ended {
-    Abandoned,
+    Abandoned(Consumer),
     Closing,
 }
 
@@ -59,11 +69,9 @@ impl Subscription {
     pub(crate) async fn run(mut self) {
         while let Some(session) = self.session().await {
             match self.subscribe(&session).await {
-                Ok(Ended::Abandoned | Ended::Closing) => break,
+                Ok(()) => break,
                 Err(failure) => tracing::warn!(source = ?self.source, error = %failure, "consuming was interrupted"),
             }
-            // What was not handed out will be delivered again.
-            self.inbox.take_all();
             if session.is_up() {
                 self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
@@ -80,58 +88,75 @@ impl Subscription {
         }
     }
 
-    async fn subscribe(&self, session: &Session) -> Result<Ended, Failure> {
+    /// Fills the inbox until the end, or until something fails.
+    async fn subscribe(&self, session: &Session) -> Result<(), Failure> {
         let channel = session.channel().await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
         session.answer("the limit of deliveries", qos).await?;
-        let mut queues = Queues { session, channel: &channel, streams: SelectAll::new() };
-        for priority in self.queues() {
-            queues.consume(self.queue(priority), priority).await?;
-        }
         let (settlements, mut settled) = mpsc::unbounded_channel();
-        let ended = self.forward(&mut queues, &settlements, &mut settled).await?;
-        match ended {
-            Ended::Abandoned => self.abandon(queues, settlements, &mut settled).await,
-            Ended::Closing => {
+        match self.fill(session, &channel, &settlements, &mut settled).await {
+            Ok(Ended::Abandoned(consumer)) => {
+                self.abandon(session, &channel, consumer, settlements, &mut settled).await;
+            }
+            Ok(Ended::Closing) => {
                 // What was settled before is passed on first.
                 settled.close();
                 settle_all(&mut settled).await;
             }
+            Err(failure) => {
+                // What was not handed out will be delivered again.
+                drop(self.inbox.take_all(&settlements));
+                return Err(failure);
+            }
         }
         session.close_channel(&channel).await;
-        Ok(ended)
+        Ok(())
     }
 
-    /// Fills the inbox and passes settlements on, until something ends it.
-    async fn forward(
+    async fn fill(
         &self,
-        queues: &mut Queues<'_>,
+        session: &Session,
+        channel: &Channel,
         settlements: &Settlements,
-        settled: &mut mpsc::UnboundedReceiver<(Acker, Outcome)>,
+        settled: &mut Settled,
     ) -> Result<Ended, Failure> {
+        let mut consumer = self.consume(channel).await?;
         let mut batch = Vec::with_capacity(SETTLED_AT_ONCE);
         loop {
             tokio::select! {
-                failure = queues.session.failed() => return Err(failure),
+                failure = session.failed() => return Err(failure),
                 () = self.closing.cancelled() => return Ok(Ended::Closing),
-                () = self.abandoned.cancelled() => return Ok(Ended::Abandoned),
+                () = self.abandoned.cancelled() => return Ok(Ended::Abandoned(consumer)),
                 _ = settled.recv_many(&mut batch, SETTLED_AT_ONCE) => settle(&mut batch).await,
-                Some((priority, event)) = queues.streams.next() => match event {
-                    Event::Delivery(delivery) => self.arrive(*delivery, priority, settlements),
-                    Event::Failure(error) => return Err(error.into()),
-                    Event::End => {
-                        // The queue was deleted. The channel is well, and so are the other queues.
-                        tracing::warn!(queue = %self.queue(priority), "a queue was deleted: it is made again");
-                        self.topology.declare(queues.session).await?;
-                        queues.consume(self.queue(priority), priority).await?;
+                delivery = consumer.next() => {
+                    if let Some(delivery) = delivery {
+                        self.arrive(delivery?, settlements);
+                    } else {
+                        tracing::warn!(source = ?self.source, "the queue was deleted: it is made again");
+                        self.topology.declare(session).await?;
+                        consumer = self.consume(channel).await?;
                     }
-                },
+                }
             }
         }
     }
 
-    fn arrive(&self, delivery: lapin::message::Delivery, priority: Priority, settlements: &Settlements) {
+    /// Asks the queue itself, which may be silent while the broker is well.
+    async fn consume(&self, channel: &Channel) -> Result<Consumer, Failure> {
+        let options = BasicConsumeOptions::default();
+        let consuming = channel.basic_consume(self.queue(), TAG.into(), options, FieldTable::default());
+        match tokio::time::timeout(self.timeout, consuming).await {
+            Ok(consumer) => Ok(consumer?),
+            Err(_) => Err(Failure::Silence { what: "a subscription", within: self.timeout }),
+        }
+    }
+
+    fn arrive(&self, delivery: lapin::message::Delivery, settlements: &Settlements) {
         let lapin::message::Delivery { data, routing_key, properties, redelivered, acker, .. } = delivery;
+        let priority = match self.source {
+            Source::Waiting(priority) => priority,
+            Source::Dead => Priority::Default,
+        };
         if let Some(message) = wire::message(&data, routing_key.as_str(), &properties, priority) {
             self.inbox.push(Arrival { message, redelivered, acker, settlements: settlements.clone() });
         } else {
@@ -144,87 +169,46 @@ impl Subscription {
     /// Gives back what was not handed out, and waits until the rest is settled.
     async fn abandon(
         &self,
-        mut queues: Queues<'_>,
+        session: &Session,
+        channel: &Channel,
+        mut consumer: Consumer,
         settlements: Settlements,
-        settled: &mut mpsc::UnboundedReceiver<(Acker, Outcome)>,
+        settled: &mut Settled,
     ) {
-        for priority in self.queues() {
-            let cancelling = queues.channel.basic_cancel(tag(priority), BasicCancelOptions::default());
-            if queues.session.answer("the end of a subscription", cancelling).await.is_err() {
-                return;
-            }
+        let cancelling = channel.basic_cancel(TAG.into(), BasicCancelOptions::default());
+        if session.answer("the end of a subscription", cancelling).await.is_err() {
+            return;
         }
-        // These streams end, as their subscriptions have ended.
-        while let Some((priority, event)) = queues.streams.next().await {
-            if let Event::Delivery(delivery) = event {
-                self.arrive(*delivery, priority, &settlements);
-            }
+        // It ends, as the subscription has ended.
+        while let Some(Ok(delivery)) = consumer.next().await {
+            self.arrive(delivery, &settlements);
         }
         // Nobody has tried to do anything about them, so this is no attempt that failed.
         let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        let unseen = self.inbox.take_all();
+        let unseen = self.inbox.take_all(&settlements);
         join_all(unseen.iter().map(|arrival| arrival.acker.nack(options))).await;
-        drop(unseen);
-        drop(settlements);
+        drop((unseen, settlements));
         tokio::select! {
+            // The end of the last delivery that was handed out.
             () = settle_all(settled) => {}
             () = self.closing.cancelled() => {
                 settled.close();
                 settle_all(settled).await;
             }
-            _ = queues.session.failed() => {}
+            _ = session.failed() => {}
         }
     }
 
-    fn queues(&self) -> impl Iterator<Item = Priority> + use<> {
-        let count = if self.source == Source::Dead { 1 } else { Priority::ALL.len() };
-        Priority::ALL.into_iter().take(count)
-    }
-
-    fn queue(&self, priority: Priority) -> ShortString {
+    fn queue(&self) -> ShortString {
         match self.source {
-            Source::Waiting => self.topology.queue(priority),
+            Source::Waiting(priority) => self.topology.queue(priority),
             Source::Dead => self.topology.dead_queue(),
         }
     }
 }
 
-/// What a queue sends.
-enum Event {
-    Delivery(Box<lapin::message::Delivery>),
-    Failure(lapin::Error),
-    End,
-}
-
-/// The subscriptions to queues on one channel.
-struct Queues<'a> {
-    session: &'a Session,
-    channel: &'a Channel,
-    streams: SelectAll<BoxStream<'static, (Priority, Event)>>,
-}
-
-impl Queues<'_> {
-    async fn consume(&mut self, queue: ShortString, priority: Priority) -> Result<(), Failure> {
-        let options = BasicConsumeOptions::default();
-        let consuming = self.channel.basic_consume(queue, tag(priority), options, FieldTable::default());
-        let consumer = self.session.answer("a subscription", consuming).await?;
-        let events = consumer.map(|delivery| match delivery {
-            Ok(delivery) => Event::Delivery(Box::new(delivery)),
-            Err(error) => Event::Failure(error),
-        });
-        let events = events.chain(stream::once(async { Event::End }));
-        self.streams.push(events.map(move |event| (priority, event)).boxed());
-        Ok(())
-    }
-}
-
-/// What a subscription is called on its channel.
-fn tag(priority: Priority) -> ShortString {
-    priority.name().into()
-}
-
 /// Passes on all settlements that come, until no more can come.
-async fn settle_all(settled: &mut mpsc::UnboundedReceiver<(Acker, Outcome)>) {
+async fn settle_all(settled: &mut Settled) {
     let mut batch = Vec::new();
     while settled.recv_many(&mut batch, SETTLED_AT_ONCE).await > 0 {
         settle(&mut batch).await;

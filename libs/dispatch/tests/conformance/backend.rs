@@ -83,6 +83,16 @@ impl Backend {
         .await;
     }
 
+    /// Waits until a consumer with enough room holds everything, if it takes more
+    /// than it hands out.
+    pub(crate) async fn wait_for_prefetch(&self) {
+        if self.outlives_close() {
+            self.is_empty().await;
+            // What was sent before has arrived, as these are many round trips more.
+            self.dispatch.depth().await.unwrap();
+        }
+    }
+
     pub(crate) async fn is_empty(&self) {
         self.wait_for_depth([0; 3], 0).await;
     }

@@ -10,7 +10,9 @@ use crate::on_every_backend;
 async fn the_urgent_come_first(backend: &Backend) {
     let all: Vec<_> = Priority::ALL.into_iter().rev().flat_map(|priority| messages(30, priority)).collect();
     backend.publish(&all).await;
-    let received = take(&mut backend.dispatch.consume(90), all.len()).await;
+    let mut consumer = backend.dispatch.consume(90);
+    backend.wait_for_prefetch().await;
+    let received = take(&mut consumer, all.len()).await;
     let places = |priority| {
         let places = received.iter().enumerate().filter(|(_, message)| message.priority == priority);
         places.map(|(place, _)| place).sum::<usize>() / 30

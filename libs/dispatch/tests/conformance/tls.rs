@@ -1,4 +1,5 @@
-//! Encrypted connections, by a proxy with a certificate in front of the broker.
+//! Encrypted connections, by a proxy with a certificate in front of the broker. The
+//! key beside it is known to all the world and trusted by nobody but these tests.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
