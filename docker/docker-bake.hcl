@@ -17,7 +17,7 @@ group "default" {
 
 target "service" {
   name       = service
-  matrix     = { service = ["worker-manager", "worker", "values-api", "visit-counter", "worker-system"] }
+  matrix     = { service = ["worker-manager", "worker", "values-api", "visit-counter", "main-app", "service-app", "worker-system"] }
   context    = "."
   dockerfile = "services/${service}/Dockerfile"
   tags       = ["${REPOSITORY}/${service}:${TAG}"]

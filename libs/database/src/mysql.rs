@@ -1,6 +1,5 @@
 //! Transactions in one round trip.
 
-use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -165,10 +164,19 @@ async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<
 /// A literal for any text, whatever it holds, to be put into a script.
 #[must_use]
 pub fn text(text: &str) -> String {
-    let mut literal = String::from("CONVERT(X'");
-    for byte in text.bytes() {
-        let _ = write!(literal, "{byte:02x}");
+    format!("CONVERT({} USING utf8mb4)", bytes(text.as_bytes()))
+}
+
+/// A literal for any bytes, to be put into a script.
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut literal = String::with_capacity(3 + bytes.len() * 2);
+    literal.push_str("X'");
+    for byte in bytes {
+        literal.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        literal.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    literal.push_str("' USING utf8mb4)");
+    literal.push('\'');
     literal
 }

@@ -49,6 +49,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// The client should come back after `delay`.
+    #[must_use]
+    pub fn later(status: StatusCode, detail: impl Into<String>, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..Self::new(status, detail) }
+    }
+
     /// Something that the service needs is away; the client should come back.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {

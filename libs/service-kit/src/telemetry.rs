@@ -1,5 +1,6 @@
 //! Logs, and traces by OTLP.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 
 use axum::http::HeaderMap;
@@ -88,6 +89,21 @@ pub(crate) fn continue_trace(span: &Span, headers: &HeaderMap) {
     }
     // Without an endpoint spans are not traced, and there is nothing to continue.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
+}
+
+/// Makes `span` a part of the trace that a `traceparent` names.
+pub fn continue_from(span: &Span, traceparent: &str) {
+    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+}
+
+/// The `traceparent` of a span, for others to continue its trace; nothing, if spans
+/// are not traced.
+#[must_use]
+pub fn traceparent(span: &Span) -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
+    carrier.remove("traceparent")
 }
 
 struct Headers<'a>(&'a HeaderMap);

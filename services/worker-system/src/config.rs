@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use service_kit::Common;
+use outbound::Allowlist;
+use service_kit::{Common, HumanDuration};
 
 /// All of worker-system in one process, with nothing else installed.
 #[derive(Debug, Parser)]
@@ -37,6 +38,22 @@ pub struct Config {
     /// What visit-counter can be told.
     #[command(flatten)]
     pub visits: visit_counter::Config,
+
+    /// Address of main-app.
+    #[arg(long, env = "JOBS_LISTEN", default_value_t = local(8003))]
+    pub jobs_listen: SocketAddr,
+
+    /// How long a job of the kind user-request takes.
+    #[arg(long, env = "PROCESSING_TIME", default_value = "1s")]
+    pub processing_time: HumanDuration,
+
+    /// Hosts that jobs and callbacks may call, with commas in between. None by default.
+    #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
+    pub allowed_hosts: Allowlist,
+
+    /// Whether those hosts may be at private addresses, too.
+    #[arg(long, env = "ALLOW_PRIVATE_ADDRESSES")]
+    pub allow_private_addresses: bool,
 
     /// How many ids a worker may own.
     #[arg(long, env = "CAPACITY", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod index;
+pub mod jobs;
 mod tasks;
 pub mod values;
 pub mod visits;

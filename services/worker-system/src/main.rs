@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use service_kit::{App, config, http, requests};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
+use worker_system::jobs::Jobs;
 use worker_system::values::Values;
 use worker_system::visits::Visits;
 
@@ -26,6 +27,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let index = http::bind(config.index_listen, "--index-listen or INDEX_LISTEN").await?;
     let values_api = http::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
     let visit_counter = http::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
+    let main_app = http::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
     let entries = vec![
         Entry {
             name: "Values",
@@ -37,20 +39,27 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
             what: "A page that counts its visits: every visitor sees another number.",
             address: visit_counter.local_addr()?,
         },
+        Entry {
+            name: "Jobs",
+            what: "What is accepted is run once, whatever dies meanwhile.",
+            address: main_app.local_addr()?,
+        },
     ];
 
     let requests = requests::Metrics::register(&mut app.registry);
     let values = Values::build(config, folder, &mut app, requests.clone())?;
+    let jobs = Jobs::build(config, folder, &mut app, requests.clone())?;
     let visits = Visits::build(config, folder, &mut app, requests)?;
     app.serve_admin().await?;
     announce(&entries, index.local_addr()?, folder);
     let shutdown = app.shutdown.clone();
-    let (values, visits, ()) = tokio::join!(
+    let (values, visits, jobs, ()) = tokio::join!(
         values.run(values_api, shutdown.clone()),
         visits.run(visit_counter, shutdown.clone()),
+        jobs.run(main_app, shutdown.clone()),
         http::serve(index, index::router(&entries), shutdown),
     );
-    values.and(visits)
+    values.and(visits).and(jobs)
 }
 
 fn announce(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) {

@@ -31,6 +31,7 @@ pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &addresses.values)
         .env("VISITS_LISTEN", &addresses.visits)
+        .env("JOBS_LISTEN", address())
         .env("INDEX_LISTEN", &addresses.index)
         .env("ADMIN_LISTEN", address())
         .env("LOG_FORMAT", "json");

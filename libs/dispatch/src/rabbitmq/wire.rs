@@ -1,0 +1,80 @@
+//! How a message looks on its way: the id of the job as text, with its trace in a
+//! header. The routing key says how urgent it is.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use uuid::Uuid;
+
+use crate::{Message, Priority};
+
+const TRACEPARENT: &str = "traceparent";
+
+/// A `traceparent` has 55 characters. What is longer is none, and is not passed on.
+const TRACEPARENT_MAX: usize = 256;
+
+pub(crate) fn body(message: &Message) -> Vec<u8> {
+    message.job.to_string().into_bytes()
+}
+
+pub(crate) fn properties(message: &Message) -> BasicProperties {
+    // 2: to be kept on disk.
+    let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("text/plain".into());
+    match message.traceparent.as_deref().filter(|trace| trace.len() <= TRACEPARENT_MAX) {
+        Some(trace) => {
+            let mut headers = FieldTable::default();
+            headers.insert(TRACEPARENT.into(), AMQPValue::LongString(trace.into()));
+            properties.with_headers(headers)
+        }
+        None => properties,
+    }
+}
+
+/// What was published; `None` if it is nothing that is published here. Its priority
+/// is that of its routing key, or else, when somebody has put it into a queue by
+/// hand, `otherwise`.
+pub(crate) fn message(
+    body: &[u8],
+    routing_key: &str,
+    properties: &BasicProperties,
+    otherwise: Priority,
+) -> Option<Message> {
+    let job = Uuid::try_parse_ascii(body.trim_ascii()).ok()?;
+    let trace = properties.headers().as_ref().and_then(|headers| match headers.inner().get(TRACEPARENT)? {
+        AMQPValue::LongString(trace) => std::str::from_utf8(trace.as_bytes()).ok(),
+        _ => None,
+    });
+    let traceparent = trace.filter(|trace| trace.len() <= TRACEPARENT_MAX).map(ToOwned::to_owned);
+    Some(Message { job, priority: Priority::of_name(routing_key).unwrap_or(otherwise), traceparent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_understood() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+        for traceparent in [None, Some(trace)] {
+            let sent = Message { job: Uuid::now_v7(), priority: Priority::High, traceparent };
+            let received = message(&body(&sent), "high", &properties(&sent), Priority::Low);
+            assert_eq!(received, Some(sent));
+        }
+    }
+
+    #[test]
+    fn what_others_send_does_no_harm() {
+        let plain = BasicProperties::default();
+        for body in [&b""[..], b"hello", b"\xff\xfe", &[0; 16]] {
+            assert_eq!(message(body, "high", &plain, Priority::Low), None);
+        }
+        let by_hand = message(b" 018f2d6e-7c1a-7d3b-8a55-3c9f5be0a7d1\n", "jobs.low", &plain, Priority::Low);
+        assert_eq!(by_hand.map(|message| message.priority), Some(Priority::Low));
+        let mut odd = FieldTable::default();
+        odd.insert(TRACEPARENT.into(), AMQPValue::LongLongInt(7));
+        let odd = BasicProperties::default().with_headers(odd);
+        let received = message(b"018f2d6e-7c1a-7d3b-8a55-3c9f5be0a7d1", "high", &odd, Priority::Low);
+        assert_eq!(received.and_then(|message| message.traceparent), None);
+        let long = Message { job: Uuid::nil(), priority: Priority::High, traceparent: Some("x".repeat(9000)) };
+        assert!(properties(&long).headers().is_none());
+    }
+}

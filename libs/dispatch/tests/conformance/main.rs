@@ -1,0 +1,38 @@
+//! What every dispatch has to do: in one process, and over a real RabbitMQ.
+
+#![expect(clippy::unwrap_used, reason = "this is how tests fail")]
+
+mod backend;
+mod broker;
+mod closing;
+mod consuming;
+mod dead;
+mod publishing;
+mod tls;
+
+/// Makes a test for each backend of each function that takes one.
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod in_process {
+            use crate::backend::Backend;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(&Backend::in_process()).await;
+                }
+            )+
+        }
+        mod rabbitmq {
+            use crate::backend::Backend;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let backend = Backend::rabbitmq(stringify!($test)).await;
+                    super::$test(&backend).await;
+                    backend.clean_up().await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_every_backend;

@@ -1,0 +1,100 @@
+//! The whole protocol of the jobs system, searched exhaustively at small sizes:
+//! clients that ask twice, a publisher, a broker that repeats and loses, a sweeper,
+//! and workers that crash, stand still and wake up.
+
+mod actions;
+mod searches;
+mod state;
+
+use jobs_core::State as JobState;
+use stateright::{Model, Property};
+
+use actions::Action;
+use state::{Config, State, Worker};
+
+/// The protocol at one size, with or without a mistake in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Protocol {
+    pub(crate) config: Config,
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// A mistake that the checker must find, or it would find none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// A message is enough to run a job, whoever else runs it.
+    ClaimIgnoresState,
+    /// An effect is carried out though somebody else holds the lease by now.
+    FinishIgnoresToken,
+    /// A failure is written down though somebody else holds the lease by now.
+    FailIgnoresToken,
+    /// The same key is accepted as two jobs.
+    AcceptIgnoresKey,
+    /// A confirm counts for a message that was never published.
+    ConfirmIgnoresToken,
+    /// Jobs whose message was not confirmed are left alone.
+    SweepForgetsUnpublished,
+    /// Leases that have run out are left alone.
+    SweepForgetsLeases,
+    /// A job that failed is not tried again.
+    SweepForgetsRetries,
+}
+
+pub(crate) const ONCE: &str = "no effect is carried out twice";
+pub(crate) const SUCCESS: &str = "a job has had its effect exactly if it succeeded";
+pub(crate) const KEYS: &str = "a key is one job";
+pub(crate) const ATTEMPTS: &str = "no job is tried more often than allowed";
+pub(crate) const ENDS: &str = "every accepted job ends, and ends once";
+
+pub(crate) const NOTICED: &str = "a job is only taken for published if a message was, or was lost by the broker";
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(&self.config)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        actions::possible(self, state, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        actions::apply(self, &mut state, action);
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(ONCE, |_: &Self, state: &State| state.tables.jobs.values().all(|row| row.effects <= 1)),
+            Property::always(SUCCESS, |_: &Self, state: &State| {
+                state.tables.jobs.values().all(|row| (row.effects == 1) == (row.job.state == JobState::Succeeded))
+            }),
+            Property::always(KEYS, |model: &Self, state: &State| state.tables.jobs.len() <= model.config.keys),
+            Property::always(ATTEMPTS, |_: &Self, state: &State| {
+                state.tables.jobs.values().all(|row| row.job.attempt <= row.job.max_attempts)
+            }),
+            Property::always(NOTICED, |model: &Self, state: &State| {
+                // The broker may have lost each of as many messages as it was allowed to.
+                let lost = model.config.budget.lost_messages - state.budget.lost_messages;
+                let is_noticed = |(id, row): (&u8, &jobs_core::tables::Row)| {
+                    let waits = row.job.state == JobState::Queued && row.job.published;
+                    !waits || lost > 0 || state.has_stored_message(*id)
+                };
+                state.tables.jobs.iter().all(is_noticed)
+            }),
+            Property::eventually(ENDS, |model: &Self, state: &State| {
+                let all_answered = state.answered.len() == model.config.keys;
+                all_answered && state.tables.jobs.values().all(|row| row.job.state.is_terminal()) && state.is_quiet()
+            }),
+            Property::sometimes("a stale worker is turned away", |_: &Self, state: &State| state.stale_seen),
+            Property::sometimes("a job succeeds after its lease ran out", |model: &Self, state: &State| {
+                state.budget.expiries < model.config.budget.expiries
+                    && state.tables.jobs.values().any(|row| row.job.state == JobState::Succeeded)
+                    && state.workers.iter().all(|worker| *worker == Worker::Idle)
+            }),
+        ]
+    }
+}

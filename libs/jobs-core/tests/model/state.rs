@@ -1,0 +1,138 @@
+//! What a state of the protocol is made of, and how big a search may get.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jobs_core::tables::Tables;
+
+/// The size of a search and the faults in it. Each number of the budget is how
+/// often the thing may happen on one path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Config {
+    pub(crate) name: &'static str,
+    /// Requests with a key each.
+    pub(crate) keys: usize,
+    pub(crate) workers: usize,
+    pub(crate) max_attempts: u32,
+    pub(crate) budget: Budget,
+}
+
+/// What may still go wrong on this path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Budget {
+    /// Answers to clients that get lost, together with the message to be published.
+    pub(crate) lost_accepts: u8,
+    /// Messages that are lost on their way to the broker.
+    pub(crate) lost_publishes: u8,
+    /// Messages that arrive and whose confirm does not.
+    pub(crate) lost_confirms: u8,
+    /// Messages that the broker loses.
+    pub(crate) lost_messages: u8,
+    /// Messages that the broker delivers twice.
+    pub(crate) doubled: u8,
+    /// Acknowledgements of messages that get lost.
+    pub(crate) lost_acks: u8,
+    /// Answers of the database to workers that get lost.
+    pub(crate) lost_answers: u8,
+    pub(crate) crashes: u8,
+    /// Leases that run out while their holder stands still.
+    pub(crate) expiries: u8,
+    pub(crate) failures: u8,
+    pub(crate) releases: u8,
+    pub(crate) dead_letters: u8,
+    pub(crate) cancels: u8,
+    /// Jobs tried again by hand.
+    pub(crate) retries: u8,
+}
+
+/// A number that stands for a job.
+pub(crate) type Id = u8;
+
+/// Everything at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) tables: Tables<Id>,
+    /// The next new id.
+    pub(crate) next: Id,
+    /// Requests whose client has its answer.
+    pub(crate) answered: BTreeSet<usize>,
+    /// Messages about to be published, under the tokens at that time.
+    pub(crate) outgoing: BTreeSet<(Id, i64)>,
+    /// Messages that were confirmed and are not yet marked.
+    pub(crate) confirmed: BTreeSet<(Id, i64)>,
+    /// Messages that wait in the broker, how many of each job.
+    pub(crate) broker: BTreeMap<Id, u8>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) budget: Budget,
+    /// Whether a worker was ever told that its job is no longer its own.
+    pub(crate) stale_seen: bool,
+}
+
+/// What a worker is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Worker {
+    Idle,
+    /// A message was delivered.
+    Delivered(Id),
+    /// It runs the job under this token.
+    Running(Id, i64),
+    /// It is done with the message.
+    Done(Id),
+}
+
+impl State {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            tables: Tables { now: 1000, ..Tables::default() },
+            next: 0,
+            answered: BTreeSet::new(),
+            outgoing: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+            broker: BTreeMap::new(),
+            workers: vec![Worker::Idle; config.workers],
+            budget: config.budget,
+            stale_seen: false,
+        }
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.outgoing.is_empty()
+            && self.confirmed.is_empty()
+            && self.broker.is_empty()
+            && self.workers.iter().all(|worker| *worker == Worker::Idle)
+    }
+
+    /// Whether a message of the job exists anywhere.
+    pub(crate) fn has_message(&self, id: Id) -> bool {
+        self.broker.contains_key(&id)
+            || self.outgoing.iter().any(|(of, _)| *of == id)
+            || self.workers.iter().any(|worker| worker.job() == Some(id))
+    }
+
+    /// Whether the broker has a message of the job, or has delivered it.
+    pub(crate) fn has_stored_message(&self, id: Id) -> bool {
+        self.broker.contains_key(&id) || self.workers.iter().any(|worker| worker.job() == Some(id))
+    }
+
+    pub(crate) fn put(&mut self, id: Id) {
+        *self.broker.entry(id).or_default() += 1;
+    }
+
+    pub(crate) fn take(&mut self, id: Id) {
+        if let Some(count) = self.broker.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.broker.remove(&id);
+            }
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) const fn job(self) -> Option<Id> {
+        match self {
+            Self::Idle => None,
+            Self::Delivered(id) | Self::Running(id, _) | Self::Done(id) => Some(id),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! New jobs, and whether they have been published.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use database::Result;
+use database::mysql::{bytes, text};
+use jobs_core::job::PUBLISH_GRACE_MS;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{MySqlStore, NOW, TIMEOUT, answer, list, literal, optional_text};
+use crate::{Accepted, NewJob, chunks, rows};
+
+impl MySqlStore {
+    pub(super) async fn accept_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inserts: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
+        let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
+        let mut sql = inserts.join("; ");
+        if inserts.len() > 1 {
+            sql = format!("BEGIN; {sql}; COMMIT");
+        }
+        if !keys.is_empty() {
+            let keys = keys.join(",");
+            let _ = write!(
+                sql,
+                "; SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
+            );
+        }
+        let answers = self.accept.run(&sql, TIMEOUT).await?;
+        let known = if keys.is_empty() { HashMap::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
+        Ok(jobs.iter().map(|job| accepted(job, &known)).collect())
+    }
+
+    pub(super) async fn mark_messages(&self, messages: &[(Uuid, i64)]) -> Result<()> {
+        let mut tokens: BTreeMap<i64, Vec<Uuid>> = BTreeMap::new();
+        for (id, token) in messages {
+            tokens.entry(*token).or_default().push(*id);
+        }
+        for (token, ids) in tokens {
+            for ids in chunks(&ids, |_| 0) {
+                let sql = format!(
+                    "UPDATE jobs FORCE INDEX (PRIMARY) SET published_at = {NOW}, due_at = NULL \
+                     WHERE id IN ({ids}) AND state = 'queued' AND published_at IS NULL AND lease_token = {token}",
+                    ids = list(ids.iter().copied())
+                );
+                self.publish.run(&sql, TIMEOUT).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(job: &NewJob) -> usize {
+    job.payload.len() + job.callback_url.as_ref().map_or(0, String::len)
+}
+
+/// What has been accepted before is left as it is.
+fn insert_sql(jobs: &[NewJob]) -> String {
+    let mut jobs: Vec<&NewJob> = jobs.iter().collect();
+    // All lock keys in the same order.
+    jobs.sort_unstable_by(|a, b| (&a.key, a.id).cmp(&(&b.key, b.id)));
+    let mut sql = String::from(
+        "INSERT INTO jobs (id, idempotency_key, request_hash, kind, payload, priority, max_attempts, created_at, \
+         run_at, due_at, traceparent, callback_url) VALUES ",
+    );
+    for (index, job) in jobs.into_iter().enumerate() {
+        let run_at = job.run_at;
+        let _ = write!(
+            sql,
+            "{comma}({id},{key},{hash},{kind},{payload},'{priority}',{max_attempts},{NOW},GREATEST({run_at},{NOW}),\
+             IF({run_at}>{NOW},{run_at},{NOW}+{PUBLISH_GRACE_MS}),{traceparent},{callback_url})",
+            comma = if index > 0 { "," } else { "" },
+            id = literal(job.id),
+            key = job.key.as_ref().map_or_else(|| "NULL".to_owned(), |key| bytes(key.as_bytes())),
+            hash = bytes(&job.request_hash),
+            kind = text(&job.kind),
+            payload = text(&job.payload),
+            priority = job.priority,
+            max_attempts = job.max_attempts,
+            traceparent = optional_text(job.traceparent.as_deref()),
+            callback_url = optional_text(job.callback_url.as_deref()),
+        );
+    }
+    sql + " ON DUPLICATE KEY UPDATE id = jobs.id"
+}
+
+type Known = HashMap<Vec<u8>, (Uuid, Vec<u8>, jobs_core::State)>;
+
+fn read_keys(answer: &database::mysql::Answer) -> Result<Known> {
+    let row = |row: &sqlx::mysql::MySqlRow| {
+        let of =
+            (rows::id(&row.try_get::<Vec<u8>, _>(0)?)?, row.try_get(2)?, rows::named(&row.try_get::<String, _>(3)?)?);
+        Ok((row.try_get(1)?, of))
+    };
+    answer.rows.iter().map(row).collect()
+}
+
+fn accepted(job: &NewJob, known: &Known) -> Accepted {
+    match job.key.as_ref().and_then(|key| known.get(key.as_bytes())) {
+        Some((id, hash, state)) if *id != job.id => {
+            if hash[..] == job.request_hash {
+                Accepted::Known(*id, *state)
+            } else {
+                Accepted::Conflict
+            }
+        }
+        _ => Accepted::New(job.id),
+    }
+}

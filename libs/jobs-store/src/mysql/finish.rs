@@ -1,0 +1,98 @@
+//! Effects.
+
+use std::fmt::Write;
+
+use database::mysql::text;
+use database::{Error, Result};
+
+use super::{MySqlStore, NOW, TIMEOUT, list, literal, optional};
+use crate::{Done, Statement, chunks};
+
+impl MySqlStore {
+    pub(super) async fn finish_jobs(&self, done: &[Done]) -> Vec<Result<bool>> {
+        let mut results = Vec::with_capacity(done.len());
+        for done in chunks(done, size) {
+            match self.finish_together(done).await {
+                Ok(true) => results.extend(done.iter().map(|_| Ok(true))),
+                // One of them is not what it was, or its effect is refused: which one is found
+                // out one by one.
+                Ok(false) | Err(Error::Refused(_) | Error::Duplicate) if done.len() > 1 => {
+                    for done in done {
+                        results.push(self.finish_together(std::slice::from_ref(done)).await);
+                    }
+                }
+                Ok(false) => results.push(Ok(false)),
+                Err(error) => {
+                    let timeout = || Error::Timeout(TIMEOUT);
+                    results.extend(done.iter().skip(1).map(|_| Err(timeout())));
+                    results.push(Err(error));
+                }
+            }
+        }
+        results
+    }
+
+    /// All of them or none; says which.
+    async fn finish_together(&self, done: &[Done]) -> Result<bool> {
+        for statement in done.iter().flat_map(|done| &done.effect) {
+            statement.check().map_err(|error| Error::Refused(sqlx::Error::Encode(Box::new(error))))?;
+        }
+        match self.finish.run(&finish_sql(done), TIMEOUT).await {
+            Ok(_) => Ok(true),
+            Err(Error::Refused(error)) if is_out_of_range(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn size(done: &Done) -> usize {
+    done.result.len() + done.effect.iter().map(Statement::size).sum::<usize>()
+}
+
+fn finish_sql(done: &[Done]) -> String {
+    let mut sorted: Vec<&Done> = done.iter().collect();
+    sorted.sort_unstable_by_key(|done| done.id);
+    let mut rows = String::new();
+    for done in &sorted {
+        let all = if rows.is_empty() { "" } else { " UNION ALL " };
+        let (id, token, result) = (literal(done.id), done.token, text(&done.result));
+        let _ = write!(rows, "{all}SELECT {id} AS id, {token} AS token, {result} AS result");
+    }
+    let mut sql = format!(
+        "BEGIN; \
+         UPDATE ({rows}) AS done STRAIGHT_JOIN jobs ON jobs.id = done.id \
+         SET jobs.state = 'succeeded', jobs.lease_token = jobs.lease_token + 1, jobs.lease_until = NULL, \
+         jobs.due_at = NULL, jobs.ended_at = {NOW}, jobs.progress = 1, jobs.result = done.result, jobs.error = NULL \
+         WHERE jobs.state = 'running' AND jobs.lease_token = done.token; \
+         {guard}",
+        guard = guard(done.len())
+    );
+    for statement in sorted.iter().flat_map(|done| &done.effect) {
+        let _ = write!(sql, "; {}", statement.literal());
+    }
+    sql.push_str("; INSERT INTO attempts (job_id, token, attempt, worker, started_at, ended_at, outcome) VALUES ");
+    for (index, done) in sorted.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let (id, token, attempt) = (literal(done.id), done.token, done.attempt);
+        let (worker, started_at) = (text(&done.worker), optional(done.started_at));
+        let _ = write!(sql, "{comma}({id},{token},{attempt},{worker},{started_at},{NOW},'succeeded')");
+    }
+    let called: Vec<_> = done.iter().filter(|done| done.has_callback).map(|done| done.id).collect();
+    if !called.is_empty() {
+        let _ = write!(sql, "; {}", super::callbacks::insert_sql(&format!("id IN ({})", list(called))));
+    }
+    sql + "; COMMIT"
+}
+
+/// Ends the script, and with it the transaction, unless the statement before has
+/// changed so many rows.
+fn guard(rows: usize) -> String {
+    format!("SELECT 18446744073709551615 + (ROW_COUNT() <> {rows})")
+}
+
+/// Whether it was [`guard`] that ended the script: `ER_DATA_OUT_OF_RANGE`.
+fn is_out_of_range(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(cause) = error else { return false };
+    let cause = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>();
+    cause.is_some_and(|cause| cause.number() == 1690 && cause.message().contains("row_count"))
+}

@@ -1,0 +1,61 @@
+//! The `main-app` process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use database::{DatabaseArgs, Options};
+use dispatch::{AmqpArgs, Dispatch, RabbitMqOptions};
+use main_app::{Deps, Metrics};
+use service_kit::{App, Common, http, requests};
+
+/// Accepts jobs; shows what becomes of them.
+#[derive(Debug, Parser)]
+#[command(name = "main-app", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    amqp: AmqpArgs,
+    #[command(flatten)]
+    service: main_app::Config,
+}
+
+/// What fails because a connection has died is asked again.
+const OPTIONS: Options = Options { connections: 10, probe: false, acquire_timeout: Duration::from_secs(2) };
+
+fn main() -> ExitCode {
+    service_kit::run(
+        "main-app",
+        |cli: &Cli| cli.common.clone(),
+        async |cli: Cli, mut app: App| {
+            let database = cli.database.open(OPTIONS)?;
+            let client = service_kit::config::process_name("main-app");
+            let dispatch: Arc<dyn Dispatch> =
+                Arc::new(cli.amqp.open(RabbitMqOptions { client, ..RabbitMqOptions::default() })?);
+            let requests = requests::Metrics::register(&mut app.registry);
+            let deps = Deps {
+                store: jobs_store::open(&database),
+                dispatch: Arc::clone(&dispatch),
+                check: app.readiness.check("database"),
+                metrics: Metrics::register(&mut app.registry, requests),
+            };
+            let listener = http::bind(cli.service.listen, "--listen or LISTEN").await?;
+            app.serve_admin().await?;
+            let service = main_app::build(cli.service, deps, app.shutdown.clone());
+            let migrated = async {
+                app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await.map_err(anyhow::Error::from)
+            };
+            let served = async {
+                service.run(listener, app.shutdown.clone()).await;
+                Ok(())
+            };
+            tokio::try_join!(migrated, served)?;
+            dispatch.close().await;
+            Ok(())
+        },
+    )
+}

@@ -1,0 +1,63 @@
+//! What main-app counts.
+
+use service_kit::prometheus_client::metrics::counter::Counter;
+use service_kit::prometheus_client::metrics::family::Family;
+use service_kit::prometheus_client::metrics::gauge::Gauge;
+use service_kit::prometheus_client::registry::Registry;
+use service_kit::requests;
+
+/// What main-app counts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub(crate) requests: requests::Metrics,
+    pub(crate) accepted: Counter,
+    pub(crate) shed: Counter,
+    pub(crate) published: Counter,
+    pub(crate) publish_failures: Counter,
+    pub(crate) dead_letters: Counter,
+    pub(crate) store_errors: Counter,
+    pub(crate) in_state: Family<[(&'static str, &'static str); 1], Gauge>,
+    pub(crate) queue_depth: Family<[(&'static str, &'static str); 1], Gauge>,
+    pub(crate) oldest_due_seconds: Gauge,
+}
+
+impl Metrics {
+    /// Adds the metrics to `registry`; those of requests, which all listeners of a
+    /// process share, are given.
+    pub fn register(registry: &mut Registry, requests: requests::Metrics) -> Self {
+        let metrics = Self {
+            requests,
+            accepted: Counter::default(),
+            shed: Counter::default(),
+            published: Counter::default(),
+            publish_failures: Counter::default(),
+            dead_letters: Counter::default(),
+            store_errors: Counter::default(),
+            in_state: Family::default(),
+            queue_depth: Family::default(),
+            oldest_due_seconds: Gauge::default(),
+        };
+        registry.register("jobs_accepted", "New jobs that were accepted", metrics.accepted.clone());
+        registry.register("jobs_shed", "Requests turned away as too many jobs waited", metrics.shed.clone());
+        registry.register("jobs_published", "Messages that the broker confirmed", metrics.published.clone());
+        registry.register(
+            "jobs_publish_failures",
+            "Messages that the broker did not confirm",
+            metrics.publish_failures.clone(),
+        );
+        registry.register("jobs_dead_letters", "Messages that nobody could take", metrics.dead_letters.clone());
+        registry.register(
+            "jobs_accept_store_errors",
+            "Requests of main-app that the database did not answer",
+            metrics.store_errors.clone(),
+        );
+        registry.register("jobs_in_state", "Jobs that have not ended, and those that failed", metrics.in_state.clone());
+        registry.register("jobs_queue_depth", "Messages that wait in the broker", metrics.queue_depth.clone());
+        registry.register(
+            "jobs_oldest_due_seconds",
+            "How long the oldest job waits that could be running",
+            metrics.oldest_due_seconds.clone(),
+        );
+        metrics
+    }
+}

@@ -1,0 +1,362 @@
+//! The API over real HTTP, on SQLite and within one process: what it accepts, what it
+//! refuses, and that a refusal changes nothing.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use database::{Database, Options};
+use dispatch::{Dispatch, InProcess, InProcessOptions};
+use futures_util::StreamExt;
+use jobs::{Context, Done, Failure, Handler, Registry, Runner};
+use main_app::{Config, Deps, Metrics};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use service_kit::prometheus_client::registry::Registry as Prometheus;
+use service_kit::{HumanDuration, Readiness, Shutdown, requests};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const JSON: &str = "application/json";
+
+/// Does what its payload says: nothing, fail, or wait.
+struct Script;
+
+impl Handler for Script {
+    const KIND: &'static str = "user-request";
+    type Payload = Value;
+
+    async fn run(&self, payload: Value, context: &Context) -> Result<Done, Failure> {
+        match payload["data"].as_str() {
+            Some("fail") => Err(Failure::permanent("as told")),
+            Some("wait") => {
+                context.cancelled().await;
+                Err(Failure::retry("cancelled"))
+            }
+            _ => Done::new().result(payload),
+        }
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    client: Client,
+    shutdown: Shutdown,
+    task: JoinHandle<()>,
+    runner: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// With somebody who runs the jobs, or not.
+    async fn start(runs: bool, backlog_limit: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
+        let database = Database::open(&url, Options::DEFAULT).unwrap();
+        database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
+        let store = jobs_store::open(&database);
+        let dispatch: Arc<dyn Dispatch> = Arc::new(InProcess::new(InProcessOptions::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
+        let requests = requests::Metrics::register(&mut prometheus);
+        let config = Config {
+            listen: address,
+            kinds: vec!["user-request".to_owned(), "http".to_owned()],
+            backlog_limit,
+            allowed_hosts: "example.com".parse().unwrap(),
+            retention: HumanDuration(Duration::from_hours(1)),
+        };
+        let deps = Deps {
+            store: Arc::clone(&store),
+            dispatch: Arc::clone(&dispatch),
+            check: Readiness::default().check("database"),
+            metrics: Metrics::register(&mut prometheus, requests),
+        };
+        let runner = runs.then(|| {
+            let config = jobs::Config {
+                name: "test".to_owned(),
+                concurrency: 16,
+                lease: HumanDuration(Duration::from_secs(10)),
+                drain_timeout: HumanDuration(Duration::ZERO),
+            };
+            let deps = jobs::Deps {
+                store,
+                dispatch,
+                registry: Registry::new().with(Script),
+                metrics: jobs::Metrics::register(&mut prometheus),
+                check: Readiness::default().check("jobs"),
+            };
+            tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))
+        });
+        let task = tokio::spawn(main_app::build(config, deps, shutdown.clone()).run(listener, shutdown.clone()));
+        Self { address, client: Client::new(), shutdown, task, runner, _folder: folder }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>, key: Option<&str>) -> Response {
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        if let Some((content_type, body)) = body {
+            request = request.header("Content-Type", content_type).body(body);
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        request.send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.send(Method::GET, path, None, None).await
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        self.get(path).await.json().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Response {
+        self.send(Method::POST, path, Some((JSON, body.to_string().into_bytes())), key).await
+    }
+
+    /// Submits and returns the path of the job.
+    async fn submit(&self, body: &Value) -> String {
+        let response = self.post("/jobs", body, None).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        response.headers()["location"].to_str().unwrap().to_owned()
+    }
+
+    async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let job = self.json(path).await;
+            if is_so(&job) {
+                return job;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{job}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn status(&self, path: &str, status: &str) -> Value {
+        self.until(path, |job| job["status"] == status).await
+    }
+}
+
+#[tokio::test]
+async fn a_plain_request_is_accepted_and_succeeds() {
+    let server = Server::start(true, 1000).await;
+    for response in [
+        server.get("/user-request-job").await,
+        server.get("/user-request-job?user_id=7&data=x").await,
+        server.send(Method::POST, "/user-request-job", None, None).await,
+        server.post("/user-request-job", &json!({"user_id": 7, "data": {"a": [1, null]}}), None).await,
+    ] {
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let location = response.headers()["location"].to_str().unwrap().to_owned();
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(
+            (&answer["status"], &location),
+            (&json!("queued"), &format!("/jobs/{}", answer["job_id"].as_str().unwrap()))
+        );
+        let job = server.status(&location, "succeeded").await;
+        assert_eq!(job["result"], job["payload"]);
+        assert_eq!((&job["attempt"], &job["attempts"][0]["outcome"]), (&json!(1), &json!("succeeded")));
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_one_job_and_another_request_is_a_conflict() {
+    let server = Server::start(true, 1000).await;
+    let body = json!({"kind": "user-request", "payload": {"a": 1, "b": 2}});
+    let same = json!({"payload": {"b": 2, "a": 1}, "kind": "user-request", "priority": "default"});
+    let first: Value = server.post("/jobs", &body, Some("k")).await.json().await.unwrap();
+    let path = format!("/jobs/{}", first["job_id"].as_str().unwrap());
+    server.status(&path, "succeeded").await;
+    let again: Value = server.post("/jobs", &same, Some("k")).await.json().await.unwrap();
+    assert_eq!((&again["job_id"], &again["status"]), (&first["job_id"], &json!("succeeded")));
+    let other = server.post("/jobs", &json!({"kind": "user-request"}), Some("k")).await;
+    assert_eq!(other.status(), StatusCode::CONFLICT);
+    let batch = json!({"jobs": [{"kind": "user-request", "idempotency_key": "b"}, {"kind": "user-request"}]});
+    let one: Value = server.post("/jobs/batch", &batch, None).await.json().await.unwrap();
+    let two: Value = server.post("/jobs/batch", &batch, None).await.json().await.unwrap();
+    assert_eq!(one["jobs"][0]["job_id"], two["jobs"][0]["job_id"]);
+    assert_ne!(one["jobs"][1]["job_id"], two["jobs"][1]["job_id"]);
+}
+
+#[tokio::test]
+async fn cancelling_retrying_and_listing() {
+    let server = Server::start(true, 1000).await;
+    let waits = server.submit(&json!({"kind": "user-request", "payload": {"data": "wait"}})).await;
+    server.status(&waits, "running").await;
+    assert_eq!(server.send(Method::DELETE, &waits, None, None).await.status(), 200);
+    server.status(&waits, "cancelled").await;
+    assert_eq!(server.send(Method::DELETE, &waits, None, None).await.status(), 409);
+    let fails = server.submit(&json!({"kind": "user-request", "payload": {"data": "fail"}})).await;
+    let job = server.status(&fails, "failed").await;
+    assert_eq!(job["error"], "as told");
+    let retried: Value = server.send(Method::POST, &format!("{fails}/retry"), None, None).await.json().await.unwrap();
+    assert_eq!(retried["status"], "queued");
+    server.until(&fails, |job| job["attempts"].as_array().unwrap().len() == 2).await;
+    let later = server.submit(&json!({"kind": "http", "run_at": "2031-01-01T00:00:00Z", "priority": "low"})).await;
+    assert_eq!(server.json(&later).await["run_at"], "2031-01-01T00:00:00.000Z");
+    let page = server.json("/jobs?status=queued").await;
+    assert_eq!(page["jobs"][0]["priority"], "low");
+    let page = server.json("/jobs?limit=2").await;
+    let rest = server.json(&format!("/jobs?before={}", page["next"].as_str().unwrap())).await;
+    assert_eq!((page["jobs"].as_array().unwrap().len(), rest["jobs"].as_array().unwrap().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_job_is_watched_until_it_ends() {
+    let server = Server::start(true, 1000).await;
+    let waits = server.submit(&json!({"kind": "user-request", "payload": {"data": "wait"}})).await;
+    let mut stream = server.get(&format!("{waits}/events")).await.bytes_stream();
+    let all = tokio::spawn(async move {
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text += std::str::from_utf8(&chunk.unwrap()).unwrap();
+        }
+        text
+    });
+    server.status(&waits, "running").await;
+    server.send(Method::DELETE, &waits, None, None).await;
+    let text = tokio::time::timeout(Duration::from_secs(30), all).await.unwrap().unwrap();
+    assert!(text.contains(r#""status":"cancelled""#), "{text}");
+    assert_eq!(server.get(&format!("/jobs/{}/events", uuid::Uuid::nil())).await.status(), 404);
+}
+
+#[tokio::test]
+async fn too_many_jobs_are_turned_away_for_a_while() {
+    let server = Server::start(false, 3).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let refused = loop {
+        let response = server.get("/user-request-job").await;
+        if response.status() != StatusCode::ACCEPTED {
+            break response;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    };
+    assert_eq!(
+        (refused.status(), refused.headers()["retry-after"].to_str().unwrap()),
+        (StatusCode::TOO_MANY_REQUESTS, "5")
+    );
+}
+
+#[tokio::test]
+async fn it_ends_in_order() {
+    let server = Server::start(true, 1000).await;
+    server.get("/user-request-job").await;
+    server.shutdown.drain();
+    tokio::time::timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), server.runner.unwrap()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_and_changes_nothing() {
+    let server = Server::start(false, 1000).await;
+    server.submit(&json!({"kind": "user-request", "max_attempts": 1})).await;
+    assert_eq!(server.post("/jobs", &json!({"kind": "http"}), Some("taken")).await.status(), 202);
+    let before = server.json("/jobs").await;
+    let id = before["jobs"][0]["job_id"].as_str().unwrap().to_owned();
+    let mut refused = 0;
+    for (path, content_type, body, status) in bodies() {
+        let what = format!("{path} {}", String::from_utf8_lossy(&body[..body.len().min(80)]));
+        let response = server.send(Method::POST, path, Some((content_type, body)), None).await;
+        assert_problem(&what, response, status).await;
+        refused += 1;
+    }
+    for (method, path, status) in requests() {
+        let path = path.replace("{id}", &id);
+        let response = server.send(method.clone(), &path, None, None).await;
+        assert_problem(&format!("{method} {path}"), response, status).await;
+        refused += 1;
+    }
+    for key in ["", &"k".repeat(256), "taken"] {
+        let response = server.post("/jobs", &json!({"kind": "user-request"}), Some(key)).await;
+        assert_problem(key, response, if key == "taken" { 409 } else { 422 }).await;
+        refused += 1;
+    }
+    assert_eq!(server.json("/jobs").await, before);
+    println!("{refused} bad requests: {refused} problems with 4xx, 0 with 5xx, 0 changes");
+    let description = server.json("/openapi.json").await;
+    assert_eq!(description["paths"].as_object().unwrap().len(), 7);
+}
+
+fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>, u16)> {
+    let text = |body: &str| body.as_bytes().to_vec();
+    let long = "x".repeat(300_000);
+    vec![
+        ("/jobs", JSON, text(""), 400),
+        ("/jobs", JSON, text("kind=http"), 400),
+        ("/jobs", JSON, text(r#"{"kind": "http""#), 400),
+        ("/jobs", JSON, b"{\"kind\": \"\xff\xfe\"}".to_vec(), 400),
+        ("/jobs", JSON, text(&"[".repeat(100_000)), 422),
+        ("/jobs", "text/plain", text(r#"{"kind": "http"}"#), 415),
+        ("/jobs", JSON, text(&format!(r#"{{"kind": "http", "payload": "{}"}}"#, "x".repeat(5_000_000))), 413),
+        ("/jobs", JSON, text(&format!(r#"{{"kind": "http", "payload": "{long}"}}"#)), 422),
+        ("/jobs", JSON, text("{}"), 422),
+        ("/jobs", JSON, text("null"), 422),
+        ("/jobs", JSON, text("[]"), 422),
+        ("/jobs", JSON, text(r#"{"kind": 5}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "unheard-of"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "colour": "red"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "priority": "urgent"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "priority": 1}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "max_attempts": 0}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "max_attempts": -1}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "max_attempts": 101}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "max_attempts": 1.5}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "run_at": "tomorrow"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "run_at": 1700000000}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "run_at": "9999-01-01T00:00:00Z"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "callback_url": "nowhere"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "callback_url": "http://metadata.internal/"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "callback_url": "file:///etc/passwd"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "idempotency_key": "k"}"#), 422),
+        ("/jobs/batch", JSON, text("{}"), 422),
+        ("/jobs/batch", JSON, text(r#"{"jobs": []}"#), 422),
+        ("/jobs/batch", JSON, text(r#"{"jobs": [{"kind": "http"}, {"kind": "nothing"}]}"#), 422),
+        ("/jobs/batch", JSON, text(&format!(r#"{{"jobs": [{}]}}"#, vec![r#"{"kind":"http"}"#; 1001].join(","))), 422),
+        ("/user-request-job", JSON, text("5"), 422),
+        ("/user-request-job", JSON, text(r#"{"user_id": {"a": 1}}"#), 422),
+        ("/user-request-job", JSON, text(r#"{"user": 1}"#), 422),
+        ("/user-request-job?user_id=1", JSON, text("{}"), 422),
+        ("/user-request-job", "application/x-www-form-urlencoded", text("user_id=1"), 415),
+    ]
+}
+
+fn requests() -> Vec<(Method, &'static str, u16)> {
+    vec![
+        (Method::POST, "/jobs", 415),
+        (Method::PUT, "/jobs", 405),
+        (Method::DELETE, "/jobs", 405),
+        (Method::PATCH, "/jobs/{id}", 405),
+        (Method::GET, "/jobs/one", 400),
+        (Method::GET, "/jobs/%ff", 400),
+        (Method::GET, "/jobs/00000000-0000-0000-0000-000000000000", 404),
+        (Method::DELETE, "/jobs/00000000-0000-0000-0000-000000000000", 404),
+        (Method::POST, "/jobs/00000000-0000-0000-0000-000000000000/retry", 404),
+        (Method::POST, "/jobs/{id}/retry", 409),
+        (Method::GET, "/jobs/{id}?x=1", 400),
+        (Method::DELETE, "/jobs/{id}?force=1", 400),
+        (Method::GET, "/jobs?limit=0", 422),
+        (Method::GET, "/jobs?limit=501", 422),
+        (Method::GET, "/jobs?limit=-1", 400),
+        (Method::GET, "/jobs?before=x", 400),
+        (Method::GET, "/jobs?status=done", 422),
+        (Method::GET, "/jobs?page=2", 400),
+        (Method::GET, "/events?from=1", 400),
+        (Method::GET, "/user-request-job?user=1", 400),
+        (Method::GET, "/nothing", 404),
+    ]
+}
+
+async fn assert_problem(what: &str, response: Response, status: u16) {
+    assert_eq!(response.status(), StatusCode::from_u16(status).unwrap(), "{what}");
+    let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(content_type, "application/problem+json", "{what}");
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status, "{what}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}: {problem}");
+}

@@ -1,0 +1,160 @@
+//! Calls whoever wants to know that a job has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jobs::Backoff;
+use jobs_store::{Callback, JobsStore};
+use outbound::http::{HeaderMap, HeaderValue, Method, header};
+use outbound::{Client, Request, Url};
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use service_kit::Shutdown;
+use service_kit::prometheus_client::metrics::counter::Counter;
+use service_kit::prometheus_client::registry::Registry;
+
+/// How often the database is asked who is to be called.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Calls that are made at once.
+const BATCH: u32 = 16;
+
+/// How long others keep away from a call that is being made.
+const LEASE_MS: i64 = 120_000;
+
+/// How often it is tried: for about three hours, with these delays.
+const ATTEMPTS: u32 = 12;
+const BACKOFF: Backoff = Backoff { first_ms: 5000, most_ms: 3_600_000 };
+
+/// What is counted. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    delivered: Counter,
+    failures: Counter,
+    given_up: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics =
+            Self { delivered: Counter::default(), failures: Counter::default(), given_up: Counter::default() };
+        registry.register("jobs_callbacks_delivered", "Callbacks that were answered by 2xx", metrics.delivered.clone());
+        registry.register("jobs_callback_failures", "Attempts at callbacks that failed", metrics.failures.clone());
+        registry.register("jobs_callbacks_given_up", "Callbacks that are not tried again", metrics.given_up.clone());
+        metrics
+    }
+}
+
+/// Calls back.
+pub(crate) struct Callbacks {
+    store: Arc<dyn JobsStore>,
+    client: Client,
+    key: Option<hmac::Key>,
+    metrics: Metrics,
+}
+
+impl Callbacks {
+    pub(crate) fn new(
+        store: Arc<dyn JobsStore>,
+        client: Client,
+        secret: Option<SecretString>,
+        metrics: Metrics,
+    ) -> Self {
+        let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes()));
+        Self { store, client, key, metrics }
+    }
+
+    /// Calls until `shutdown` drains, and finishes the calls that are being made.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        while !shutdown.is_draining() {
+            let due = self.store.due_callbacks(BATCH, LEASE_MS).await.unwrap_or_default();
+            let is_all = due.len() < BATCH as usize;
+            let mut calls: FuturesUnordered<_> = due.iter().map(|callback| self.call(callback)).collect();
+            while let Some(()) = calls.next().await {}
+            if is_all {
+                tokio::select! {
+                    () = shutdown.draining() => {}
+                    () = tokio::time::sleep(INTERVAL) => {}
+                }
+            }
+        }
+    }
+
+    /// Calls once, and writes down what came of it. If that is lost, the call is made
+    /// again later.
+    async fn call(&self, callback: &Callback) {
+        let attempt = callback.attempt + 1;
+        let (error, retry_ms) = match self.attempt(callback).await {
+            Ok(()) => {
+                self.metrics.delivered.inc();
+                (None, None)
+            }
+            Err((reason, is_transient)) => {
+                self.metrics.failures.inc();
+                let again = is_transient && attempt < ATTEMPTS;
+                self.metrics.given_up.inc_by(u64::from(!again));
+                tracing::warn!(job = %callback.job, attempt, again, reason, "a callback failed");
+                (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, jobs::random())))
+            }
+        };
+        if let Err(error) = self.store.called(callback.job, error.as_deref(), retry_ms).await {
+            tracing::warn!(%error, job = %callback.job, "the database does not answer");
+        }
+    }
+
+    async fn attempt(&self, callback: &Callback) -> Result<(), (String, bool)> {
+        let url = Url::parse(&callback.url).map_err(|error| (error.to_string(), false))?;
+        let row = self.store.get(callback.job).await.map_err(|error| (error.to_string(), true))?;
+        let row = row.ok_or_else(|| ("the job is gone".to_owned(), false))?;
+        let parsed = |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let result: Option<Value> = parsed(&row.result);
+        let ended_at = row.ended_at.unwrap_or(0);
+        let body = json!({
+            "job_id": row.id.to_string(), "kind": row.kind, "status": row.job.state.name(), "attempt": row.job.attempt,
+            "result": result, "error": row.error, "ended_at_ms": ended_at,
+        });
+        let body = body.to_string().into_bytes();
+        let (now, _) = self.store.look(&[callback.job]).await.map_err(|error| (error.to_string(), true))?;
+        let headers = self.headers(&body, now).map_err(|error| (error.to_string(), false))?;
+        let response = self.client.send(Request { method: Method::POST, url, headers, body }).await;
+        let response = response.map_err(|error| (error.to_string(), error.is_transient()))?;
+        let status = response.status;
+        if status.is_success() { Ok(()) } else { Err((format!("it answered {status}"), true)) }
+    }
+
+    /// The signature is over the time and the body, so that neither can be replaced.
+    fn headers(&self, body: &[u8], now_ms: i64) -> Result<HeaderMap, outbound::http::header::InvalidHeaderValue> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &self.key {
+            let signature = sign(key, now_ms.div_euclid(1000), body);
+            headers.insert("jobs-signature", HeaderValue::from_str(&signature)?);
+        }
+        Ok(headers)
+    }
+}
+
+/// `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>" in hexadecimal>`.
+fn sign(key: &hmac::Key, seconds: i64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(format!("{seconds}.").as_bytes());
+    context.update(body);
+    let tag: Vec<String> = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={seconds},v1={}", tag.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_over_time_and_body() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
+        let signature = sign(&key, 1_700_000_000, b"{}");
+        // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
+        assert_eq!(signature, "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163");
+    }
+}

@@ -1,0 +1,80 @@
+//! Runs jobs.
+
+mod callbacks;
+pub mod config;
+pub mod kinds;
+
+use std::sync::Arc;
+
+use dispatch::Dispatch;
+use jobs::{Registry, Runner};
+use jobs_store::JobsStore;
+use outbound::Client;
+use service_kit::readiness::Check;
+use service_kit::{Shutdown, prometheus_client};
+
+use crate::callbacks::Callbacks;
+pub use crate::config::Config;
+
+/// What service-app works with.
+pub struct Deps {
+    /// Where the jobs are.
+    pub store: Arc<dyn JobsStore>,
+    /// Where messages come from.
+    pub dispatch: Arc<dyn Dispatch>,
+    /// Set while the store answers.
+    pub check: Check,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// What is counted, shared by all in a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    jobs: jobs::Metrics,
+    callbacks: callbacks::Metrics,
+}
+
+impl Metrics {
+    /// Adds the metrics to `registry`.
+    pub fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
+        Self { jobs: jobs::Metrics::register(registry), callbacks: callbacks::Metrics::register(registry) }
+    }
+}
+
+/// The kinds of jobs there are.
+#[must_use]
+pub fn registry(config: &Config, client: &Client) -> Registry {
+    Registry::new()
+        .with(kinds::UserRequest::new(config.processing_time.0))
+        .with(kinds::Http::new(client.clone(), config.http_concurrency))
+}
+
+/// service-app, ready to run.
+pub struct Service {
+    runner: Runner,
+    callbacks: Callbacks,
+}
+
+/// Puts service-app together.
+#[must_use]
+pub fn build(config: Config, deps: Deps) -> Service {
+    let client = config.client();
+    let registry = registry(&config, &client);
+    let callbacks = Callbacks::new(Arc::clone(&deps.store), client, config.callback_secret, deps.metrics.callbacks);
+    let deps = jobs::Deps {
+        store: deps.store,
+        dispatch: deps.dispatch,
+        registry,
+        metrics: deps.metrics.jobs,
+        check: deps.check,
+    };
+    Service { runner: Runner::new(config.jobs, deps), callbacks }
+}
+
+impl Service {
+    /// Runs jobs and calls back until `shutdown` drains; then finishes what runs.
+    pub async fn run(self, shutdown: Shutdown) {
+        tokio::join!(self.runner.run(shutdown.clone()), self.callbacks.run(shutdown));
+    }
+}

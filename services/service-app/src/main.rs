@@ -1,0 +1,53 @@
+//! The `service-app` process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use database::{DatabaseArgs, Options};
+use dispatch::{AmqpArgs, Dispatch, RabbitMqOptions};
+use service_app::{Deps, Metrics};
+use service_kit::{App, Common};
+
+/// Runs jobs.
+#[derive(Debug, Parser)]
+#[command(name = "service-app", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    amqp: AmqpArgs,
+    #[command(flatten)]
+    service: service_app::Config,
+}
+
+/// A runner tries again by itself.
+const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: Duration::from_secs(2) };
+
+fn main() -> ExitCode {
+    service_kit::run(
+        "service-app",
+        |cli: &Cli| cli.common.clone(),
+        async |cli: Cli, mut app: App| {
+            let database = cli.database.open(OPTIONS)?;
+            let client = cli.service.jobs.name.clone();
+            let dispatch: Arc<dyn Dispatch> =
+                Arc::new(cli.amqp.open(RabbitMqOptions { client, ..RabbitMqOptions::default() })?);
+            let deps = Deps {
+                store: jobs_store::open(&database),
+                dispatch: Arc::clone(&dispatch),
+                check: app.readiness.check("database"),
+                metrics: Metrics::register(&mut app.registry),
+            };
+            app.serve_admin().await?;
+            if app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await?.is_some() {
+                service_app::build(cli.service, deps).run(app.shutdown.clone()).await;
+            }
+            dispatch.close().await;
+            Ok(())
+        },
+    )
+}
