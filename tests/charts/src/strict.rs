@@ -32,6 +32,7 @@ pub fn read(object: &Value) -> Result<(), String> {
         ("gateway.networking.k8s.io/v1", "HTTPRoute") => exactly::<gateway_api::httproutes::HttpRoute>(object),
         ("monitoring.coreos.com/v1", "ServiceMonitor") => exactly::<monitoring::ServiceMonitor>(object),
         ("monitoring.coreos.com/v1", "PrometheusRule") => exactly::<monitoring::PrometheusRule>(object),
+        ("keda.sh/v1alpha1", "ScaledObject") => exactly::<keda::ScaledObject>(object),
         _ => Err(format!("no type is known for {kind} of {version}")),
     }
     .map_err(|error| format!("{kind} {}: {error}", object["metadata"]["name"]))
@@ -107,5 +108,46 @@ mod monitoring {
         r#for: Option<String>,
         labels: Strings,
         annotations: Strings,
+    }
+}
+
+/// KEDA's kind, with the fields that the chart sets; a field that is not here is to
+/// be added after a look at KEDA's reference.
+mod keda {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "read for what it refuses")]
+    pub(super) struct ScaledObject {
+        metadata: ObjectMeta,
+        spec: ScaledObjectSpec,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[expect(dead_code, reason = "read for what it refuses")]
+    struct ScaledObjectSpec {
+        scale_target_ref: ScaleTargetRef,
+        polling_interval: i32,
+        cooldown_period: i32,
+        min_replica_count: i32,
+        max_replica_count: i32,
+        triggers: Vec<Trigger>,
+    }
+
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "read for what it refuses")]
+    struct ScaleTargetRef {
+        name: String,
+    }
+
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "read for what it refuses")]
+    struct Trigger {
+        r#type: String,
+        metadata: BTreeMap<String, String>,
     }
 }

@@ -23,11 +23,32 @@ pub const VARIATIONS: &[Variation] = &[
     of("without the worker-manager", "--set worker-manager.enabled=false"),
     of("without values-api", "--set values-api.enabled=false"),
     of("without visit-counter", "--set visit-counter.enabled=false"),
+    of("without main-app", "--set main-app.enabled=false"),
+    of("without service-app", "--set service-app.enabled=false"),
     of("without MySQL", "--set global.mysql.bundled=false,global.mysql.host=db.example.com"),
     alone("the worker alone", "worker", "--set global.mysql.host=db.example.com"),
     alone("the worker-manager alone", "worker-manager", "--set global.mysql.host=db.example.com"),
     alone("values-api alone", "values-api", "--set global.mysql.host=db.example.com"),
     alone("visit-counter alone", "visit-counter", "--set global.redis.host=redis.example.com"),
+    alone("main-app alone", "main-app", "--set global.mysql.host=db.example.com,global.rabbitmq.host=mq.example.com"),
+    alone(
+        "service-app alone",
+        "service-app",
+        "--set global.mysql.host=db.example.com,global.rabbitmq.host=mq.example.com",
+    ),
+    alone("RabbitMQ alone", "rabbitmq", ""),
+    of(
+        "external RabbitMQ with TLS",
+        "--set global.rabbitmq.bundled=false,global.rabbitmq.host=mq.example.com,global.rabbitmq.port=5671 \
+         --set global.rabbitmq.tls=true,global.rabbitmq.vhost=/team \
+         --set global.rabbitmq.users.jobs.user=us,global.rabbitmq.users.jobs.existingSecret.name=mine",
+    ),
+    of(
+        "jobs that call others",
+        "--set service-app.allowedHosts[0]=example.com,main-app.allowedHosts[0]=example.com \
+         --set service-app.allowPrivateAddresses=true,service-app.callbackSecret.name=sign",
+    ),
+    of("scaling by queue length", "--set service-app.keda.enabled=true,service-app.autoscaling.enabled=false"),
     alone("MySQL alone", "mysql", ""),
     alone("Redis alone", "redis", ""),
     of(
@@ -57,7 +78,9 @@ pub const VARIATIONS: &[Variation] = &[
     of(
         "one replica of each",
         "--set values-api.autoscaling.enabled=false,values-api.replicas=1,worker-manager.replicas=1 \
-         --set visit-counter.autoscaling.enabled=false,visit-counter.replicas=1",
+         --set visit-counter.autoscaling.enabled=false,visit-counter.replicas=1 \
+         --set main-app.autoscaling.enabled=false,main-app.replicas=1 \
+         --set service-app.autoscaling.enabled=false,service-app.replicas=1",
     ),
     of("scaling by hand", "--set worker-manager.scaling.mode=manual"),
     of("a port on every node", "--set values-api.service.type=NodePort,values-api.service.nodePort=30080"),
@@ -97,7 +120,11 @@ pub const VARIATIONS: &[Variation] = &[
          --set worker.podLabels.team=a,worker.podAnnotations.b=c,worker.env.RUST_LOG=debug,worker.topologySpread=false \
          --set mysql.nodeSelector.disk=ssd,mysql.podLabels.team=a,mysql.storage.className=fast,mysql.podAnnotations.b=c",
     ),
-    of("no budgets", "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false,visit-counter.pdb.enabled=false"),
+    of(
+        "no budgets",
+        "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false \
+         --set visit-counter.pdb.enabled=false,main-app.pdb.enabled=false,service-app.pdb.enabled=false",
+    ),
     of("budgets by percentage", "--set worker.pdb.maxUnavailable=30%"),
 ];
 

@@ -35,8 +35,8 @@ fn expressions(dashboard: &Value) -> impl Iterator<Item = &str> {
 #[test]
 fn each_service_has_one() {
     let files: BTreeSet<String> = dashboards().into_iter().map(|(file, _)| file).collect();
-    let services = ["values-api.json", "visit-counter.json", "worker-manager.json", "worker.json"];
-    assert_eq!(files, services.map(str::to_owned).into());
+    let services = ["main-app", "service-app", "values-api", "visit-counter", "worker-manager", "worker"];
+    assert_eq!(files, services.map(|service| format!("{service}.json")).into());
     let uids: BTreeSet<String> = dashboards().iter().map(|(_, dashboard)| dashboard["uid"].to_string()).collect();
     assert_eq!(uids.len(), files.len());
 }

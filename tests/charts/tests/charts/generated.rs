@@ -40,9 +40,16 @@ fn objects() -> Vec<Value> {
 
 #[test]
 fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
-    let arguments = ["--no-hooks", "--set", "mysql.passwords.root=development-root"];
-    let arguments = [&arguments[..], &["--set", "mysql.passwords.values=development-values"]].concat();
-    let arguments = [&arguments[..], &["--set", "redis.password=development-redis"]].concat();
+    let passwords = [
+        "mysql.passwords.root=development-root",
+        "mysql.passwords.values=development-values",
+        "mysql.passwords.jobs=development-jobs",
+        "redis.password=development-redis",
+        "rabbitmq.passwords.admin=development-admin",
+        "rabbitmq.passwords.jobs=development-jobs",
+    ];
+    let passwords = passwords.join(",");
+    let arguments = ["--no-hooks", "--set", &passwords];
     let rendered = helm::template(&chart::umbrella(), &arguments).unwrap().unwrap();
     let for_tests = |object: &Value| object["metadata"]["name"].as_str().unwrap().contains("-test");
     let expected = helm::objects(&rendered).unwrap().into_iter().filter(|object| !for_tests(object)).map(as_a_manifest);

@@ -24,7 +24,9 @@ impl Exported {
         worker::Metrics::register(&mut registry);
         worker_manager::Metrics::register(&mut registry);
         visit_counter::Metrics::register(&mut registry);
+        service_app::Metrics::register(&mut registry);
         let requests = service_kit::requests::Metrics::register(&mut registry);
+        main_app::Metrics::register(&mut registry, requests.clone());
         let router = requests.count(Router::new().route("/", get(|| async {})));
         router.oneshot(Request::new(Body::empty())).await.unwrap();
         let mut text = String::new();
@@ -40,6 +42,13 @@ impl Exported {
             let labels = rest.split(['{', '}', ',']).filter_map(|pair| pair.split_once("=\""));
             exported.labels.extend(labels.map(|(label, _)| label.to_owned()));
         }
+        // Those whose labels are known only once something has happened.
+        for series in
+            ["jobs_in_state", "jobs_queue_depth", "jobs_attempts_total", "jobs_attempt_duration_seconds_bucket"]
+        {
+            exported.series.insert(series.to_owned());
+        }
+        exported.labels.extend(["kind", "outcome", "queue", "state"].map(str::to_owned));
         // What Prometheus adds of its own accord.
         exported.series.insert("up".to_owned());
         exported.labels.extend(["job", "namespace", "pod"].map(str::to_owned));

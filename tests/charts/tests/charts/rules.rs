@@ -12,7 +12,7 @@ use crate::metrics::Exported;
 use crate::{objects, title};
 
 /// The services that bring alerts.
-const SERVICES: [&str; 4] = ["worker", "worker-manager", "values-api", "visit-counter"];
+const SERVICES: [&str; 6] = ["worker", "worker-manager", "values-api", "visit-counter", "main-app", "service-app"];
 
 const RUNBOOK: &str = "https://github.com/worker-system/worker-system/blob/main/docs/operations.md#";
 

@@ -147,6 +147,7 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
         "values-api.autoscaling: minReplicas is 6, more than maxReplicas, 5.",
     );
     fails("--set values-api.httpRoute.enabled=true", "values-api.httpRoute.parentRefs: name the Gateway");
+    fails("--set service-app.keda.enabled=true", "keda.enabled and autoscaling.enabled are both true");
     fails("--set worker.capacity=10", "worker.capacity is 10 and worker-manager.capacity is 20");
     fails(
         "--set global.mysql.tls.mode=verify_ca",
@@ -197,6 +198,9 @@ fn a_chart_that_is_off_leaves_nothing_behind() {
         ("without visit-counter", "visit-counter"),
         ("without MySQL", "mysql"),
         ("external Redis with TLS", "redis"),
+        ("without main-app", "main-app"),
+        ("without service-app", "service-app"),
+        ("external RabbitMQ with TLS", "rabbitmq"),
     ] {
         let label = "app.kubernetes.io/name";
         let count =
@@ -231,6 +235,27 @@ fn another_redis_is_used_as_it_was_described() {
     let counter = container(object("a Secret of the visitors' Redis", "Deployment visit-counter").unwrap());
     assert_eq!(counter["envFrom"][0]["secretRef"]["name"], "devops-challenge-env");
     assert!(!counter["env"].as_array().unwrap().iter().any(|it| it["name"].as_str().unwrap().starts_with("REDIS_")));
+}
+
+#[test]
+fn another_rabbitmq_is_used_as_it_was_described() {
+    let main_app = object("external RabbitMQ with TLS", "Deployment main-app").unwrap();
+    assert_eq!(variable(main_app, "AMQP_URL")["value"], "amqps://us:$(AMQP_PASSWORD)@mq.example.com:5671/%2Fteam");
+    let secret = &variable(main_app, "AMQP_PASSWORD")["valueFrom"]["secretKeyRef"];
+    assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "password" }));
+    let bundled = object("default", "Deployment service-app").unwrap();
+    assert_eq!(variable(bundled, "AMQP_URL")["value"], "amqp://jobs:$(AMQP_PASSWORD)@rabbitmq:5672/%2F");
+}
+
+#[test]
+fn service_app_is_scaled_by_one_of_two() {
+    assert!(object("default", "HorizontalPodAutoscaler service-app").is_some());
+    assert_eq!(object("default", "ScaledObject service-app"), None);
+    assert_eq!(object("scaling by queue length", "HorizontalPodAutoscaler service-app"), None);
+    let scaled = object("scaling by queue length", "ScaledObject service-app").unwrap();
+    assert_eq!(scaled["spec"]["triggers"].as_array().unwrap().len(), 3);
+    let deployment = object("scaling by queue length", "Deployment service-app").unwrap();
+    assert_eq!(deployment["spec"].get("replicas"), None);
 }
 
 #[test]

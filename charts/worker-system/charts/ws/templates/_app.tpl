@@ -6,6 +6,7 @@ Arguments, all but the first optional:
   http         the port on which it serves people
   database     the system whose database it uses, a key of global.mysql.databases
   redis        true: it uses Redis
+  rabbitmq     the system whose user of RabbitMQ it is, a key of global.rabbitmq.users
   envFrom      a Secret whose keys become environment variables
   env          more environment variables, as YAML
   kubernetes   true: it talks to the Kubernetes API

@@ -18,6 +18,10 @@ A service's chart brings its own edges, both halves, so its peers need not know 
 {{- $redis := include "ws.redis" $root | fromYaml }}
 {{- include "ws.network.edge" (dict "root" $root "to" (ternary "redis" "" $redis.bundled) "name" "redis" "port" $redis.port) }}
 {{- end }}
+{{- with .rabbitmq }}
+{{- $rabbitmq := include "ws.rabbitmq" (dict "root" $root "system" .) | fromYaml }}
+{{- include "ws.network.edge" (dict "root" $root "to" (ternary "rabbitmq" "" $rabbitmq.bundled) "name" "rabbitmq" "port" $rabbitmq.port) }}
+{{- end }}
 {{- if .kubernetes }}
 {{- include "ws.network.edge" (dict "root" $root "to" "" "name" "kubernetes" "port" $root.Values.networkPolicy.apiServerPorts) }}
 {{- end }}

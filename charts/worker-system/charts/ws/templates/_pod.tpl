@@ -49,6 +49,7 @@ env:
     value: {{ printf "%ds" (int $values.shutdown.graceSeconds) }}
   {{- with .database }}{{ include "ws.database.env" (dict "root" $root "system" .) | nindent 2 }}{{ end }}
   {{- if .redis }}{{ include "ws.redis.env" $root | nindent 2 }}{{ end }}
+  {{- with .rabbitmq }}{{ include "ws.rabbitmq.env" (dict "root" $root "system" .) | nindent 2 }}{{ end }}
   {{- with .env }}{{ . | nindent 2 }}{{ end }}
   {{- range $name, $value := $values.env }}
   - name: {{ $name }}

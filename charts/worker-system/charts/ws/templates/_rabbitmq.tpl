@@ -1,0 +1,31 @@
+{{/* Where RabbitMQ is: yours, or the bundled one. */}}
+
+{{/* A system's facts as YAML: host, port, vhost, tls, user, secret, key. Arguments: root, system. */}}
+{{- define "ws.rabbitmq" -}}
+{{- $rabbitmq := ((.root.Values.global).rabbitmq) | default dict -}}
+{{- $system := dig "users" .system dict $rabbitmq -}}
+{{- $bundled := dig "bundled" false $rabbitmq -}}
+{{- if and $rabbitmq.host $bundled -}}
+{{- fail "global.rabbitmq.host is set: then set global.rabbitmq.bundled=false too, or nothing would use the bundled RabbitMQ." -}}
+{{- end -}}
+{{- if not (or $rabbitmq.host $bundled) -}}
+{{- fail (printf "%s: there is no RabbitMQ. Set global.rabbitmq.host to your RabbitMQ's address, or global.rabbitmq.bundled=true in the worker-system chart." (include "ws.name" .root)) -}}
+{{- end -}}
+host: {{ $rabbitmq.host | default "rabbitmq" }}
+port: {{ $rabbitmq.port | default 5672 }}
+bundled: {{ $bundled }}
+vhost: {{ $rabbitmq.vhost | default "/" | quote }}
+tls: {{ $rabbitmq.tls | default false }}
+user: {{ $system.user | default .system }}
+secret: {{ dig "existingSecret" "name" "" $system | default (printf "rabbitmq-%s" .system) }}
+key: {{ dig "existingSecret" "key" "password" $system }}
+{{- end }}
+
+{{- define "ws.rabbitmq.env" -}}
+{{- $rabbitmq := include "ws.rabbitmq" . | fromYaml -}}
+- name: AMQP_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $rabbitmq.secret }}, key: {{ $rabbitmq.key }}}
+- name: AMQP_URL
+  value: {{ printf "amqp%s://%s:$(AMQP_PASSWORD)@%s:%v/%s" (ternary "s" "" $rabbitmq.tls) $rabbitmq.user $rabbitmq.host $rabbitmq.port (urlquery $rabbitmq.vhost) | quote }}
+{{- end }}
