@@ -240,11 +240,15 @@ fn another_redis_is_used_as_it_was_described() {
 #[test]
 fn another_rabbitmq_is_used_as_it_was_described() {
     let main_app = object("external RabbitMQ with TLS", "Deployment main-app").unwrap();
-    assert_eq!(variable(main_app, "AMQP_URL")["value"], "amqps://us:$(AMQP_PASSWORD)@mq.example.com:5671/%2Fteam");
+    assert_eq!(
+        variable(main_app, "AMQP_URL")["value"],
+        "amqps://$(AMQP_USER):$(AMQP_PASSWORD)@mq.example.com:5671/%2Fteam"
+    );
+    assert_eq!(variable(main_app, "AMQP_USER")["value"], "us");
     let secret = &variable(main_app, "AMQP_PASSWORD")["valueFrom"]["secretKeyRef"];
     assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "password" }));
     let bundled = object("default", "Deployment service-app").unwrap();
-    assert_eq!(variable(bundled, "AMQP_URL")["value"], "amqp://jobs:$(AMQP_PASSWORD)@rabbitmq:5672/%2F");
+    assert_eq!(variable(bundled, "AMQP_URL")["value"], "amqp://$(AMQP_USER):$(AMQP_PASSWORD)@rabbitmq:5672/%2F");
 }
 
 #[test]
@@ -254,6 +258,8 @@ fn service_app_is_scaled_by_one_of_two() {
     assert_eq!(object("scaling by queue length", "HorizontalPodAutoscaler service-app"), None);
     let scaled = object("scaling by queue length", "ScaledObject service-app").unwrap();
     assert_eq!(scaled["spec"]["triggers"].as_array().unwrap().len(), 3);
+    let asked = &scaled["spec"]["triggers"][0]["metadata"];
+    assert_eq!(asked["host"], "amqp://rabbitmq.worker-system:5672/%2F");
     let deployment = object("scaling by queue length", "Deployment service-app").unwrap();
     assert_eq!(deployment["spec"].get("replicas"), None);
 }

@@ -26,6 +26,8 @@ key: {{ dig "existingSecret" "key" "password" $system }}
 - name: AMQP_PASSWORD
   valueFrom:
     secretKeyRef: {name: {{ $rabbitmq.secret }}, key: {{ $rabbitmq.key }}}
+- name: AMQP_USER
+  value: {{ $rabbitmq.user }}
 - name: AMQP_URL
-  value: {{ printf "amqp%s://%s:$(AMQP_PASSWORD)@%s:%v/%s" (ternary "s" "" $rabbitmq.tls) $rabbitmq.user $rabbitmq.host $rabbitmq.port (urlquery $rabbitmq.vhost) | quote }}
+  value: {{ printf "amqp%s://$(AMQP_USER):$(AMQP_PASSWORD)@%s:%v/%s" (ternary "s" "" $rabbitmq.tls) $rabbitmq.host $rabbitmq.port (urlquery $rabbitmq.vhost) | quote }}
 {{- end }}
