@@ -39,5 +39,5 @@ while IFS= read -r command <&9; do
             ;;
     esac
 done 9< <(commands)
-expect "commands of the table" "$number" '>=' 19
-expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 1
+expect "commands of the table" "$number" '>=' 22
+expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 2

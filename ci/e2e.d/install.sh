@@ -3,7 +3,7 @@
 cluster
 since=$(milliseconds)
 (cd charts && h install worker-system worker-system -n "$NAMESPACE" --create-namespace >"$REPORT/install.log")
-until_true 120 k wait pod --all --for=condition=Ready --timeout=1s
+until_true 120 k wait pod --all --for=condition=Ready --timeout=30s
 k rollout status deployment --timeout=60s >/dev/null
 expect "seconds from install to every pod Ready" "$(awk "BEGIN { print ($(milliseconds) - $since) / 1000 }")" '<=' 90
 note "pods: $(k get pods --no-headers -L app.kubernetes.io/name | awk '{ print $NF }' | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
