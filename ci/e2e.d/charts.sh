@@ -3,7 +3,8 @@
 
 has_cluster || cluster
 external=(--set global.mysql.bundled=false --set global.mysql.host=db.example.com
-    --set global.redis.bundled=false --set global.redis.host=redis.example.com)
+    --set global.redis.bundled=false --set global.redis.host=redis.example.com
+    --set global.rabbitmq.bundled=false --set global.rabbitmq.host=mq.example.com)
 lint() { h lint --strict "$1" "${external[@]}"; }
 for chart in "$CHART" "$CHART"/charts/*/; do
     [[ $(basename "$chart") == ws ]] || expect_that "helm lint --strict $(basename "$chart")" lint "$chart"
@@ -41,12 +42,14 @@ without-worker-manager --set worker-manager.enabled=false
 without-values-api --set values-api.enabled=false
 external-redis --set global.redis.bundled=false --set global.redis.host=redis.example.com --set global.redis.tls=true --set global.redis.existingSecret.name=ours
 visits-by-secret --set visit-counter.existingSecret=devops-challenge-env
+external-rabbitmq --set global.rabbitmq.bundled=false --set global.rabbitmq.host=mq.example.com --set global.rabbitmq.tls=true --set global.rabbitmq.users.jobs.existingSecret.name=ours
+without-jobs --set main-app.enabled=false --set service-app.enabled=false --set global.rabbitmq.bundled=false
 without-visit-counter --set visit-counter.enabled=false --set global.redis.bundled=false
 LIST
-for subchart in worker worker-manager values-api visit-counter; do
+for subchart in worker worker-manager values-api visit-counter main-app service-app; do
     expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart" "${external[@]}"
 done
-for subchart in mysql redis; do
+for subchart in mysql redis rabbitmq; do
     expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart"
 done
 kubectl delete namespace e2e-dry >/dev/null

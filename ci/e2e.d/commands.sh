@@ -16,6 +16,8 @@ forward() {
     until_true 30 eval "</dev/tcp/127.0.0.1/${1##* }"
 }
 
+one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?state=succeeded") == *'"succeeded"'* ]]; }
+
 number=0
 while IFS= read -r command <&9; do
     number=$((number + 1))
@@ -30,7 +32,8 @@ while IFS= read -r command <&9; do
         'kubectl apply'*) k rollout status deployment --timeout=120s >/dev/null ;;
         'curl -X POST'*) ids_before=$(ids) && until_true 60 nothing_waits ;;
         *INSERT*) expect "rows that were inserted by hand" "$(sql 'SELECT COUNT(*) FROM `values` WHERE id IN (7, 8, 9)')" == 3 ;;
-        *replicas=5) until_true 60 workers_are 5 ;;
+        *worker\ --replicas=5) until_true 60 workers_are 5 ;;
+        *user-request-job) until_true 20 one_has_succeeded ;;
         *'delete pod --all')
             until_true 60 k rollout status deployment --timeout=1s
             until_true 60 nothing_waits
@@ -39,5 +42,5 @@ while IFS= read -r command <&9; do
             ;;
     esac
 done 9< <(commands)
-expect "commands of the table" "$number" '>=' 22
-expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 2
+expect "commands of the table" "$number" '>=' 27
+expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 3

@@ -10,7 +10,7 @@ note "pods: $(k get pods --no-headers -L app.kubernetes.io/name | awk '{ print $
 
 requested=$(k get pods -o jsonpath='{range .items[*].spec.containers[*]}{.resources.requests.cpu}{"\n"}{end}' |
     awk '/m$/ { sum += $1; next } { sum += 1000 * $1 } END { print sum / 1000 }')
-expect "cores requested" "$requested" '<=' 0.8
+expect "cores requested" "$requested" '<=' 1.3
 expect_that "helm test" h test "$RELEASE" -n "$NAMESPACE" --logs
 
 installed

@@ -1,0 +1,94 @@
+# Jobs: what was accepted is run, and run once, whatever is deleted meanwhile.
+
+JOBS=http://127.0.0.1:30803
+
+installed
+with_jobs() { install --set main-app.service.type=NodePort --set main-app.service.nodePort=30803 --set service-app.processingTime=200ms "$@"; }
+with_jobs
+until_true 30 curl -fsS -m 5 "$JOBS/jobs?limit=1"
+
+succeeded() { [[ $(curl -fsS -m 5 "$JOBS/jobs/$1") == *'"status":"succeeded"'* ]]; }
+# asked CURL_ARGUMENT...: as people do, and then waits for the job.
+asked() {
+    local answer since
+    since=$(milliseconds)
+    answer=$(curl -sS -m 10 -w ' %{http_code}' "$@")
+    expect "curl /user-request-job is answered by" "${answer##* }" == 202
+    [[ $answer =~ \"job_id\":\"([0-9a-f-]+)\" ]]
+    until_true 30 succeeded "${BASH_REMATCH[1]}"
+    note "it has succeeded, ms after being asked for: $(($(milliseconds) - since))"
+}
+asked "$JOBS/user-request-job"
+if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then
+    asked -H 'Host: main-app.my-cluster.com' http://127.0.0.1/user-request-job
+else
+    skip "the Ingress: nothing answers on port 80"
+fi
+
+# ask_for_jobs CLIENT: some jobs a second, each asked for with the same key until
+# there is an answer that settles it.
+ask_for_jobs() {
+    local number=0 key status
+    while :; do
+        number=$((number + 1)) key=e2e-$$-$1-$number
+        while :; do
+            status=$(curl -s -m 10 -o /dev/null -w '%{http_code}' -X POST "$JOBS/jobs" -H "Idempotency-Key: $key" \
+                -H 'content-type: application/json' -d "{\"kind\": \"user-request\", \"payload\": {\"user_id\": \"e2e\", \"data\": $number}}") || true
+            echo "$status" >>"$REPORT/jobs.statuses"
+            [[ $status == 20[02] ]] && break
+            sleep 0.3
+        done
+        echo "$key" >>"$REPORT/jobs.accepted"
+        sleep 0.2
+    done
+}
+: >"$REPORT/jobs.statuses"
+: >"$REPORT/jobs.accepted"
+clients=()
+for client in 1 2 3 4; do ask_for_jobs "$client" & clients+=("$!"); done
+background+=("${clients[@]}")
+
+RANDOM=${SEED:-$$}
+note "seed $RANDOM, ${FAULT_SECONDS:=180} s of deleting, an upgrade and a rollback in the middle"
+services=(main-app main-app service-app service-app service-app rabbitmq mysql)
+deleted=()
+began=$SECONDS
+upgraded=
+while ((SECONDS < began + FAULT_SECONDS)); do
+    service=${services[RANDOM % ${#services[@]}]}
+    victim=$(k get pods -l "app.kubernetes.io/name=$service" --no-headers -o custom-columns=:metadata.name | shuf -n 1)
+    force=()
+    if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
+    k delete pod "$victim" --wait=false "${force[@]}" >/dev/null 2>&1 || true
+    deleted+=("$service")
+    if [[ -z $upgraded ]] && ((SECONDS > began + FAULT_SECONDS / 3)); then
+        h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --set service-app.drainTimeoutSeconds=14 \
+            --set-string main-app.podAnnotations.changed=yes >/dev/null
+        upgraded=yes
+    elif [[ $upgraded == yes ]] && ((SECONDS > began + FAULT_SECONDS * 2 / 3)); then
+        h rollback "$RELEASE" -n "$NAMESPACE" >/dev/null
+        upgraded=back
+    fi
+    sleep $((1 + RANDOM % 4))
+done
+for client in "${clients[@]}"; do stop "$client"; done
+note "deleted: $(printf '%s\n' "${deleted[@]}" | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
+expect "upgraded and rolled back" "$([[ $upgraded == back ]] && echo 1 || echo 0)" == 1
+
+k rollout status statefulset mysql --timeout=60s >/dev/null
+k rollout status statefulset rabbitmq --timeout=120s >/dev/null
+k rollout status deployment --timeout=120s >/dev/null
+unfinished() { sql "SELECT COUNT(*) FROM jobs.jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"; }
+all_finished() { [[ $(unfinished) == 0 ]]; }
+since=$(milliseconds)
+until_true 120 all_finished || true
+note "all have ended $((($(milliseconds) - since) / 1000)) s after the last pod was ready"
+note "requests: $(sort "$REPORT/jobs.statuses" | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
+sql "SELECT CONVERT(idempotency_key USING ascii) FROM jobs.jobs WHERE idempotency_key LIKE 'e2e-$$-%' AND state = 'succeeded'" | sort >"$REPORT/jobs.succeeded"
+expect "jobs accepted" "$(wc -l <"$REPORT/jobs.accepted")" '>' 100
+expect "of them not succeeded" "$(comm -23 <(sort "$REPORT/jobs.accepted") "$REPORT/jobs.succeeded" | wc -l)" == 0
+expect "jobs stuck" "$(unfinished)" == 0
+expect "jobs that succeeded twice" "$(sql "SELECT COUNT(*) FROM (SELECT job_id FROM jobs.attempts WHERE outcome = 'succeeded' GROUP BY job_id HAVING COUNT(*) > 1) AS twice")" == 0
+expect "effects without a job that succeeded, or the other way round" "$(sql "SELECT ABS((SELECT COUNT(*) FROM jobs.user_requests) - (SELECT COUNT(*) FROM jobs.jobs WHERE kind = 'user-request' AND state = 'succeeded'))")" == 0
+expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$REPORT/jobs.statuses") || true)" == 0
+install
