@@ -16,7 +16,7 @@ forward() {
     until_true 30 eval "</dev/tcp/127.0.0.1/${1##* }"
 }
 
-one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?state=succeeded") == *'"succeeded"'* ]]; }
+one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?status=succeeded") == *'"succeeded"'* ]]; }
 
 number=0
 while IFS= read -r command <&9; do
