@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use crate::requests::{Metrics, Route};
 use crate::{Problem, Shutdown, telemetry};
 
 /// Open connections at most; further ones wait in the listener's queue.
@@ -69,28 +70,49 @@ const SECURITY: [(HeaderName, HeaderValue); 3] = [
 /// unknown paths and methods, panics, overload and slow requests; a log line and
 /// span for each request; headers that keep browsers from guessing and embedding.
 pub fn harden(router: Router) -> Router {
-    let in_flight = Arc::new(Semaphore::new(MAX_REQUESTS));
+    guarded(router, None)
+}
+
+/// The same, and counts what is answered, panics and refusals too.
+pub fn harden_and_count(router: Router, metrics: &Metrics) -> Router {
+    guarded(router, Some(metrics.clone()))
+}
+
+/// What the layer around a router needs.
+struct Guard {
+    in_flight: Semaphore,
+    metrics: Option<Metrics>,
+}
+
+fn guarded(router: Router, metrics: Option<Metrics>) -> Router {
+    let guard = Guard { in_flight: Semaphore::new(MAX_REQUESTS), metrics };
     router
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
         })
         // One layer for it all: each costs several allocations for each request.
-        .layer(middleware::from_fn_with_state(in_flight, guard))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), enter))
 }
 
-async fn guard(State(in_flight): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
+async fn enter(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let (began, route) = (Instant::now(), guard.metrics.as_ref().map(|_| Route::of(&request)));
     let span = request_span(&request);
     let mut response = if span.is_disabled() {
-        answer(&in_flight, request, next).await
+        answer(&guard.in_flight, request, next).await
     } else {
-        answer(&in_flight, request, next).instrument(span.clone()).await
+        answer(&guard.in_flight, request, next).instrument(span.clone()).await
     };
     for (name, value) in SECURITY {
         response.headers_mut().entry(name).or_insert(value);
     }
-    log_response(&span, &response, began);
+    let latency = began.elapsed();
+    if let Some((metrics, route)) = guard.metrics.as_ref().zip(route) {
+        metrics.answered(route, response.status(), latency);
+    }
+    span.in_scope(|| {
+        tracing::debug!(status = response.status().as_u16(), latency_ms = latency.as_secs_f64() * 1000.0, "answered");
+    });
     response
 }
 
@@ -127,11 +149,6 @@ fn request_span(request: &Request) -> Span {
         telemetry::continue_trace(&span, request.headers());
     }
     span
-}
-
-fn log_response(span: &Span, response: &Response, began: Instant) {
-    let (status, latency_ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
-    span.in_scope(|| tracing::debug!(status, latency_ms, "answered"));
 }
 
 /// Answers requests until `shutdown` drains; then finishes those under way.
