@@ -97,7 +97,10 @@ pub const VARIATIONS: &[Variation] = &[
          --set worker.podLabels.team=a,worker.podAnnotations.b=c,worker.env.RUST_LOG=debug,worker.topologySpread=false \
          --set mysql.nodeSelector.disk=ssd,mysql.podLabels.team=a,mysql.storage.className=fast,mysql.podAnnotations.b=c",
     ),
-    of("no budgets", "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false,visit-counter.pdb.enabled=false"),
+    of(
+        "no budgets",
+        "--set worker.pdb.enabled=false,values-api.pdb.enabled=false,worker-manager.pdb.enabled=false,visit-counter.pdb.enabled=false",
+    ),
     of("budgets by percentage", "--set worker.pdb.maxUnavailable=30%"),
 ];
 
