@@ -28,6 +28,7 @@ pub const VARIATIONS: &[Variation] = &[
     alone("the worker-manager alone", "worker-manager", "--set global.mysql.host=db.example.com"),
     alone("values-api alone", "values-api", "--set global.mysql.host=db.example.com"),
     alone("visit-counter alone", "visit-counter", "--set global.redis.host=redis.example.com"),
+    alone("visit-counter alone on a Secret", "visit-counter", "--set existingSecret=devops-challenge-env"),
     alone("MySQL alone", "mysql", ""),
     alone("Redis alone", "redis", ""),
     of(
