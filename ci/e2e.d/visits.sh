@@ -22,7 +22,7 @@ visit() {
     while [[ ! -e $REPORT/enough ]]; do
         # shellcheck disable=SC2046 # many addresses
         curl -s -m 10 -X POST -w ' %{http_code}\n' $(printf "$VISITS/api/visits %.0s" {1..200}) 2>/dev/null |
-            sed -E 's/^[^0-9]*([0-9]*)[^ ]* ([0-9]{3})$/\2 \1/' >>"$1" || true
+            sed -E 's/^\{"number":([0-9]+)\} ([0-9]{3})$/\2 \1/; t; s/^.* ([0-9]{3})$/\1/' >>"$1" || true
     done
 }
 start_visits() {

@@ -2,17 +2,19 @@
 //! flight, time and header size; a drain that finishes what is under way.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -20,8 +22,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tower::Service;
+use tower::layer::layer_fn;
 use tracing::{Instrument, Span};
 
+use crate::requests::{Metrics, Route};
 use crate::{Problem, Shutdown, telemetry};
 
 /// Open connections at most; further ones wait in the listener's queue.
@@ -69,38 +74,85 @@ const SECURITY: [(HeaderName, HeaderValue); 3] = [
 /// unknown paths and methods, panics, overload and slow requests; a log line and
 /// span for each request; headers that keep browsers from guessing and embedding.
 pub fn harden(router: Router) -> Router {
-    let in_flight = Arc::new(Semaphore::new(MAX_REQUESTS));
+    guarded(router, None)
+}
+
+/// The same, and counts what is answered, panics and refusals too.
+pub fn harden_and_count(router: Router, metrics: &Metrics) -> Router {
+    guarded(router, Some(metrics.clone()))
+}
+
+/// What the layer around a router needs.
+struct Guard {
+    in_flight: Semaphore,
+    metrics: Option<Metrics>,
+}
+
+fn guarded(router: Router, metrics: Option<Metrics>) -> Router {
+    let guard = Arc::new(Guard { in_flight: Semaphore::new(MAX_REQUESTS), metrics });
     router
         .fallback(async || Problem::not_found("There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
         })
         // One layer for it all: each costs several allocations for each request.
-        .layer(middleware::from_fn_with_state(in_flight, guard))
+        .layer(layer_fn(move |inner| Guarded { inner, guard: Arc::clone(&guard) }))
 }
 
-async fn guard(State(in_flight): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let span = request_span(&request);
-    let mut response = if span.is_disabled() {
-        answer(&in_flight, request, next).await
-    } else {
-        answer(&in_flight, request, next).instrument(span.clone()).await
-    };
-    for (name, value) in SECURITY {
-        response.headers_mut().entry(name).or_insert(value);
+/// A router's handler behind a [`Guard`]. Written out, since the usual middleware
+/// of axum takes requests apart and boxes them several times.
+#[derive(Clone)]
+struct Guarded<S> {
+    inner: S,
+    guard: Arc<Guard>,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    log_response(&span, &response, began);
-    response
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let guard = Arc::clone(&self.guard);
+        let (began, route) = (Instant::now(), guard.metrics.as_ref().map(|_| Route::of(&request)));
+        let span = request_span(&request);
+        let handler = self.inner.call(request);
+        async move {
+            let mut response = if span.is_disabled() {
+                answer(&guard.in_flight, handler).await
+            } else {
+                answer(&guard.in_flight, handler).instrument(span.clone()).await
+            };
+            for (name, value) in SECURITY {
+                response.headers_mut().entry(name).or_insert(value);
+            }
+            let (status, latency) = (response.status(), began.elapsed());
+            if let Some((metrics, route)) = guard.metrics.as_ref().zip(route) {
+                metrics.answered(route, status, latency);
+            }
+            let (status, latency_ms) = (status.as_u16(), latency.as_secs_f64() * 1000.0);
+            span.in_scope(|| tracing::debug!(status, latency_ms, "answered"));
+            Ok(response)
+        }
+        .boxed()
+    }
 }
 
-async fn answer(in_flight: &Semaphore, request: Request, next: Next) -> Response {
+async fn answer(in_flight: &Semaphore, handler: impl Future<Output = Result<Response, Infallible>>) -> Response {
     let Ok(_permit) = in_flight.try_acquire() else {
         return Problem::unavailable("Too many requests are being answered.").into_response();
     };
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answer = AssertUnwindSafe(handler).catch_unwind();
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(Ok(response))) => response,
         Ok(Err(panic)) => panicked(&*panic),
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     }
@@ -127,11 +179,6 @@ fn request_span(request: &Request) -> Span {
         telemetry::continue_trace(&span, request.headers());
     }
     span
-}
-
-fn log_response(span: &Span, response: &Response, began: Instant) {
-    let (status, latency_ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
-    span.in_scope(|| tracing::debug!(status, latency_ms, "answered"));
 }
 
 /// Answers requests until `shutdown` drains; then finishes those under way.

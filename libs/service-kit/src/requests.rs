@@ -3,17 +3,13 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tokio::time::Instant;
 
 /// Counters of the requests that all listeners of a process answered. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,7 +26,7 @@ struct Answer {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+pub(crate) struct Route {
     method: &'static str,
     route: RouteName,
 }
@@ -77,24 +73,18 @@ impl Metrics {
         metrics
     }
 
-    /// Counts what `router` answers: the outermost layer, so that nothing is left out.
-    pub fn count(&self, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(self.clone(), answer))
-    }
-
-    fn answered(&self, route: Route, status: StatusCode, took: Duration) {
+    pub(crate) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
         self.seconds.get_or_create(&route).observe(took.as_secs_f64());
         let Route { method, route } = route;
         self.requests.get_or_create(&Answer { method, route, code: status.as_u16() }).inc();
     }
 }
 
-async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let route = Route { method: known(request.method()), route: RouteName(request.extensions().get().cloned()) };
-    let began = Instant::now();
-    let response = next.run(request).await;
-    metrics.answered(route, response.status(), began.elapsed());
-    response
+impl Route {
+    /// Where `request` was routed.
+    pub(crate) fn of(request: &Request) -> Self {
+        Self { method: known(request.method()), route: RouteName(request.extensions().get().cloned()) }
+    }
 }
 
 /// Clients may invent methods; each would be a series of its own.
@@ -113,6 +103,7 @@ fn known(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
     use tower::ServiceExt;
@@ -132,7 +123,7 @@ mod tests {
     async fn every_answer_is_counted_by_its_route() {
         let mut registry = Registry::default();
         let router = Router::new().route("/ids/{id}", get(|| async {})).route("/panics", get(panics));
-        let router = Metrics::register(&mut registry).count(crate::http::harden(router));
+        let router = crate::http::harden_and_count(router, &Metrics::register(&mut registry));
         ask(&router, "GET", "/ids/1").await;
         ask(&router, "GET", "/ids/2").await;
         ask(&router, "POST", "/ids/2").await;

@@ -53,7 +53,7 @@ impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        self.metrics.count(http::harden(router))
+        http::harden_and_count(router, &self.metrics)
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.

@@ -65,7 +65,7 @@ impl Service {
     /// Everything that it answers, as long as [`run`](Self::run) counts.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        prefix::also_below(&self.config.path_prefix, self.requests.count(http::harden(router)))
+        prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.

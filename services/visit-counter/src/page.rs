@@ -1,8 +1,11 @@
 //! The page.
 
+use std::convert::Infallible;
+
 use axum::Router;
-use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequestParts, State as Shared};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use maud::{Markup, PreEscaped, html};
@@ -77,8 +80,8 @@ fn shell(environment: &str, greeting: &Markup) -> String {
 }
 
 /// Counts a visit.
-async fn visit(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
-    if is_probe(&headers) {
+async fn visit(Shared(state): Shared<State>, Probe(is_probe): Probe) -> Response {
+    if is_probe {
         return api::healthy(&state);
     }
     match state.counter.visit().await {
@@ -94,9 +97,16 @@ async fn look(Shared(state): Shared<State>) -> Response {
     shown(status, state.page.render(0))
 }
 
-fn is_probe(headers: &HeaderMap) -> bool {
-    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
-    agent.is_some_and(|agent| PROBES.iter().any(|probe| agent.starts_with(probe)))
+/// Whether a request is one of a probe.
+struct Probe(bool);
+
+impl<S: Sync> FromRequestParts<S> for Probe {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        Ok(Self(agent.is_some_and(|agent| PROBES.iter().any(|probe| agent.starts_with(probe)))))
+    }
 }
 
 /// Nobody may keep it: the number is for one visitor only.

@@ -63,6 +63,10 @@ fn of_subchart(folder: &Path) -> Result<Value> {
         defaults[key] = json!({});
     }
     let mut schema = infer(&defaults);
+    // A chart by itself may have nothing to be told by it.
+    if let Some(values) = defaults.as_object_mut() {
+        values.remove("global");
+    }
     require(&mut schema, &defaults);
     Ok(schema)
 }

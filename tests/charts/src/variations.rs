@@ -49,6 +49,7 @@ pub const VARIATIONS: &[Variation] = &[
          --set service-app.allowPrivateAddresses=true,service-app.callbackSecret.name=sign",
     ),
     of("scaling by queue length", "--set service-app.keda.enabled=true,service-app.autoscaling.enabled=false"),
+    alone("visit-counter alone on a Secret", "visit-counter", "--set existingSecret=devops-challenge-env"),
     alone("MySQL alone", "mysql", ""),
     alone("Redis alone", "redis", ""),
     of(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Parser;
+use database::sqlx::SqlitePool;
 use database::{Database, Options};
 use testkit::{Folder, Redis};
 use visits_store::{MIGRATIONS, RedisArgs, RedisStore, SqliteStore, VisitStore};
@@ -11,6 +12,8 @@ use visits_store::{MIGRATIONS, RedisArgs, RedisStore, SqliteStore, VisitStore};
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn VisitStore>,
     pub(crate) other: Arc<dyn VisitStore>,
+    /// Of SQLite.
+    pub(crate) pool: Option<SqlitePool>,
     _folder: Option<Folder>,
 }
 
@@ -36,7 +39,7 @@ impl Backend {
         let server = Redis::shared().await;
         let prefix = server.prefix(name);
         let store = |key| Arc::new(at(server.url(), &format!("{prefix}{key}")));
-        Self { store: store("counter"), other: store("other"), _folder: None }
+        Self { store: store("counter"), other: store("other"), pool: None, _folder: None }
     }
 
     pub(crate) async fn sqlite() -> Self {
@@ -46,6 +49,7 @@ impl Backend {
         database.migrate(&MIGRATIONS).await.unwrap();
         let Database::Sqlite(pool) = database else { panic!("the URL is one of SQLite") };
         let store = |key| Arc::new(SqliteStore::new(pool.clone(), key));
-        Self { store: store("counter"), other: store("other"), _folder: Some(folder) }
+        let (store, other) = (store("counter"), store("other"));
+        Self { store, other, pool: Some(pool), _folder: Some(folder) }
     }
 }

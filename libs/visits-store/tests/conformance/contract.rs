@@ -1,7 +1,7 @@
 //! The contract of the trait, on each backend.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use visits_store::Error;
 
@@ -43,13 +43,6 @@ async fn adds_at_once_never_overlap(backend: Backend) {
     assert_eq!(backend.store.read(PATIENCE).await.unwrap(), (1..=64).sum::<i64>());
 }
 
-async fn ends_in_time(backend: Backend) {
-    let error = backend.store.add(1, Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
-    let total = backend.store.add(1, PATIENCE).await.unwrap().total;
-    assert!((1..=2).contains(&total), "the first one may have been carried out: {total}");
-}
-
 async fn refuses_to_overflow(backend: Backend) {
     let store = backend.store;
     assert_eq!(store.add(i64::MAX - 1, PATIENCE).await.unwrap().total, i64::MAX - 1);
@@ -78,4 +71,20 @@ macro_rules! on_each_backend {
     };
 }
 
-on_each_backend!(counts, adds_at_once_never_overlap, ends_in_time, refuses_to_overflow);
+on_each_backend!(counts, adds_at_once_never_overlap, refuses_to_overflow);
+
+/// What Redis does to deadlines is among its faults.
+#[tokio::test]
+async fn a_locked_file_is_given_up_in_time() {
+    let backend = Backend::sqlite().await;
+    let store = backend.store;
+    assert_eq!(store.add(1, PATIENCE).await.unwrap().total, 1);
+    let lock = database::sqlite::begin(backend.pool.as_ref().unwrap()).await.unwrap();
+    let began = Instant::now();
+    let error = store.add(1, Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)) && began.elapsed() < Duration::from_secs(2), "{error:?}");
+    assert_eq!(store.read(PATIENCE).await.unwrap(), 1, "readers need not wait for writers");
+    lock.rollback().await.unwrap();
+    let total = store.add(1, PATIENCE).await.unwrap().total;
+    assert!((2..=3).contains(&total), "what was given up may have been carried out: {total}");
+}

@@ -47,7 +47,7 @@ pub(crate) async fn run(baseline: Baseline, port: u16) -> anyhow::Result<()> {
     match baseline {
         Baseline::Bare => axum::serve(listener, router).await?,
         Baseline::Frame => {
-            let router = Metrics::register(&mut Registry::default()).count(http::harden(router));
+            let router = http::harden_and_count(router, &Metrics::register(&mut Registry::default()));
             http::serve(listener, router, Shutdown::new()).await;
         }
     }

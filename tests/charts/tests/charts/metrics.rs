@@ -27,7 +27,7 @@ impl Exported {
         service_app::Metrics::register(&mut registry);
         let requests = service_kit::requests::Metrics::register(&mut registry);
         main_app::Metrics::register(&mut registry, requests.clone());
-        let router = requests.count(Router::new().route("/", get(|| async {})));
+        let router = service_kit::http::harden_and_count(Router::new().route("/", get(|| async {})), &requests);
         router.oneshot(Request::new(Body::empty())).await.unwrap();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

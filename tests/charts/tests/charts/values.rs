@@ -227,7 +227,7 @@ fn another_database_is_used_as_it_was_described() {
 #[test]
 fn another_redis_is_used_as_it_was_described() {
     let url = |variation: &str| variable(object(variation, "Deployment visit-counter").unwrap(), "REDIS_URL");
-    assert_eq!(url("external Redis with TLS")["value"], "rediss://:$(REDIS_PASSWORD)@redis.example.com:6380/2");
+    assert_eq!(url("external Redis with TLS")["value"], "rediss://redis.example.com:6380/2");
     assert_eq!(url("a Redis without password")["value"], "redis://redis.example.com:6379/0");
     let policy = object("external Redis with TLS", "NetworkPolicy visit-counter-to-redis").unwrap();
     assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], 6380);

@@ -27,5 +27,5 @@ key: {{ dig "existingSecret" "key" "password" $redis }}
     secretKeyRef: {name: {{ . }}, key: {{ $redis.key }}}
 {{- end }}
 - name: REDIS_URL
-  value: {{ printf "redis%s://%s%s:%v/%v" (ternary "s" "" $redis.tls) (ternary ":$(REDIS_PASSWORD)@" "" (ne $redis.secret "")) $redis.host $redis.port $redis.database | quote }}
+  value: {{ printf "redis%s://%s:%v/%v" (ternary "s" "" $redis.tls) $redis.host $redis.port $redis.database | quote }}
 {{- end }}
