@@ -7,6 +7,7 @@
 
 mod faults;
 mod fleet;
+mod jobs;
 mod oracle;
 mod report;
 mod rng;
@@ -37,6 +38,26 @@ struct Cli {
 enum System {
     /// The values system: workers, managers and the API on a private MariaDB.
     Values(ValuesArgs),
+    /// The jobs system: main-app and service-app on a private MariaDB and RabbitMQ.
+    Jobs(JobsArgs),
+}
+
+#[derive(Debug, Args)]
+struct JobsArgs {
+    /// How many jobs are submitted.
+    #[arg(long, default_value_t = 10_000, default_value_if("short", "true", "600"))]
+    jobs: usize,
+
+    /// Over how long, while faults go on.
+    #[arg(long, default_value = "180s", default_value_if("short", "true", "25s"))]
+    duration: humantime::Duration,
+
+    /// A short run.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +98,15 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.system {
         System::Values(args) => values(args).await,
+        System::Jobs(args) => jobs(args).await,
     }
+}
+
+async fn jobs(args: JobsArgs) -> ExitCode {
+    run(args.common, "jobs", |seed, programs, logs| {
+        jobs::run(jobs::Options { seed, jobs: args.jobs, duration: args.duration.into(), programs, logs })
+    })
+    .await
 }
 
 async fn values(args: ValuesArgs) -> ExitCode {
@@ -171,7 +200,7 @@ mod tests {
     fn the_short_run_is_shorter_unless_told_otherwise() {
         let parse = |args: &[&str]| {
             let cli = Cli::try_parse_from(["chaos", "values"].iter().chain(args)).unwrap();
-            let System::Values(args) = cli.system;
+            let System::Values(args) = cli.system else { panic!("another system") };
             (args.duration.as_secs(), args.kills)
         };
         assert_eq!(parse(&[]), (120, 100));
