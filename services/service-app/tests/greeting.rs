@@ -9,6 +9,7 @@ use jobs_store::Parameter;
 use serde_json::json;
 
 #[rustfmt::skip]
+#[expect(unreachable_pub, reason = "it is public where it belongs")]
 mod kind {
     use super::*;
 // docs/jobs.md begins

@@ -41,8 +41,8 @@ pub(super) struct JobRequest {
     /// What to do, such as user-request or http.
     #[schema(example = "user-request")]
     kind: String,
-    /// With what: anything that the kind understands, at most 256 KiB.
-    #[serde(default)]
+    /// With what: anything that the kind understands, at most 256 KiB; `{}` by default.
+    #[serde(default = "nothing")]
     payload: Value,
     /// How urgently: high, default or low.
     #[schema(example = "default")]
@@ -58,6 +58,10 @@ pub(super) struct JobRequest {
     /// In a batch, in place of the header: the same key and the same job is the same
     /// job, at most 255 bytes.
     idempotency_key: Option<String>,
+}
+
+fn nothing() -> Value {
+    json!({})
 }
 
 /// Jobs to be run: all of them, or none.

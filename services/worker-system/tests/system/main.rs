@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod browser;
+mod jobs;
 mod page;
 mod process;
 mod running;

@@ -1,52 +1,12 @@
 //! The page in a real browser.
 
-use std::time::Duration;
-
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
-use testkit::{Folder, Launch, Process, eventually, free_port};
+use testkit::{Folder, eventually};
 
+use crate::browser::Browser;
 use crate::running::{PATIENCE, System};
 
-/// Chromium under chromedriver, with a profile of its own.
-struct Browser {
-    client: Client,
-    _driver: Process,
-    _profile: Folder,
-}
-
 impl Browser {
-    /// As large as a window on a desk, or as a phone.
-    async fn start(phone: bool) -> Self {
-        let profile = Folder::new("chromium");
-        let port = free_port();
-        let driver = Launch::new("chromedriver").arg(format!("--port={port}")).spawn();
-        let arguments = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-dev-shm-usage",
-            "--disable-sync",
-            "--no-first-run",
-            &format!("--user-data-dir={}", profile.path().display()),
-            "--window-size=1200,800",
-        ];
-        let mut options = json!({ "args": arguments });
-        if phone {
-            options["mobileEmulation"] = json!({ "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2 } });
-        }
-        let capabilities = Map::from_iter([("goog:chromeOptions".to_owned(), options)]);
-        let url = format!("http://127.0.0.1:{port}");
-        eventually(PATIENCE, "chromedriver answers", async || reqwest::get(format!("{url}/status")).await.ok()).await;
-        let client =
-            ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await.expect("a browser");
-        Self { client, _driver: driver, _profile: profile }
-    }
-
     /// Ids by the heading of the column that they are in.
     async fn columns(&self) -> Map<String, Value> {
         let script = "return Object.fromEntries([...document.querySelectorAll('.worker')].map((column) => \
@@ -61,10 +21,6 @@ impl Browser {
                       li.querySelector('b').textContent === arguments[0]); \
                       return chip ? Number(chip.querySelector('span').textContent) : null";
         self.client.execute(script, vec![json!(id.to_string())]).await.unwrap().as_i64()
-    }
-
-    async fn click(&self, selector: &str) {
-        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
     }
 }
 
@@ -116,13 +72,6 @@ async fn the_page_fits_a_phone_and_needs_nobody_else() {
     browser.client.goto(&system.values).await.unwrap();
     eventually(PATIENCE, "the ids are shown", async || browser.value(50).await).await;
 
-    let width = "return [innerWidth, document.documentElement.scrollWidth]";
-    let width = browser.client.execute(width, Vec::new()).await.unwrap();
-    assert_eq!(width, json!([360, 360]), "nothing is cut off");
-
-    let hosts =
-        "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
-    let hosts = browser.client.execute(hosts, Vec::new()).await.unwrap();
-    assert_eq!(hosts, json!([system.values]), "no request to another host");
-    tokio::time::timeout(Duration::from_secs(10), browser.client.clone().close()).await.unwrap().unwrap();
+    browser.fits_a_phone_and_needs_nobody_but(&system.values).await;
+    browser.close().await;
 }

@@ -12,29 +12,44 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct System {
     pub(crate) process: Process,
     pub(crate) values: String,
+    pub(crate) jobs: String,
     pub(crate) index: String,
 }
 
+/// Where the parts listen.
+pub(crate) struct Addresses {
+    values: String,
+    jobs: String,
+    index: String,
+}
+
 /// A launch with ports of its own, and their addresses.
-pub(crate) fn launch(data: &Path) -> (Launch, String, String) {
+pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
     let address = |port: u16| format!("127.0.0.1:{port}");
-    let (values, index, admin) = (address(free_port()), address(free_port()), address(free_port()));
+    let [values, jobs, index, admin] = [(); 4].map(|()| address(free_port()));
     let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &values)
-        .env("JOBS_LISTEN", address(free_port()))
+        .env("JOBS_LISTEN", &jobs)
         .env("INDEX_LISTEN", &index)
         .env("ADMIN_LISTEN", &admin)
         .env("LOG_FORMAT", "json");
-    (launch, values, index)
+    (launch, Addresses { values, jobs, index })
 }
 
 impl System {
     pub(crate) async fn start(data: &Path) -> Self {
-        let (launch, values, index) = launch(data);
-        let system =
-            Self { process: launch.spawn(), values: format!("http://{values}"), index: format!("http://{index}") };
+        Self::start_with(data, |launch| launch).await
+    }
+
+    /// With settings of the test's own.
+    pub(crate) async fn start_with(data: &Path, set: impl FnOnce(Launch) -> Launch) -> Self {
+        let (launch, Addresses { values, jobs, index }) = launch(data);
+        let http = |address: String| format!("http://{address}");
+        let (values, jobs, index) = (http(values), http(jobs), http(index));
+        let system = Self { process: set(launch).spawn(), values, jobs, index };
         eventually(PATIENCE, "values-api answers", async || reqwest::get(&system.values).await.ok()).await;
+        eventually(PATIENCE, "main-app answers", async || reqwest::get(&system.jobs).await.ok()).await;
         system
     }
 
