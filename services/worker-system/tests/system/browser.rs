@@ -17,12 +17,14 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// As large as a window on a desk, or as a phone.
+    /// As large as a window on a desk, or as a phone, which prefers it dark.
     pub(crate) async fn start(phone: bool) -> Self {
         let profile = Folder::new("chromium");
         let port = free_port();
         let driver = Launch::new("chromedriver").arg(format!("--port={port}")).spawn();
+        let colours = format!("--blink-settings=preferredColorScheme={}", u8::from(!phone));
         let arguments = [
+            colours.as_str(),
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

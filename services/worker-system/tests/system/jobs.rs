@@ -116,6 +116,7 @@ async fn the_page_of_jobs_fits_a_phone() {
 
 /// Left in the folder of the build, to be looked at.
 async fn screenshot(browser: &Browser, name: &str) {
+    browser.ask("scrollTo(0, 0)").await;
     let picture = browser.client.screenshot().await.unwrap();
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{name}.png"));
     std::fs::write(path, picture).unwrap();
