@@ -1,7 +1,5 @@
 //! The kind that docs/jobs.md makes, and that the page says the same.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use database::Database;
 use jobs::testing::{self, Harness};
 use jobs::{Context, Done, Failure, Handler, Registry, Statement};

@@ -14,7 +14,7 @@ const MAIN_APPS: usize = 2;
 const SERVICE_APPS: usize = 3;
 
 /// How long anything may take on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How long a worker is not heard of until its jobs are given to others.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);

@@ -130,7 +130,7 @@ async fn harm_process(cluster: &Cluster, board: &Board, fault: OfProcess, rng: &
             member.resume();
         }
         OfProcess::RollServiceApp => {
-            member.terminate_and_wait(Duration::from_secs(60)).await;
+            member.terminate_and_wait(Duration::from_mins(1)).await;
             member.start();
         }
         _ => {

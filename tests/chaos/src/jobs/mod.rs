@@ -46,7 +46,7 @@ const POISON: usize = 5;
 const POISON_ATTEMPTS: u32 = 3;
 
 /// How long everything may take to end once nothing is broken any more.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(options: Options) -> Result<Report> {
     let mut rng = Rng::new(options.seed);
