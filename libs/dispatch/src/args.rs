@@ -10,7 +10,7 @@ use crate::{InvalidUrl, RabbitMq, RabbitMqOptions};
 pub struct AmqpArgs {
     /// Where RabbitMQ is: `amqp://user:password@host:port/vhost`, or `amqps://` with TLS and,
     /// for certificates that are not public, `?cacertfile=path`.
-    #[arg(long = "amqp-url", env = "AMQP_URL", hide_env_values = true, value_parser = checked)]
+    #[arg(id = "amqp_url", long = "amqp-url", env = "AMQP_URL", hide_env_values = true, value_parser = checked)]
     url: SecretString,
 }
 

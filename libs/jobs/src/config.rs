@@ -4,7 +4,9 @@ use clap::Args;
 use service_kit::HumanDuration;
 
 /// The settings of a process that runs jobs.
+// Its group would be called like that of the service that it is a part of.
 #[derive(Debug, Clone, Args)]
+#[group(id = "jobs")]
 pub struct Config {
     /// The name of this process, shown to people; in Kubernetes, the pod's.
     #[arg(long = "worker-name", env = "WORKER_NAME", default_value_t = service_kit::config::process_name("service-app"))]

@@ -99,7 +99,7 @@ impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        self.deps.metrics.requests.count(http::harden(router))
+        http::harden_and_count(router, &self.deps.metrics.requests)
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way, and

@@ -59,3 +59,13 @@ fn main() -> ExitCode {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_settings_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -11,6 +11,7 @@ use database::{Database, Options};
 use dispatch::{Dispatch, InProcess, InProcessOptions};
 use futures_util::StreamExt;
 use jobs::{Context, Done, Failure, Handler, Registry, Runner};
+use jobs_store::JobsStore;
 use main_app::{Config, Deps, Metrics};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ impl Handler for Script {
 
 struct Server {
     address: SocketAddr,
+    store: Arc<dyn JobsStore>,
     client: Client,
     shutdown: Shutdown,
     task: JoinHandle<()>,
@@ -84,7 +86,7 @@ impl Server {
                 drain_timeout: HumanDuration(Duration::ZERO),
             };
             let deps = jobs::Deps {
-                store,
+                store: Arc::clone(&store),
                 dispatch,
                 registry: Registry::new().with(Script),
                 metrics: jobs::Metrics::register(&mut prometheus),
@@ -93,7 +95,7 @@ impl Server {
             tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))
         });
         let task = tokio::spawn(main_app::build(config, deps, shutdown.clone()).run(listener, shutdown.clone()));
-        Self { address, client: Client::new(), shutdown, task, runner, _folder: folder }
+        Self { address, store, client: Client::new(), shutdown, task, runner, _folder: folder }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>, key: Option<&str>) -> Response {
@@ -241,6 +243,19 @@ async fn too_many_jobs_are_turned_away_for_a_while() {
         (refused.status(), refused.headers()["retry-after"].to_str().unwrap()),
         (StatusCode::TOO_MANY_REQUESTS, "5")
     );
+}
+
+#[tokio::test]
+async fn the_trace_of_a_client_goes_with_its_job() {
+    let server = Server::start(false, 1000).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (sent, stored) in [(trace, Some(trace)), ("nonsense", None)] {
+        let request = server.client.get(format!("http://{}/user-request-job", server.address));
+        let answer: Value = request.header("traceparent", sent).send().await.unwrap().json().await.unwrap();
+        let id = answer["job_id"].as_str().unwrap().parse().unwrap();
+        let row = server.store.get(id).await.unwrap().unwrap();
+        assert_eq!(row.traceparent.as_deref(), stored);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 mod faults;
 mod fleet;
+mod jobs;
 mod oracle;
 mod report;
 mod rng;
@@ -40,6 +41,26 @@ enum System {
     Values(ValuesArgs),
     /// visit-counter on a private Redis.
     Visits(VisitsArgs),
+    /// The jobs system: main-app and service-app on a private MariaDB and RabbitMQ.
+    Jobs(JobsArgs),
+}
+
+#[derive(Debug, Args)]
+struct JobsArgs {
+    /// How many jobs are submitted.
+    #[arg(long, default_value_t = 10_000, default_value_if("short", "true", "600"))]
+    jobs: usize,
+
+    /// Over how long, while faults go on.
+    #[arg(long, default_value = "180s", default_value_if("short", "true", "25s"))]
+    duration: humantime::Duration,
+
+    /// A short run.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +120,15 @@ async fn main() -> ExitCode {
     match cli.system {
         System::Values(args) => values(args).await,
         System::Visits(args) => visits(args).await,
+        System::Jobs(args) => jobs(args).await,
     }
+}
+
+async fn jobs(args: JobsArgs) -> ExitCode {
+    run(args.common, "jobs", |seed, programs, logs| {
+        jobs::run(jobs::Options { seed, jobs: args.jobs, duration: args.duration.into(), programs, logs })
+    })
+    .await
 }
 
 async fn values(args: ValuesArgs) -> ExitCode {

@@ -41,8 +41,8 @@ pub(super) struct JobRequest {
     /// What to do, such as user-request or http.
     #[schema(example = "user-request")]
     kind: String,
-    /// With what: anything that the kind understands, at most 256 KiB.
-    #[serde(default)]
+    /// With what: anything that the kind understands, at most 256 KiB; `{}` by default.
+    #[serde(default = "nothing")]
     payload: Value,
     /// How urgently: high, default or low.
     #[schema(example = "default")]
@@ -58,6 +58,10 @@ pub(super) struct JobRequest {
     /// In a batch, in place of the header: the same key and the same job is the same
     /// job, at most 255 bytes.
     idempotency_key: Option<String>,
+}
+
+fn nothing() -> Value {
+    json!({})
 }
 
 /// Jobs to be run: all of them, or none.
@@ -242,12 +246,13 @@ pub(super) async fn submit(
 pub(super) async fn batch(
     Shared(state): Shared<State>,
     Query(NoParameters {}): Query<NoParameters>,
+    headers: HeaderMap,
     Json(request): Json<BatchRequest>,
 ) -> Result<Response, Problem> {
     if !(1..=MAX_BATCH).contains(&request.jobs.len()) {
         return Err(Problem::unprocessable(format!("{} jobs: give between 1 and {MAX_BATCH}", request.jobs.len())));
     }
-    let traceparent = telemetry::traceparent(&Span::current());
+    let traceparent = traceparent(&headers);
     let jobs = request.jobs.into_iter().enumerate().map(|(index, mut job)| {
         let key = job.idempotency_key.take();
         new_job(&state, job, key, traceparent.clone())
@@ -268,11 +273,20 @@ async fn one(state: &State, request: JobRequest, headers: &HeaderMap) -> Result<
             Some(key.to_str().map_err(|_| Problem::unprocessable("Idempotency-Key is not ASCII."))?.to_owned())
         }
     };
-    let job = new_job(state, request, key, telemetry::traceparent(&Span::current())).map_err(Problem::unprocessable)?;
+    let job = new_job(state, request, key, traceparent(headers)).map_err(Problem::unprocessable)?;
     let submitted = accept(state, vec![job]).await?.pop();
     let submitted = submitted.ok_or_else(|| Problem::unavailable("The job was not accepted."))?;
     let location = format!("/jobs/{}", submitted.job_id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(submitted)).into_response())
+}
+
+/// The trace of this request, or the client's own if requests are not traced here.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let of_client = || {
+        let text = headers.get("traceparent")?.to_str().ok()?;
+        (text.len() == 55 && text.is_ascii()).then(|| text.to_owned())
+    };
+    telemetry::traceparent(&Span::current()).or_else(of_client)
 }
 
 /// Everything about a request that can be wrong.

@@ -1,5 +1,7 @@
 //! A real browser.
 
+use std::time::Duration;
+
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
@@ -15,12 +17,14 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// As large as a window on a desk, or as a phone.
+    /// As large as a window on a desk, or as a phone, which prefers it dark.
     pub(crate) async fn start(phone: bool) -> Self {
         let profile = Folder::new("chromium");
         let port = free_port();
         let driver = Launch::new("chromedriver").arg(format!("--port={port}")).spawn();
+        let colours = format!("--blink-settings=preferredColorScheme={}", u8::from(!phone));
         let arguments = [
+            colours.as_str(),
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -49,17 +53,20 @@ impl Browser {
         self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
     }
 
-    /// What a script returns.
-    pub(crate) async fn evaluate(&self, script: &str) -> Value {
+    pub(crate) async fn ask(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Checks that the page fits a phone, and that only `origin` was asked for it.
-    pub(crate) async fn assert_fits_and_needs_nobody_but(&self, origin: &str) {
-        let width = self.evaluate("return [innerWidth, document.documentElement.scrollWidth]").await;
+    /// On a phone nothing is cut off, and nobody else is asked for anything.
+    pub(crate) async fn fits_a_phone_and_needs_nobody_but(&self, origin: &str) {
+        let width = self.ask("return [innerWidth, document.documentElement.scrollWidth]").await;
         assert_eq!(width, json!([360, 360]), "nothing is cut off");
         let hosts =
             "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
-        assert_eq!(self.evaluate(hosts).await, json!([origin]), "no request to another host");
+        assert_eq!(self.ask(hosts).await, json!([origin]), "no request to another host");
+    }
+
+    pub(crate) async fn close(self) {
+        tokio::time::timeout(Duration::from_secs(10), self.client.clone().close()).await.unwrap().unwrap();
     }
 }

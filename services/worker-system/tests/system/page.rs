@@ -1,7 +1,5 @@
 //! The page of values in a real browser.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 use testkit::{Folder, eventually};
 
@@ -74,6 +72,6 @@ async fn the_page_fits_a_phone_and_needs_nobody_else() {
     browser.client.goto(&system.values).await.unwrap();
     eventually(PATIENCE, "the ids are shown", async || browser.value(50).await).await;
 
-    browser.assert_fits_and_needs_nobody_but(&system.values).await;
-    tokio::time::timeout(Duration::from_secs(10), browser.client.clone().close()).await.unwrap().unwrap();
+    browser.fits_a_phone_and_needs_nobody_but(&system.values).await;
+    browser.close().await;
 }

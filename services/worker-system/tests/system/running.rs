@@ -12,13 +12,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct System {
     pub(crate) process: Process,
     pub(crate) values: String,
+    pub(crate) jobs: String,
     pub(crate) visits: String,
     pub(crate) index: String,
 }
 
-/// Where the parts of a system are.
+/// Where the parts listen.
 pub(crate) struct Addresses {
     values: String,
+    jobs: String,
     visits: String,
     index: String,
 }
@@ -26,12 +28,12 @@ pub(crate) struct Addresses {
 /// A launch with ports of its own, and their addresses.
 pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
     let address = || format!("127.0.0.1:{}", free_port());
-    let addresses = Addresses { values: address(), visits: address(), index: address() };
+    let addresses = Addresses { values: address(), jobs: address(), visits: address(), index: address() };
     let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &addresses.values)
         .env("VISITS_LISTEN", &addresses.visits)
-        .env("JOBS_LISTEN", address())
+        .env("JOBS_LISTEN", &addresses.jobs)
         .env("INDEX_LISTEN", &addresses.index)
         .env("ADMIN_LISTEN", address())
         .env("LOG_FORMAT", "json");
@@ -40,10 +42,16 @@ pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
 
 impl System {
     pub(crate) async fn start(data: &Path) -> Self {
-        let (launch, Addresses { values, visits, index }) = launch(data);
+        Self::start_with(data, |launch| launch).await
+    }
+
+    /// With settings of the test's own.
+    pub(crate) async fn start_with(data: &Path, set: impl FnOnce(Launch) -> Launch) -> Self {
+        let (launch, Addresses { values, jobs, visits, index }) = launch(data);
         let url = |address| format!("http://{address}");
-        let system = Self { process: launch.spawn(), values: url(values), visits: url(visits), index: url(index) };
-        for part in [&system.values, &system.visits] {
+        let (values, jobs, visits, index) = (url(values), url(jobs), url(visits), url(index));
+        let system = Self { process: set(launch).spawn(), values, jobs, visits, index };
+        for part in [&system.values, &system.jobs, &system.visits] {
             // Looked at, and not visited.
             let answer = async || reqwest::get(format!("{part}/openapi.json")).await.ok();
             eventually(PATIENCE, format!("{part} answers"), answer).await;

@@ -1,0 +1,109 @@
+//! Clients that repeat each request until it is answered.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::cluster::Cluster;
+use crate::rng::Rng;
+
+/// How long a client waits for an answer, and before it asks again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// More attempts than faults can cost a job.
+const ATTEMPTS: u32 = 100;
+
+/// What clients were answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Keys that were asked for.
+    pub(crate) asked: u64,
+    /// The job of each key.
+    pub(crate) accepted: BTreeMap<String, Uuid>,
+    /// Requests that had no answer, or one that says "later".
+    pub(crate) repeated: u64,
+    /// Keys that were answered for with two jobs.
+    pub(crate) differing: Vec<String>,
+}
+
+impl Answers {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.accepted.extend(other.accepted);
+        self.repeated += other.repeated;
+        self.differing.extend(other.differing);
+    }
+}
+
+/// Submits `count` jobs, about one every `pause`.
+pub(crate) async fn run(
+    cluster: Rc<Cluster>,
+    client: usize,
+    count: usize,
+    pause: Duration,
+    mut rng: Rng,
+) -> Result<Answers> {
+    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let mut answers = Answers::default();
+    let mut next = tokio::time::Instant::now();
+    for number in 0..count {
+        next += pause;
+        tokio::time::sleep_until(next).await;
+        let key = format!("client {client} job {number}");
+        let priority = *rng.pick(&["high", "default", "default", "low"]).context("there are some")?;
+        let payload = json!({ "user_id": key, "data": number });
+        let body =
+            json!({ "kind": "user-request", "payload": payload, "priority": priority, "max_attempts": ATTEMPTS });
+        answers.asked += 1;
+        let job = submit(&http, &cluster, &key, &body, &mut answers.repeated).await?;
+        // Some ask once more, wherever the first answer came from.
+        if rng.below(20) == 0 && submit(&http, &cluster, &key, &body, &mut answers.repeated).await? != job {
+            answers.differing.push(key.clone());
+        }
+        answers.accepted.insert(key, job);
+    }
+    Ok(answers)
+}
+
+async fn submit(
+    http: &reqwest::Client,
+    cluster: &Cluster,
+    key: &str,
+    body: &Value,
+    repeated: &mut u64,
+) -> Result<Uuid> {
+    loop {
+        for address in &cluster.addresses {
+            let request = http.post(format!("http://{address}/jobs")).header("Idempotency-Key", key).json(body);
+            match request.send().await {
+                Ok(response) if response.status() == 202 => {
+                    if let Ok(answer) = response.json::<Value>().await {
+                        return Ok(answer["job_id"].as_str().context("the id of a job")?.parse()?);
+                    }
+                }
+                Ok(response) if matches!(response.status().as_u16(), 429 | 503) => {}
+                Ok(response) => anyhow::bail!("{key}: {} {}", response.status(), response.text().await?),
+                Err(_) => {}
+            }
+            *repeated += 1;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Submits jobs that cannot succeed: nobody listens where they call.
+pub(crate) async fn poison(cluster: &Cluster, count: usize, attempts: u32) -> Result<Vec<Uuid>> {
+    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let mut jobs = Vec::new();
+    for number in 0..count {
+        let payload = json!({ "url": "http://127.0.0.1:1/" });
+        let body = json!({ "kind": "http", "payload": payload, "priority": "high", "max_attempts": attempts });
+        jobs.push(submit(&http, cluster, &format!("poison {number}"), &body, &mut 0).await?);
+    }
+    Ok(jobs)
+}
