@@ -14,12 +14,12 @@ fn main() -> ExitCode {
     service_kit::run("worker-system", Config::common, async |config: Config, app: App| {
         if config.ephemeral {
             let folder = tempfile::tempdir()?;
-            return run(&config, folder.path(), app).await;
+            return Box::pin(run(&config, folder.path(), app)).await;
         }
         std::fs::create_dir_all(&config.data_dir).map_err(|error| {
             config::invalid("DATA_DIR", format!("cannot create {}: {error}", config.data_dir.display()))
         })?;
-        run(&config, &config.data_dir, app).await
+        Box::pin(run(&config, &config.data_dir, app)).await
     })
 }
 
