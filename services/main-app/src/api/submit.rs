@@ -227,7 +227,7 @@ pub(super) async fn submit(
     one(&state, request, &headers).await
 }
 
-/// Submit many jobs: all of them, or none.
+/// Submit many jobs at once.
 #[utoipa::path(
     post,
     path = "/jobs/batch",
