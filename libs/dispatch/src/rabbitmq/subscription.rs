@@ -67,11 +67,13 @@ enum Ended {
 
 impl Subscription {
     pub(crate) async fn run(mut self) {
+        let mut interrupted = false;
         while let Some(session) = self.session().await {
-            match self.subscribe(&session).await {
+            match self.subscribe(&session, interrupted).await {
                 Ok(()) => break,
                 Err(failure) => tracing::warn!(source = ?self.source, error = %failure, "consuming was interrupted"),
             }
+            interrupted = true;
             if session.is_up() {
                 self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
@@ -89,7 +91,11 @@ impl Subscription {
     }
 
     /// Fills the inbox until the end, or until something fails.
-    async fn subscribe(&self, session: &Session) -> Result<(), Failure> {
+    async fn subscribe(&self, session: &Session, interrupted: bool) -> Result<(), Failure> {
+        if interrupted {
+            // The queue may have been deleted just after somebody had seen it there.
+            self.topology.declare(session).await?;
+        }
         let channel = session.channel().await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
         session.answer("the limit of deliveries", qos).await?;
