@@ -13,6 +13,8 @@ app = celery.Celery("tasks", broker=os.environ["AMQP_URL"])
 app.conf.update(
     # As safe as Celery can be told to be.
     broker_transport_options={"confirm_publish": True},
+    # A connection for each thread that submits; the default is 10.
+    broker_pool_limit=64,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_default_delivery_mode="persistent",

@@ -7,10 +7,11 @@ use sqlx::MySqlConnection;
 use testkit::{Launch, Process, Stream, TestDatabase};
 
 use super::servers::{Servers, until_count};
-use super::{DEADLINE, Options};
+use super::{CONNECTIONS, DEADLINE, Options};
 
-/// Processes that submit.
-const PRODUCERS: usize = 2;
+/// Processes that submit, and threads of each: together as many as connections elsewhere.
+const PRODUCERS: u32 = 2;
+const THREADS: u32 = CONNECTIONS / PRODUCERS;
 
 const EFFECTS: &str = "SELECT COUNT(*) FROM celery_effects";
 
@@ -46,7 +47,7 @@ impl<'a> Celery<'a> {
     pub(super) async fn run(&self, connection: &mut MySqlConnection, duration: Duration) -> anyhow::Result<Outcome> {
         let produce = || {
             let launch = python(self.servers, self.options, self.database).name("produce.py");
-            launch.args(["produce.py".to_owned(), duration.as_secs_f64().to_string()]).spawn()
+            launch.args(["produce.py".to_owned(), duration.as_secs_f64().to_string(), THREADS.to_string()]).spawn()
         };
         let producers: Vec<Process> = (0..PRODUCERS).map(|_| produce()).collect();
         let mut began: Option<Instant> = None;

@@ -18,7 +18,7 @@ const METHOD: &str = "\
 Jobs that do nothing but leave one row behind (PROCESSING_TIME=0). Each side is loaded for the same time, in turns;
 a rate is the number of effects ÷ the time from the first submission until the last effect is committed.
 Ours: one main-app and one service-app, POST /jobs by wrk with 64 connections.
-Celery 5: 2 processes that submit, one task after the other each; a worker with as many processes as there are cores
+Celery 5: 2 processes with 32 threads each that submit, one task after the other; a worker with as many processes as there are cores
 (prefork), without gossip and mingle, prefetch multiplier 32; confirm_publish, persistent, quorum queue, task_acks_late,
 no result backend: the task inserts the same row by PyMySQL and commits.";
 
