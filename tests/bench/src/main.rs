@@ -2,15 +2,17 @@
 //!
 //! One subcommand for each system. What they share: [`report`] prints figures
 //! beside their aims, [`stats`] sums up rounds, [`process`] reads `/proc`,
-//! [`programs`] finds the release binaries, [`http`] waits for readiness.
+//! [`programs`] finds the release binaries, [`http`] waits for readiness, [`wrk`] loads.
 
 mod http;
+mod jobs;
 mod process;
 mod programs;
 mod report;
 mod stats;
 mod values;
 mod visits;
+mod wrk;
 
 use std::path::PathBuf;
 
@@ -34,6 +36,8 @@ struct Cli {
 enum System {
     /// Values, spread over workers, ticking once a second.
     Values(values::Options),
+    /// Jobs, accepted over HTTP and run over RabbitMQ.
+    Jobs(jobs::Options),
     /// The page that counts its visits, on Redis.
     Visits(visits::Options),
     /// Be a side that visits are compared with.
@@ -47,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let mut report = Report::default();
     let measured = match cli.system {
         System::Values(options) => values::run(&options, &mut report).await,
+        System::Jobs(options) => jobs::run(&options, &mut report).await,
         System::Visits(options) => visits::run(&options, &mut report).await,
         System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };

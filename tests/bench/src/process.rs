@@ -70,9 +70,13 @@ pub(crate) fn commit_time(folder: &Path) -> anyhow::Result<Samples> {
 /// One line about the machine: how many cores, and how busy they are already.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{cores} cores, load {} at the start", load())
+}
+
+/// How many threads of the machine ran or wanted to, on average over about a minute.
+pub(crate) fn load() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("?").to_owned();
-    format!("{cores} cores, load {load} at the start")
+    load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use visit_counter::Page;
 use crate::programs::Started;
 use crate::report::{Aim, Report};
 use crate::stats::{Samples, float};
+use crate::wrk::{Load, Round};
 use crate::{http, process, programs};
-use load::{Load, Round};
 
 pub(crate) use baseline::{Baseline, run as run_baseline};
 
@@ -79,13 +79,13 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     http::ready(admin, DEADLINE).await?;
     let at_rest = process::memory(sides[0].process.id())?;
     for side in &sides {
-        Load { url: &side.url, connections: CONNECTIONS, duration: WARM_UP }.run().await?;
+        Load { url: &side.url, connections: CONNECTIONS, duration: WARM_UP, script: None }.run().await?;
     }
     let (visits_before, trips_before) = batches(admin).await?;
     let mut increments = Vec::new();
     for _ in 0..options.rounds {
         for side in &mut sides {
-            let load = Load { url: &side.url, connections: CONNECTIONS, duration: options.round };
+            let load = Load { url: &side.url, connections: CONNECTIONS, duration: options.round, script: None };
             let before = process::cpu_time(side.process.id())?;
             let mut round = load.run().await?;
             round.cpu = process::cpu_time(side.process.id())?.saturating_sub(before);
@@ -102,7 +102,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         Aim::None,
     );
     for side in &sides[..2] {
-        let lone = Load { url: &side.url, connections: 1, duration: options.round }.run().await?;
+        let lone = Load { url: &side.url, connections: 1, duration: options.round, script: None }.run().await?;
         report.number(format!("{}: median of a lone visitor", side.name), "ms", lone.p50, Aim::None);
     }
     let after = process::memory(sides[0].process.id())?;

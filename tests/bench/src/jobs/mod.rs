@@ -1,0 +1,92 @@
+//! The jobs system.
+
+mod accept;
+mod ceilings;
+mod celery;
+mod effect;
+mod flask;
+mod latency;
+mod memory;
+mod product;
+mod servers;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use self::servers::Servers;
+use crate::process;
+use crate::report::{Aim, Report};
+
+/// What to measure, and for how long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Accept, Part::Effect, Part::Latency, Part::Memory])]
+    only: Vec<Part>,
+    /// Rounds, each with every side once, in turns.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long each side is loaded in a round.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    round: Duration,
+    /// A Python that has what tests/bench/jobs/requirements.txt lists.
+    #[arg(long)]
+    python: PathBuf,
+    /// The folder with the baselines in Python, and wrk's request.
+    #[arg(long, default_value = "tests/bench/jobs")]
+    baselines: PathBuf,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Jobs accepted a second against bare ceilings and Flask.
+    Accept,
+    /// Jobs from submitting to their effect a second, against Celery.
+    Effect,
+    /// From accepting a lone job to its start.
+    Latency,
+    /// Memory of each program.
+    Memory,
+}
+
+/// Requests under way at once, on every side.
+const CONNECTIONS: u32 = 64;
+
+/// How long each side is loaded before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// How long anything may take to start or settle.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Runs the parts in order, on the same servers.
+pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let baselines = options.baselines.canonicalize().context("the folder with the baselines")?;
+    let options = &Options { baselines, ..options.clone() };
+    let servers = Servers::start().await?;
+    report.section("machine", format!("{}; {}", process::machine(), servers.describe().await?));
+    let commit = process::commit_time(servers.data().as_path()).context("the time of a commit to disk")?;
+    report.median("a commit to disk (4 KiB, fdatasync)", "ms", &commit, Aim::None);
+    let wanted = |part| options.only.contains(&part);
+    if wanted(Part::Accept) {
+        accept::run(&servers, options, report).await?;
+    }
+    if wanted(Part::Effect) {
+        effect::run(&servers, options, report).await?;
+    }
+    if wanted(Part::Latency) {
+        latency::run(&servers, report).await?;
+    }
+    if wanted(Part::Memory) {
+        memory::run(&servers, report).await?;
+    }
+    Ok(())
+}
+
+/// How busy the machine was, by others and by what was measured.
+fn report_load(report: &mut Report) {
+    report.number("load of the machine, ours included", "", process::load(), Aim::None);
+}
