@@ -32,15 +32,19 @@ start_visits() {
     for _ in 1 2 3 4; do visit "$visits" & visitors+=("$!"); done
     background+=("${visitors[@]}")
 }
-# stop_visits WHAT FAILED_OPERATOR FAILED_WANTED
+# stop_visits WHAT: counts them. An answer may be a 503 while Redis is away, or none
+# from a pod that was killed; nothing else is accepted.
 stop_visits() {
     touch "$REPORT/enough"
     wait "${visitors[@]}"
     expect "$1: visits counted" "$(grep -c '^200 [0-9]' "$visits")" '>' 100
     expect "$1: numbers given twice" "$(awk '$1 == 200 { print $2 }' "$visits" | sort | uniq -d | wc -l)" == 0
-    expect "$1: visits that failed" "$(grep -vc '^200 ' "$visits" || true)" "$2" "$3"
+    expect "$1: answers that were neither a number nor 503" "$(grep -cvE '^(200 [0-9]+|503|000)$' "$visits" || true)" == 0
     note "$1: answers: $(awk '{ print $1 }' "$visits" | sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
 }
+
+# none_failed WHAT: of the last visits.
+none_failed() { expect "$1: visits that failed" "$(grep -vc '^200 ' "$visits" || true)" == 0; }
 
 # Load makes the HPA add pods, and its end takes them away.
 visit_replicas() { k get deployment visit-counter -o jsonpath='{.status.readyReplicas}'; }
@@ -50,7 +54,8 @@ since=$(milliseconds)
 start_visits "$REPORT/visits.load"
 until_true 240 more_than_three
 note "HPA: $(visit_replicas) pods after $((($(milliseconds) - since) / 1000)) s of load, $(k get hpa visit-counter -o jsonpath='{.status.currentMetrics[0].resource.current.averageUtilization}') % of what they ask for"
-stop_visits "under load" == 0
+stop_visits "under load"
+none_failed "under load"
 since=$(milliseconds)
 until_true 400 just_three
 note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after it"
@@ -63,7 +68,7 @@ for _ in 1 2 3; do
     k delete "$(k get pods -l app.kubernetes.io/name=visit-counter -o name | shuf -n 1)" --grace-period=0 --force >/dev/null 2>&1
     k rollout status deployment visit-counter --timeout=60s >/dev/null
 done
-stop_visits "3 deletions of Redis, 3 of visit-counter" '>=' 0
+stop_visits "3 deletions of Redis, 3 of visit-counter"
 last=$(awk '$1 == 200 && $2 > m { m = $2 } END { print m }' "$REPORT/visits.faults")
 now=$(curl -fsS -m 5 "$VISITS/api/counter" | grep -oE '[0-9]+' | head -1)
 expect "the counter, at least the highest number given" "$now" '>=' "$last"
@@ -73,7 +78,8 @@ start_visits "$REPORT/visits.lifecycle"
 h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --wait --set visit-counter.environment=upgraded >/dev/null
 h rollback "$RELEASE" -n "$NAMESPACE" --wait >/dev/null
 k rollout status deployment visit-counter --timeout=60s >/dev/null
-stop_visits "upgrade and rollback" == 0
+stop_visits "upgrade and rollback"
+none_failed "upgrade and rollback"
 
 # A Redis elsewhere, in a Secret of the shape that its users have.
 for namespace in e2e-redis e2e-visits; do
