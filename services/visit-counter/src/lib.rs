@@ -15,7 +15,7 @@ use axum::Router;
 use service_kit::readiness::Check;
 use service_kit::{Shutdown, http, requests};
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 use visits_store::VisitStore;
 
 pub use crate::config::{Config, Listen};
@@ -72,20 +72,10 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
         let counter = Arc::clone(&self.state.counter);
-        let counting = Abort(tokio::spawn(async move { counter.count().await }).abort_handle());
+        let _counting = AbortOnDropHandle::new(tokio::spawn(async move { counter.count().await }));
         tokio::select! {
             () = http::serve(listener, router, shutdown) => {}
             () = self.state.counter.watch() => {}
         }
-        drop(counting);
-    }
-}
-
-/// Ends a task with its owner.
-struct Abort(AbortHandle);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -18,15 +18,13 @@ pub(crate) fn also_below(prefix: &str, router: Router) -> Router {
 }
 
 async fn strip(State(prefix): State<Arc<str>>, mut request: Request, next: Next) -> Response {
-    let (path, query) = (request.uri().path(), request.uri().query());
-    let Some(rest) = path.strip_prefix(&*prefix) else { return next.run(request).await };
+    let Some(rest) = request.uri().path().strip_prefix(&*prefix) else { return next.run(request).await };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     if rest.is_empty() {
         // Links are relative to the folder that the page is in.
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         return Redirect::permanent(&format!("{prefix}/{query}")).into_response();
     }
     if rest.starts_with('/') {
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = request.uri().clone().into_parts();
         if let Ok(stripped) = PathAndQuery::try_from(format!("{rest}{query}")) {
             parts.path_and_query = Some(stripped);

@@ -53,17 +53,17 @@ impl Browser {
         self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
     }
 
-    pub(crate) async fn ask(&self, script: &str) -> Value {
+    pub(crate) async fn evaluate(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
     /// On a phone nothing is cut off, and nobody else is asked for anything.
     pub(crate) async fn fits_a_phone_and_needs_nobody_but(&self, origin: &str) {
-        let width = self.ask("return [innerWidth, document.documentElement.scrollWidth]").await;
+        let width = self.evaluate("return [innerWidth, document.documentElement.scrollWidth]").await;
         assert_eq!(width, json!([360, 360]), "nothing is cut off");
         let hosts =
             "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
-        assert_eq!(self.ask(hosts).await, json!([origin]), "no request to another host");
+        assert_eq!(self.evaluate(hosts).await, json!([origin]), "no request to another host");
     }
 
     pub(crate) async fn close(self) {

@@ -69,12 +69,12 @@ async fn jobs_are_submitted_watched_cancelled_and_retried_on_the_page() {
     browser.client.goto(&system.jobs).await.unwrap();
     browser.click("#submit button").await;
     let count = async |list: &str| {
-        browser.ask(&format!("return document.querySelectorAll('#{list} li[data-job]').length")).await
+        browser.evaluate(&format!("return document.querySelectorAll('#{list} li[data-job]').length")).await
     };
     eventually(PATIENCE, "ten run", async || (count("running_jobs").await == 10).then_some(())).await;
     assert_eq!(count("failed_jobs").await, 1);
 
-    let job = browser.ask("return document.querySelector('#running_jobs li').dataset.job").await;
+    let job = browser.evaluate("return document.querySelector('#running_jobs li').dataset.job").await;
     let job = job.as_str().unwrap().to_owned();
     browser.click(&format!("#running_jobs li[data-job='{job}'] button")).await;
     status(&format!("{}/jobs/{job}", system.jobs), "cancelled").await;
@@ -88,7 +88,7 @@ async fn jobs_are_submitted_watched_cancelled_and_retried_on_the_page() {
     .await;
     let text = browser.client.find(Locator::Css("#failed_jobs")).await.unwrap().text().await.unwrap();
     assert!(text.contains("not on the list"), "{text}");
-    assert_eq!(browser.ask("return document.querySelectorAll('#status.bad').length").await, 0);
+    assert_eq!(browser.evaluate("return document.querySelectorAll('#status.bad').length").await, 0);
     screenshot(&browser, "desktop").await;
     browser.close().await;
 }
@@ -105,7 +105,7 @@ async fn the_page_of_jobs_fits_a_phone() {
     let browser = Browser::start(true).await;
     browser.client.goto(&system.jobs).await.unwrap();
     eventually(PATIENCE, "the jobs are shown", async || {
-        let shown = browser.ask("return document.querySelectorAll('#recent_jobs li[data-job]').length").await;
+        let shown = browser.evaluate("return document.querySelectorAll('#recent_jobs li[data-job]').length").await;
         (shown == 6).then_some(())
     })
     .await;
@@ -116,7 +116,7 @@ async fn the_page_of_jobs_fits_a_phone() {
 
 /// Left in the folder of the build, to be looked at.
 async fn screenshot(browser: &Browser, name: &str) {
-    browser.ask("scrollTo(0, 0)").await;
+    browser.evaluate("scrollTo(0, 0)").await;
     let picture = browser.client.screenshot().await.unwrap();
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{name}.png"));
     std::fs::write(path, picture).unwrap();

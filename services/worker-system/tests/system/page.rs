@@ -12,7 +12,7 @@ impl Browser {
         let script = "return Object.fromEntries([...document.querySelectorAll('.worker')].map((column) => \
                       [column.querySelector('h2 span').textContent, \
                        [...column.querySelectorAll('.ids li b')].map((id) => Number(id.textContent))]))";
-        let columns = self.client.execute(script, Vec::new()).await.unwrap();
+        let columns = self.evaluate(script).await;
         columns.as_object().cloned().unwrap_or_default()
     }
 
@@ -58,7 +58,7 @@ async fn columns_fill_with_ids_that_tick_and_move() {
         (left == 20).then_some(())
     })
     .await;
-    let errors = browser.client.execute("return document.querySelectorAll('.bad').length", Vec::new()).await.unwrap();
+    let errors = browser.evaluate("return document.querySelectorAll('.bad').length").await;
     assert_eq!(errors, 0);
 }
 

@@ -9,7 +9,7 @@ use crate::running::{PATIENCE, System};
 impl Browser {
     /// The number that the page of visit-counter shows.
     async fn number(&self) -> Option<i64> {
-        let text = self.ask("return document.querySelector('h1')?.textContent ?? ''").await;
+        let text = self.evaluate("return document.querySelector('h1')?.textContent ?? ''").await;
         let number = text.as_str()?.strip_prefix("Hi from local environment! Counter: ")?;
         number.parse().ok()
     }
@@ -31,9 +31,9 @@ async fn reload_makes_the_number_rise() {
     }
     // Only the page itself is asked for again: its files are kept.
     let files = "return performance.getEntriesByType('resource').filter((entry) => entry.transferSize > 0).length";
-    assert_eq!(browser.ask(files).await, 0);
+    assert_eq!(browser.evaluate(files).await, 0);
     let scripts = "return [document.scripts.length, document.querySelectorAll('[style], [onclick]').length]";
-    assert_eq!(browser.ask(scripts).await, json!([0, 0]));
+    assert_eq!(browser.evaluate(scripts).await, json!([0, 0]));
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn the_page_fits_a_phone_and_needs_nobody_else() {
     browser.client.goto(&system.visits).await.unwrap();
     assert!(browser.number().await.is_some());
     browser.fits_a_phone_and_needs_nobody_but(&system.visits).await;
-    let height = browser.ask("return document.querySelector('form button').offsetHeight").await;
+    let height = browser.evaluate("return document.querySelector('form button').offsetHeight").await;
     assert!(height.as_i64() >= Some(44), "a thumb hits it: {height}");
 }
 

@@ -8,18 +8,11 @@ share, then the bundled store.
 {{- $mysql := ((.root.Values.global).mysql) | default dict -}}
 {{- $system := dig "databases" .system dict $mysql -}}
 {{- $bundled := dig "bundled" false $mysql -}}
-{{- $host := $mysql.host | default (ternary "mysql" "" $bundled) -}}
-{{- if and $mysql.host $bundled -}}
-{{- fail "global.mysql.host is set: then set global.mysql.bundled=false too, or nothing would use the bundled MySQL." -}}
-{{- end -}}
-{{- if not $host -}}
-{{- fail (printf "%s: there is no database. Set global.mysql.host to your MySQL's or MariaDB's address, or global.mysql.bundled=true in the worker-system chart." (include "ws.name" .root)) -}}
-{{- end -}}
 {{- $tls := dig "tls" "mode" "preferred" $mysql -}}
 {{- if and (hasPrefix "verify_" $tls) (not (dig "tls" "caSecret" "name" "" $mysql)) -}}
 {{- fail (printf "global.mysql.tls.mode is %s: then global.mysql.tls.caSecret.name must name the Secret with the certificate of the server's authority." $tls) -}}
 {{- end -}}
-host: {{ $host }}
+host: {{ include "ws.store.host" (dict "root" .root "store" "mysql" "name" "MySQL" "missing" "database" "whose" "MySQL's or MariaDB's") }}
 port: {{ $mysql.port | default 3306 }}
 bundled: {{ $bundled }}
 tls: {{ $tls }}

@@ -5,13 +5,7 @@
 {{- $rabbitmq := ((.root.Values.global).rabbitmq) | default dict -}}
 {{- $system := dig "users" .system dict $rabbitmq -}}
 {{- $bundled := dig "bundled" false $rabbitmq -}}
-{{- if and $rabbitmq.host $bundled -}}
-{{- fail "global.rabbitmq.host is set: then set global.rabbitmq.bundled=false too, or nothing would use the bundled RabbitMQ." -}}
-{{- end -}}
-{{- if not (or $rabbitmq.host $bundled) -}}
-{{- fail (printf "%s: there is no RabbitMQ. Set global.rabbitmq.host to your RabbitMQ's address, or global.rabbitmq.bundled=true in the worker-system chart." (include "ws.name" .root)) -}}
-{{- end -}}
-host: {{ $rabbitmq.host | default "rabbitmq" }}
+host: {{ include "ws.store.host" (dict "root" .root "store" "rabbitmq" "name" "RabbitMQ" "missing" "RabbitMQ" "whose" "RabbitMQ's") }}
 port: {{ $rabbitmq.port | default 5672 }}
 bundled: {{ $bundled }}
 vhost: {{ $rabbitmq.vhost | default "/" | quote }}

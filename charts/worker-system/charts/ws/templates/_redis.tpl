@@ -4,13 +4,7 @@
 {{- define "ws.redis" -}}
 {{- $redis := ((.Values.global).redis) | default dict -}}
 {{- $bundled := dig "bundled" false $redis -}}
-{{- if and $redis.host $bundled -}}
-{{- fail "global.redis.host is set: then set global.redis.bundled=false too, or nothing would use the bundled Redis." -}}
-{{- end -}}
-{{- if not (or $redis.host $bundled) -}}
-{{- fail (printf "%s: there is no Redis. Set global.redis.host to your Redis's address, or global.redis.bundled=true in the worker-system chart." (include "ws.name" .)) -}}
-{{- end -}}
-host: {{ $redis.host | default "redis" }}
+host: {{ include "ws.store.host" (dict "root" . "store" "redis" "name" "Redis" "missing" "Redis" "whose" "Redis's") }}
 port: {{ $redis.port | default 6379 }}
 bundled: {{ $bundled }}
 database: {{ $redis.database | default 0 }}

@@ -113,3 +113,20 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- with .mounts }}{{ . | nindent 2 }}{{ end }}
 {{- end }}
+
+{{/*
+The host of a store: yours, or the bundled one, and never both.
+Arguments: root, store (its key in `global`, and the name of its chart), name, and
+in the words of errors: missing (what there is none of), whose (address to set).
+*/}}
+{{- define "ws.store.host" -}}
+{{- $values := index (.root.Values.global | default dict) .store | default dict -}}
+{{- $bundled := dig "bundled" false $values -}}
+{{- if and $values.host $bundled -}}
+{{- fail (printf "global.%s.host is set: then set global.%s.bundled=false too, or nothing would use the bundled %s." .store .store .name) -}}
+{{- end -}}
+{{- if not (or $values.host $bundled) -}}
+{{- fail (printf "%s: there is no %s. Set global.%s.host to your %s address, or global.%s.bundled=true in the worker-system chart." (include "ws.name" .root) .missing .store .whose .store) -}}
+{{- end -}}
+{{ $values.host | default .store }}
+{{- end }}
