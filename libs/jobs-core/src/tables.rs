@@ -60,6 +60,20 @@ pub enum Accepted<Id> {
     Conflict,
 }
 
+/// The places of those, among jobs that are accepted together, whose keys stand for
+/// other requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflicts(pub Vec<usize>);
+
+impl Conflicts {
+    /// Those among `accepted`.
+    #[must_use]
+    pub fn among<Id>(accepted: &[Accepted<Id>]) -> Self {
+        let conflicting = accepted.iter().enumerate().filter(|(_, accepted)| matches!(accepted, Accepted::Conflict));
+        Self(conflicting.map(|(place, _)| place).collect())
+    }
+}
+
 impl<Id: Ord> Default for Tables<Id> {
     fn default() -> Self {
         Self { jobs: BTreeMap::new(), keys: BTreeMap::new(), now: 0 }
@@ -83,6 +97,23 @@ impl<Id: Ord + Copy> Tables<Id> {
         let row = Row { job, request_hash: new.request_hash, effects: 0, attempts: Vec::new(), endings: 0 };
         self.jobs.insert(new.id, row);
         Accepted::New(new.id)
+    }
+
+    /// Accepts jobs; none of them, if the keys of some stand for other requests: then
+    /// says which, by their places.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflicts`].
+    pub fn accept_together(&mut self, new: Vec<NewJob<Id>>) -> Result<Vec<Accepted<Id>>, Conflicts> {
+        let mut tables = self.clone();
+        let accepted: Vec<_> = new.into_iter().map(|job| tables.accept(job)).collect();
+        let conflicts = Conflicts::among(&accepted);
+        if conflicts.0.is_empty() {
+            *self = tables;
+            return Ok(accepted);
+        }
+        Err(conflicts)
     }
 
     /// Lets `event` happen to a job. Says what goes with it; nothing, if nothing

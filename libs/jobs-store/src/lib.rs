@@ -55,6 +55,7 @@ pub struct NewJob {
 
 /// What came of accepting a job.
 pub type Accepted = jobs_core::tables::Accepted<Uuid>;
+pub use jobs_core::tables::Conflicts;
 
 /// A job as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -248,9 +249,13 @@ pub trait JobsStore: Send + Sync {
     /// Asks whether the database is there and has the tables.
     async fn ping(&self) -> Result<()>;
 
-    /// Accepts jobs, all or none, and says of each, in order, what came of it. May
+    /// Accepts jobs, each on its own, and says of each, in order, what came of it. May
     /// be asked again with the same ids when the answer was lost.
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>>;
+
+    /// Accepts jobs likewise, but none of them if the key of any stands for another
+    /// request.
+    async fn accept_together(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>>;
 
     /// Notes that the broker has confirmed the messages of jobs under these tokens.
     async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()>;

@@ -184,6 +184,13 @@ async fn a_key_is_one_job_and_another_request_is_a_conflict() {
     let two: Value = server.post("/jobs/batch", &batch, None).await.json().await.unwrap();
     assert_eq!(one["jobs"][0]["job_id"], two["jobs"][0]["job_id"]);
     assert_ne!(one["jobs"][1]["job_id"], two["jobs"][1]["job_id"]);
+    let jobs = server.json("/jobs?limit=500").await["jobs"].as_array().unwrap().len();
+    let conflicting =
+        json!({"jobs": [{"kind": "http", "idempotency_key": "c"}, {"kind": "http", "idempotency_key": "k"}]});
+    let refused = server.post("/jobs/batch", &conflicting, None).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert!(refused.text().await.unwrap().contains("jobs[1]"));
+    assert_eq!(server.json("/jobs?limit=500").await["jobs"].as_array().unwrap().len(), jobs, "nothing was accepted");
 }
 
 #[tokio::test]

@@ -1,38 +1,64 @@
 //! New jobs, and whether they have been published.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use database::Result;
 use database::mysql::{bytes, text};
+use database::{Error, Result};
 use jobs_core::job::PUBLISH_GRACE_MS;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, list, literal, optional_text};
-use crate::{Accepted, NewJob, chunks, rows};
+use super::{MySqlStore, NOW, TIMEOUT, answer, guard, list, literal, optional_text};
+use crate::{Accepted, Conflicts, NewJob, chunks, rows};
 
 impl MySqlStore {
     pub(super) async fn accept_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let inserts: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
-        let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
-        let mut sql = inserts.join("; ");
+        let mut inserts: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
         if inserts.len() > 1 {
-            sql = format!("BEGIN; {sql}; COMMIT");
+            inserts.insert(0, "BEGIN".to_owned());
+            inserts.push("COMMIT".to_owned());
         }
+        self.run_and_read_keys(inserts, jobs).await
+    }
+
+    pub(super) async fn accept_all_jobs(
+        &self,
+        jobs: &[NewJob],
+    ) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        let mut script = vec!["BEGIN".to_owned()];
+        script.extend(chunks(jobs, size).into_iter().map(insert_sql));
+        script.extend(all_are_theirs(jobs).as_deref().map(guard::unless));
+        script.push("COMMIT".to_owned());
+        loop {
+            match self.run_and_read_keys(script.clone(), jobs).await {
+                Ok(accepted) => return Ok(Ok(accepted)),
+                Err(Error::Refused(error)) if guard::has_ended(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let conflicts = Conflicts::among(&self.run_and_read_keys(Vec::new(), jobs).await?);
+            // There are none if what was in the way has been forgotten meanwhile.
+            if !conflicts.0.is_empty() {
+                return Ok(Err(conflicts));
+            }
+        }
+    }
+
+    /// Runs a script, and reads what became of jobs that may have been known before.
+    async fn run_and_read_keys(&self, mut script: Vec<String>, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+        let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
         if !keys.is_empty() {
             let keys = keys.join(",");
-            let _ = write!(
-                sql,
-                "; SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
-            );
+            script.push(format!(
+                "SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
+            ));
         }
-        let answers = self.accept.run(&sql, TIMEOUT).await?;
-        let known = if keys.is_empty() { HashMap::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
-        Ok(jobs.iter().map(|job| accepted(job, &known)).collect())
+        let answers = self.accept.run(&script.join("; "), TIMEOUT).await?;
+        let known = if keys.is_empty() { Known::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
+        Ok(accepted(jobs, known))
     }
 
     pub(super) async fn mark_messages(&self, messages: &[(Uuid, i64)]) -> Result<()> {
@@ -99,15 +125,25 @@ fn read_keys(answer: &database::mysql::Answer) -> Result<Known> {
     answer.rows.iter().map(row).collect()
 }
 
-fn accepted(job: &NewJob, known: &Known) -> Accepted {
-    match job.key.as_ref().and_then(|key| known.get(key.as_bytes())) {
-        Some((id, hash, state)) if *id != job.id => {
-            if hash[..] == job.request_hash {
-                Accepted::Known(*id, *state)
-            } else {
-                Accepted::Conflict
-            }
+/// What became of jobs; those with unknown keys would be new.
+fn accepted(jobs: &[NewJob], mut known: Known) -> Vec<Accepted> {
+    let mut accepted = |job: &NewJob| {
+        let Some(key) = &job.key else { return Accepted::New(job.id) };
+        let new = || (job.id, job.request_hash.to_vec(), jobs_core::State::Queued);
+        match known.entry(key.clone().into_bytes()).or_insert_with(new) {
+            (id, ..) if *id == job.id => Accepted::New(*id),
+            (id, hash, state) if hash[..] == job.request_hash => Accepted::Known(*id, *state),
+            _ => Accepted::Conflict,
         }
-        _ => Accepted::New(job.id),
-    }
+    };
+    jobs.iter().map(&mut accepted).collect()
+}
+
+/// Whether every key stands for what it was given with.
+fn all_are_theirs(jobs: &[NewJob]) -> Option<String> {
+    let of = |job: &NewJob| Some(format!("({},{})", bytes(job.key.as_ref()?.as_bytes()), bytes(&job.request_hash)));
+    let pairs: BTreeSet<String> = jobs.iter().filter_map(of).collect();
+    let (count, pairs) = (pairs.len(), pairs.into_iter().collect::<Vec<_>>().join(","));
+    let found = format!("(SELECT COUNT(*) FROM jobs WHERE (idempotency_key, request_hash) IN ({pairs})) = {count}");
+    (count > 0).then_some(found)
 }

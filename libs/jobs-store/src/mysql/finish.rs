@@ -5,7 +5,7 @@ use std::fmt::Write;
 use database::mysql::text;
 use database::{Error, Result};
 
-use super::{MySqlStore, NOW, TIMEOUT, list, literal, optional};
+use super::{MySqlStore, NOW, TIMEOUT, guard, list, literal, optional};
 use crate::{Done, Statement, chunks};
 
 impl MySqlStore {
@@ -39,7 +39,7 @@ impl MySqlStore {
         }
         match self.finish.run(&finish_sql(done), TIMEOUT).await {
             Ok(_) => Ok(true),
-            Err(Error::Refused(error)) if is_out_of_range(&error) => Ok(false),
+            Err(Error::Refused(error)) if guard::has_ended(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -65,7 +65,7 @@ fn finish_sql(done: &[Done]) -> String {
          jobs.due_at = NULL, jobs.ended_at = {NOW}, jobs.progress = 1, jobs.result = done.result, jobs.error = NULL \
          WHERE jobs.state = 'running' AND jobs.lease_token = done.token; \
          {guard}",
-        guard = guard(done.len())
+        guard = guard::unless(&format!("ROW_COUNT() = {}", done.len()))
     );
     for statement in sorted.iter().flat_map(|done| &done.effect) {
         let _ = write!(sql, "; {}", statement.literal());
@@ -82,17 +82,4 @@ fn finish_sql(done: &[Done]) -> String {
         let _ = write!(sql, "; {}", super::callbacks::insert_sql(&format!("id IN ({})", list(called))));
     }
     sql + "; COMMIT"
-}
-
-/// Ends the script, and with it the transaction, unless the statement before has
-/// changed so many rows.
-fn guard(rows: usize) -> String {
-    format!("SELECT 18446744073709551615 + (ROW_COUNT() <> {rows})")
-}
-
-/// Whether it was [`guard`] that ended the script: `ER_DATA_OUT_OF_RANGE`.
-fn is_out_of_range(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(cause) = error else { return false };
-    let cause = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>();
-    cause.is_some_and(|cause| cause.number() == 1690 && cause.message().contains("row_count"))
 }

@@ -6,6 +6,7 @@
 mod accept;
 mod callbacks;
 mod finish;
+mod guard;
 mod read;
 mod run;
 mod sweep;
@@ -22,7 +23,8 @@ use sqlx::mysql::{MySqlPool, MySqlRow};
 use uuid::Uuid;
 
 use crate::{
-    Accepted, AttemptRow, Callback, Change, Claim, Done, Held, JobRow, JobsStore, Lease, NewJob, Overview, Page, Seen,
+    Accepted, AttemptRow, Callback, Change, Claim, Conflicts, Done, Held, JobRow, JobsStore, Lease, NewJob, Overview,
+    Page, Seen,
 };
 
 /// The present millisecond.
@@ -81,6 +83,10 @@ impl JobsStore for MySqlStore {
 
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         self.accept_jobs(jobs).await
+    }
+
+    async fn accept_together(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        self.accept_all_jobs(jobs).await
     }
 
     async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()> {

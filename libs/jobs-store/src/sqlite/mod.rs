@@ -11,7 +11,8 @@ use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
 use crate::{
-    Accepted, AttemptRow, Callback, Change, Claim, Done, Held, JobRow, JobsStore, Lease, NewJob, Overview, Page, Seen,
+    Accepted, AttemptRow, Callback, Change, Claim, Conflicts, Done, Held, JobRow, JobsStore, Lease, NewJob, Overview,
+    Page, Seen,
 };
 
 /// The store on SQLite.
@@ -48,6 +49,10 @@ impl JobsStore for SqliteStore {
 
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         self.accept_jobs(jobs).await
+    }
+
+    async fn accept_together(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        self.accept_all_jobs(jobs).await
     }
 
     async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()> {

@@ -9,18 +9,29 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::{SqliteStore, list, now};
-use crate::{Accepted, Change, NewJob, Seen, rows};
+use crate::{Accepted, Change, Conflicts, NewJob, Seen, rows};
 
 impl SqliteStore {
     pub(super) async fn accept_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         let mut transaction = begin(&self.pool).await?;
-        let now = now(&mut transaction).await?;
-        let mut accepted = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            accepted.push(accept(&mut transaction, job, now).await?);
-        }
+        let accepted = accept_each(&mut transaction, jobs).await?;
         transaction.commit().await?;
         Ok(accepted)
+    }
+
+    pub(super) async fn accept_all_jobs(
+        &self,
+        jobs: &[NewJob],
+    ) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        let mut transaction = begin(&self.pool).await?;
+        let accepted = accept_each(&mut transaction, jobs).await?;
+        let conflicts = Conflicts::among(&accepted);
+        if conflicts.0.is_empty() {
+            transaction.commit().await?;
+            return Ok(Ok(accepted));
+        }
+        transaction.rollback().await?;
+        Ok(Err(conflicts))
     }
 
     pub(super) async fn mark(&self, messages: &[(Uuid, i64)]) -> Result<()> {
@@ -112,6 +123,15 @@ impl SqliteStore {
 
 fn ids(found: &[SqliteRow]) -> Result<Vec<Uuid>> {
     found.iter().map(|row| rows::id(&row.try_get::<Vec<u8>, _>(0)?)).collect()
+}
+
+async fn accept_each(connection: &mut SqliteConnection, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+    let now = now(&mut *connection).await?;
+    let mut accepted = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        accepted.push(accept(connection, job, now).await?);
+    }
+    Ok(accepted)
 }
 
 async fn accept(connection: &mut SqliteConnection, job: &NewJob, now: i64) -> Result<Accepted> {

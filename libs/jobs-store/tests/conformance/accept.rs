@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jobs_core::{Priority, State};
-use jobs_store::{Accepted, NewJob};
+use jobs_store::{Accepted, Conflicts, NewJob};
 use uuid::Uuid;
 
 use crate::backend::{Backend, new_job, with_key};
@@ -17,6 +17,7 @@ on_every_backend!(
     a_thousand_at_once,
     concurrent_clients_with_one_key_get_one_job,
     a_job_for_later_waits_for_its_time,
+    together_is_all_or_none,
 );
 
 async fn what_is_accepted_is_stored(backend: Backend) {
@@ -125,4 +126,29 @@ async fn a_job_for_later_waits_for_its_time(backend: Backend) {
     backend.pass(60_000).await;
     assert_eq!(backend.store.due(10).await.unwrap().1.len(), 1);
     assert_eq!(backend.claim(&[job.id], 1).await.len(), 1);
+}
+
+async fn together_is_all_or_none(backend: Backend) {
+    let different = |key| NewJob { request_hash: [8; 32], ..with_key(key) };
+    let before = with_key("before");
+    backend.store.accept(std::slice::from_ref(&before)).await.unwrap();
+    let conflicting = [new_job(), different("before"), with_key("new"), different("new")];
+    for _ in 0..2 {
+        let answer = backend.store.accept_together(&conflicting).await.unwrap();
+        assert_eq!(answer, Err(Conflicts(vec![1, 3])));
+        assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 1);
+    }
+    let jobs = [new_job(), with_key("before"), with_key("new"), with_key("new")];
+    let accepted = vec![
+        Accepted::New(jobs[0].id),
+        Accepted::Known(before.id, State::Queued),
+        Accepted::New(jobs[2].id),
+        Accepted::Known(jobs[2].id, State::Queued),
+    ];
+    for _ in 0..2 {
+        assert_eq!(backend.store.accept_together(&jobs).await.unwrap(), Ok(accepted.clone()));
+    }
+    assert_eq!(backend.store.accept_together(&[]).await.unwrap(), Ok(Vec::new()));
+    assert_eq!(backend.store.accept_together(&[new_job()]).await.unwrap().map(|jobs| jobs.len()), Ok(1));
+    assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 4);
 }

@@ -7,7 +7,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jobs_core::request::Request;
-use jobs_store::{Accepted, NewJob};
+use jobs_store::{Accepted, Conflicts, NewJob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service_kit::extract::{Json, NoParameters, Query};
@@ -235,7 +235,7 @@ pub(super) async fn submit(
     responses(
         (status = 202, body = BatchSubmitted),
         (status = 400, body = Problem),
-        (status = 409, body = Problem, description = "a key was used for another request; the others were accepted"),
+        (status = 409, body = Problem, description = "a key was used for another request; nothing was accepted"),
         (status = 413, body = Problem),
         (status = 415, body = Problem),
         (status = 422, body = Problem, description = "nothing was accepted"),
@@ -363,6 +363,7 @@ async fn accept(state: &State, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, Prob
     let accepted = state.acceptor.accept(jobs).await.map_err(|failed| match failed {
         Failed::Unavailable => Problem::unavailable("The database does not answer at the moment."),
         Failed::Refused => Problem::unprocessable("The database refuses the job."),
+        Failed::Conflicts(places) => conflict(&places),
     })?;
     let submitted = accepted.into_iter().map(|accepted| match accepted {
         Accepted::New(job_id) => Ok(Submitted { job_id, status: jobs_core::State::Queued.name() }),
@@ -372,4 +373,11 @@ async fn accept(state: &State, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, Prob
         }
     });
     submitted.collect()
+}
+
+fn conflict(Conflicts(places): &Conflicts) -> Problem {
+    let places: Vec<String> = places.iter().map(|place| format!("jobs[{place}]")).collect();
+    let places = places.join(", ");
+    let detail = format!("Nothing was accepted: the idempotency keys of {places} were used for other requests.");
+    Problem::new(StatusCode::CONFLICT, detail)
 }
