@@ -59,11 +59,10 @@ impl Inbox {
         taken
     }
 
-    /// Says that nothing will come any more.
+    /// Says that nothing will come any more. What waits is left to the channels that
+    /// it came from: [`take_all`](Self::take_all).
     pub(crate) fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        state.waiting = Default::default();
+        self.state().closed = true;
         self.0.changed.notify_one();
     }
 

@@ -63,7 +63,8 @@ pub struct RabbitMqOptions {
     pub heartbeat: Duration,
     /// How long to wait at most before the next attempt to connect.
     pub max_backoff: Duration,
-    /// How often to see to it that the queues and all else are still there.
+    /// How often to see to it that the queues and all else are still there, and that
+    /// a consumer that hears nothing has not been forgotten.
     pub repair_interval: Duration,
 }
 
@@ -78,7 +79,7 @@ impl Default for RabbitMqOptions {
             publish_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(5),
             max_backoff: Duration::from_secs(2),
-            repair_interval: Duration::from_secs(30),
+            repair_interval: Duration::from_secs(10),
         }
     }
 }
@@ -93,6 +94,7 @@ pub struct RabbitMq {
     consuming: Link,
     topology: Arc<Topology>,
     timeout: Duration,
+    repair_interval: Duration,
     /// Who uses the connections, and how they are told to end.
     users: TaskTracker,
     closing: CancellationToken,
@@ -108,7 +110,8 @@ impl RabbitMq {
     pub fn open(url: &str, options: RabbitMqOptions) -> Result<Self, InvalidUrl> {
         let address = Address::of(url)?;
         let topology = Arc::new(Topology::new(&options));
-        let (timeout, publish_timeout, options) = (options.timeout, options.publish_timeout, Arc::new(options));
+        let RabbitMqOptions { timeout, publish_timeout, repair_interval, .. } = options;
+        let options = Arc::new(options);
         let (users, closing) = (TaskTracker::new(), CancellationToken::new());
         let (supervisors, closed) = (TaskTracker::new(), CancellationToken::new());
         let link = |purpose, repairs| {
@@ -127,6 +130,7 @@ impl RabbitMq {
             consuming,
             topology,
             timeout,
+            repair_interval,
             users,
             closing,
             supervisors,
@@ -145,6 +149,7 @@ impl RabbitMq {
                 link: self.consuming.clone(),
                 topology: Arc::clone(&self.topology),
                 timeout: self.timeout,
+                renewal: self.repair_interval,
                 abandoned: abandoned.clone(),
                 closing: self.closing.clone(),
             };

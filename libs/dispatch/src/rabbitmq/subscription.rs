@@ -2,6 +2,11 @@
 //!
 //! Each queue has a channel of its own, so that one that answers nothing, as it has
 //! lost most of its replicas, holds up no other.
+//!
+//! A subscription of which nothing is heard is renewed now and then. It may have been
+//! forgotten: when a queue is deleted and made again at once, RabbitMQ 3 moves the
+//! subscription to the new queue by itself, and its channel, which goes on counting
+//! where the old queue was, keeps the first messages of the new one to itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +19,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel, Consumer};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Arrival, Inbox, Settlements};
@@ -51,6 +57,8 @@ pub(crate) struct Subscription {
     pub(crate) topology: Arc<Topology>,
     /// How long the queue may take for one answer.
     pub(crate) timeout: Duration,
+    /// After how long a silence to subscribe again, or up to twice as long.
+    pub(crate) renewal: Duration,
     /// The consumer was dropped.
     pub(crate) abandoned: CancellationToken,
     /// Everything ends.
@@ -62,7 +70,14 @@ type Settled = mpsc::UnboundedReceiver<(Acker, Outcome)>;
 /// Why a subscription ended without any failure.
 enum Ended {
     Abandoned(Consumer),
+    Silent(Consumer),
     Closing,
+}
+
+/// Whether to go on.
+enum Next {
+    Again,
+    Stop,
 }
 
 impl Subscription {
@@ -70,12 +85,15 @@ impl Subscription {
         let mut interrupted = false;
         while let Some(session) = self.session().await {
             match self.subscribe(&session, interrupted).await {
-                Ok(()) => break,
-                Err(failure) => tracing::warn!(source = ?self.source, error = %failure, "consuming was interrupted"),
-            }
-            interrupted = true;
-            if session.is_up() {
-                self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                Ok(Next::Stop) => break,
+                Ok(Next::Again) => interrupted = false,
+                Err(failure) => {
+                    tracing::warn!(source = ?self.source, error = %failure, "consuming was interrupted");
+                    interrupted = true;
+                    if session.is_up() {
+                        self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                    }
+                }
             }
         }
         self.inbox.close();
@@ -91,7 +109,7 @@ impl Subscription {
     }
 
     /// Fills the inbox until the end, or until something fails.
-    async fn subscribe(&self, session: &Session, interrupted: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, session: &Session, interrupted: bool) -> Result<Next, Failure> {
         if interrupted {
             // The queue may have been deleted just after somebody had seen it there.
             self.topology.declare(session).await?;
@@ -100,23 +118,30 @@ impl Subscription {
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
         session.answer("the limit of deliveries", qos).await?;
         let (settlements, mut settled) = mpsc::unbounded_channel();
-        match self.fill(session, &channel, &settlements, &mut settled).await {
+        let next = match self.fill(session, &channel, &settlements, &mut settled).await {
             Ok(Ended::Abandoned(consumer)) => {
                 self.abandon(session, &channel, consumer, settlements, &mut settled).await;
+                Next::Stop
+            }
+            Ok(Ended::Silent(consumer)) => {
+                self.abandon(session, &channel, consumer, settlements, &mut settled).await;
+                Next::Again
             }
             Ok(Ended::Closing) => {
+                drop(self.inbox.take_all(&settlements));
                 // What was settled before is passed on first.
                 settled.close();
                 settle_all(&mut settled).await;
+                Next::Stop
             }
             Err(failure) => {
                 // What was not handed out will be delivered again.
                 drop(self.inbox.take_all(&settlements));
                 return Err(failure);
             }
-        }
+        };
         session.close_channel(&channel).await;
-        Ok(())
+        Ok(next)
     }
 
     async fn fill(
@@ -128,14 +153,26 @@ impl Subscription {
     ) -> Result<Ended, Failure> {
         let mut consumer = self.consume(channel).await?;
         let mut batch = Vec::with_capacity(SETTLED_AT_ONCE);
+        let mut renewal = tokio::time::interval_at(Instant::now() + self.renewal, self.renewal);
+        let (mut heard, mut unsettled) = (false, 0_usize);
         loop {
             tokio::select! {
                 failure = session.failed() => return Err(failure),
                 () = self.closing.cancelled() => return Ok(Ended::Closing),
                 () = self.abandoned.cancelled() => return Ok(Ended::Abandoned(consumer)),
-                _ = settled.recv_many(&mut batch, SETTLED_AT_ONCE) => settle(&mut batch).await,
+                count = settled.recv_many(&mut batch, SETTLED_AT_ONCE) => {
+                    unsettled = unsettled.saturating_sub(count);
+                    settle(&mut batch).await;
+                }
+                _ = renewal.tick() => {
+                    // Messages that are being worked on would be delivered once more.
+                    if !std::mem::take(&mut heard) && unsettled == 0 {
+                        return Ok(Ended::Silent(consumer));
+                    }
+                }
                 delivery = consumer.next() => {
                     if let Some(delivery) = delivery {
+                        (heard, unsettled) = (true, unsettled + 1);
                         self.arrive(delivery?, settlements);
                     } else {
                         tracing::warn!(source = ?self.source, "the queue was deleted: it is made again");
