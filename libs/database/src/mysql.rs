@@ -164,7 +164,7 @@ async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<
 /// A literal for any text, whatever it holds, to be put into a script.
 #[must_use]
 pub fn text(text: &str) -> String {
-    format!("CONVERT({} USING utf8mb4)", bytes(text.as_bytes()))
+    format!("_utf8mb4 {}", bytes(text.as_bytes()))
 }
 
 /// A literal for any bytes, to be put into a script.

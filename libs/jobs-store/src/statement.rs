@@ -93,8 +93,26 @@ impl Statement {
         pieces
     }
 
-    /// The statement with its values written out for MySQL.
-    pub(crate) fn literal(&self) -> String {
+    /// The statements with their values written out for MySQL. Where one after the
+    /// other inserts a row in the same way, one statement inserts all of them.
+    pub(crate) fn literals<'a>(statements: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
+        let mut literals: Vec<String> = Vec::new();
+        let mut last = "";
+        for statement in statements {
+            let literal = statement.literal();
+            match (literals.last_mut(), statement.row_at()) {
+                (Some(rows), Some(row_at)) if statement.sql == last => {
+                    rows.push(',');
+                    rows.push_str(&literal[row_at..]);
+                }
+                _ => literals.push(literal),
+            }
+            last = statement.sql;
+        }
+        literals
+    }
+
+    fn literal(&self) -> String {
         let mut sql = String::with_capacity(self.size() * 2);
         let mut parameters = self.parameters.iter();
         for (index, piece) in self.pieces().into_iter().enumerate() {
@@ -104,6 +122,16 @@ impl Statement {
             sql.push_str(piece);
         }
         sql
+    }
+
+    /// Where the row begins of a statement that does nothing but insert one, of
+    /// parameters alone.
+    fn row_at(&self) -> Option<usize> {
+        let sql = self.sql;
+        let row_at = sql.find(" VALUES (")? + " VALUES ".len();
+        let is_insert = sql.starts_with("INSERT INTO ") && !sql[..row_at].contains(['?', '\'', '"']);
+        let is_row = sql[row_at..].strip_prefix('(')?.strip_suffix(')')?.split(',').all(|place| place.trim() == "?");
+        (is_insert && is_row).then_some(row_at)
     }
 }
 
@@ -157,12 +185,22 @@ mod tests {
         let statement =
             Statement::new("UPDATE t SET a = ?, b = '?', `c?` = \"?\" WHERE d = ?").bind(-7_i64).bind("x'?");
         assert_eq!(statement.check(), Ok(()));
-        assert_eq!(
-            statement.literal(),
-            "UPDATE t SET a = -7, b = '?', `c?` = \"?\" WHERE d = CONVERT(X'78273f' USING utf8mb4)"
-        );
+        assert_eq!(statement.literal(), "UPDATE t SET a = -7, b = '?', `c?` = \"?\" WHERE d = _utf8mb4 X'78273f'");
         let values = Statement::new("?, ?, ?").bind(None::<i64>).bind(f64::INFINITY).bind(vec![1, 255]);
         assert_eq!(values.literal(), "NULL, NULL, X'01ff'");
+    }
+
+    #[test]
+    fn rows_are_inserted_together_as_long_as_nothing_else_is_done() {
+        let insert = |number: i64| Statement::new("INSERT INTO t (a, b) VALUES (?, ?)").bind(number).bind(None::<i64>);
+        let update = Statement::new("UPDATE t SET a = 1");
+        let upsert = Statement::new("INSERT INTO t (a) VALUES (?) ON DUPLICATE KEY UPDATE a = (1)").bind(1);
+        let statements = [insert(1), insert(2), update.clone(), update, insert(3), upsert.clone(), upsert];
+        let literals = Statement::literals(&statements);
+        assert_eq!(literals[0], "INSERT INTO t (a, b) VALUES (1, NULL),(2, NULL)");
+        assert_eq!(literals[1..3], ["UPDATE t SET a = 1", "UPDATE t SET a = 1"]);
+        assert_eq!(literals[3], "INSERT INTO t (a, b) VALUES (3, NULL)");
+        assert_eq!(literals[4..], ["INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = (1)"; 2]);
     }
 
     #[test]

@@ -17,22 +17,14 @@ impl MySqlStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut inserts: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
-        if inserts.len() > 1 {
-            inserts.insert(0, "BEGIN".to_owned());
-            inserts.push("COMMIT".to_owned());
-        }
-        self.run_and_read_keys(inserts, jobs).await
+        self.run_and_read_keys(script(jobs, None), jobs).await
     }
 
     pub(super) async fn accept_all_jobs(
         &self,
         jobs: &[NewJob],
     ) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
-        let mut script = vec!["BEGIN".to_owned()];
-        script.extend(chunks(jobs, size).into_iter().map(insert_sql));
-        script.extend(all_are_theirs(jobs).as_deref().map(guard::unless));
-        script.push("COMMIT".to_owned());
+        let script = script(jobs, all_are_theirs(jobs).as_deref().map(guard::unless));
         loop {
             match self.run_and_read_keys(script.clone(), jobs).await {
                 Ok(accepted) => return Ok(Ok(accepted)),
@@ -84,6 +76,18 @@ fn size(job: &NewJob) -> usize {
     job.payload.len() + job.callback_url.as_ref().map_or(0, String::len)
 }
 
+/// All in one transaction, which `last` may end.
+fn script(jobs: &[NewJob], last: Option<String>) -> Vec<String> {
+    let mut script: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
+    script.extend(last);
+    if script.len() > 1 {
+        script.insert(0, "BEGIN".to_owned());
+        script.push("COMMIT".to_owned());
+    }
+    script.insert(0, format!("SET @now = {NOW}"));
+    script
+}
+
 /// What has been accepted before is left as it is.
 fn insert_sql(jobs: &[NewJob]) -> String {
     let mut jobs: Vec<&NewJob> = jobs.iter().collect();
@@ -97,8 +101,8 @@ fn insert_sql(jobs: &[NewJob]) -> String {
         let run_at = job.run_at;
         let _ = write!(
             sql,
-            "{comma}({id},{key},{hash},{kind},{payload},'{priority}',{max_attempts},{NOW},GREATEST({run_at},{NOW}),\
-             IF({run_at}>{NOW},{run_at},{NOW}+{PUBLISH_GRACE_MS}),{traceparent},{callback_url})",
+            "{comma}({id},{key},{hash},{kind},{payload},'{priority}',{max_attempts},@now,GREATEST({run_at},@now),\
+             IF({run_at}>@now,{run_at},@now+{PUBLISH_GRACE_MS}),{traceparent},{callback_url})",
             comma = if index > 0 { "," } else { "" },
             id = literal(job.id),
             key = job.key.as_ref().map_or_else(|| "NULL".to_owned(), |key| bytes(key.as_bytes())),

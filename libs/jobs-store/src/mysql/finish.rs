@@ -52,30 +52,33 @@ fn size(done: &Done) -> usize {
 fn finish_sql(done: &[Done]) -> String {
     let mut sorted: Vec<&Done> = done.iter().collect();
     sorted.sort_unstable_by_key(|done| done.id);
-    let mut rows = String::new();
+    let (mut tokens, mut results) = (String::new(), String::new());
     for done in &sorted {
-        let all = if rows.is_empty() { "" } else { " UNION ALL " };
         let (id, token, result) = (literal(done.id), done.token, text(&done.result));
-        let _ = write!(rows, "{all}SELECT {id} AS id, {token} AS token, {result} AS result");
+        let _ = write!(tokens, " WHEN {id} THEN {token}");
+        let _ = write!(results, " WHEN {id} THEN {result}");
     }
     let mut sql = format!(
         "BEGIN; \
-         UPDATE ({rows}) AS done STRAIGHT_JOIN jobs ON jobs.id = done.id \
-         SET jobs.state = 'succeeded', jobs.lease_token = jobs.lease_token + 1, jobs.lease_until = NULL, \
-         jobs.due_at = NULL, jobs.ended_at = {NOW}, jobs.progress = 1, jobs.result = done.result, jobs.error = NULL \
-         WHERE jobs.state = 'running' AND jobs.lease_token = done.token; \
+         SET @now = {NOW}; \
+         UPDATE jobs FORCE INDEX (PRIMARY) \
+         SET state = 'succeeded', lease_token = lease_token + 1, lease_until = NULL, due_at = NULL, ended_at = @now, \
+         progress = 1, result = CASE id{results} END, error = NULL \
+         WHERE id IN ({ids}) AND state = 'running' AND lease_token = CASE id{tokens} END; \
          {guard}",
+        ids = list(done.iter().map(|done| done.id)),
         guard = guard::unless(&format!("ROW_COUNT() = {}", done.len()))
     );
-    for statement in sorted.iter().flat_map(|done| &done.effect) {
-        let _ = write!(sql, "; {}", statement.literal());
+    for statement in Statement::literals(sorted.iter().flat_map(|done| &done.effect)) {
+        sql.push_str("; ");
+        sql.push_str(&statement);
     }
     sql.push_str("; INSERT INTO attempts (job_id, token, attempt, worker, started_at, ended_at, outcome) VALUES ");
     for (index, done) in sorted.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let (id, token, attempt) = (literal(done.id), done.token, done.attempt);
         let (worker, started_at) = (text(&done.worker), optional(done.started_at));
-        let _ = write!(sql, "{comma}({id},{token},{attempt},{worker},{started_at},{NOW},'succeeded')");
+        let _ = write!(sql, "{comma}({id},{token},{attempt},{worker},{started_at},@now,'succeeded')");
     }
     let called: Vec<_> = done.iter().filter(|done| done.has_callback).map(|done| done.id).collect();
     if !called.is_empty() {
