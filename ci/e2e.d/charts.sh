@@ -10,8 +10,7 @@ for chart in "$CHART" "$CHART"/charts/*/; do
     [[ $(basename "$chart") == ws ]] || expect_that "helm lint --strict $(basename "$chart")" lint "$chart"
 done
 
-kubectl create namespace e2e-dry >/dev/null
-kubectl label namespace e2e-dry pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted >/dev/null
+restricted_namespace e2e-dry
 
 # accepted WHAT HELM ARGUMENT...: the API server takes it, without a warning.
 accepted() {

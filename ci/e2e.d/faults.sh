@@ -30,24 +30,19 @@ deleted=()
 end=$((SECONDS + FAULT_SECONDS))
 while ((SECONDS < end)); do
     # MySQL is one pod, and back after seconds; it is to be there between its deaths.
-    service=${services[RANDOM % ${#services[@]}]}
-    victim=$(k get pods -l "app.kubernetes.io/name=$service" --no-headers -o custom-columns=:metadata.name | shuf -n 1)
-    force=()
-    if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
-    k delete pod "$victim" --wait=false "${force[@]}" >/dev/null 2>&1 || true
-    deleted+=("$service")
+    delete_one_of "${services[@]}"
     sleep $((1 + RANDOM % 4))
 done
 stop "$changer"
 
-note "deleted: $(printf '%s\n' "${deleted[@]}" | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
+note "deleted: $(printf '%s\n' "${deleted[@]}" | tally)"
 k rollout status statefulset mysql --timeout=60s >/dev/null
 k rollout status deployment --timeout=60s >/dev/null
 until_true 90 nothing_waits
 sleep 5
 stop_sampling
-note "requests: $(sort "$REPORT/faults.statuses" | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
-expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$REPORT/faults.statuses") || true)" == 0
+note_answers "$REPORT/faults.statuses"
+expect_503_at_worst "$REPORT/faults.statuses"
 expect "samples" "$(samples "$REPORT/faults.samples")" '>' 50
 expect "broken rows, most in any sample" "$(most_broken "$REPORT/faults.samples")" == 0
 counted

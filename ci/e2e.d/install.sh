@@ -6,7 +6,7 @@ since=$(milliseconds)
 until_true 120 k wait pod --all --for=condition=Ready --timeout=30s
 k rollout status deployment --timeout=60s >/dev/null
 expect "seconds from install to every pod Ready" "$(awk "BEGIN { print ($(milliseconds) - $since) / 1000 }")" '<=' 90
-note "pods: $(k get pods --no-headers -L app.kubernetes.io/name | awk '{ print $NF }' | sort | uniq -c | awk '{ printf "%s %d  ", $2, $1 }')"
+note "pods: $(k get pods --no-headers -L app.kubernetes.io/name | awk '{ print $NF }' | tally)"
 
 requested=$(k get pods -o jsonpath='{range .items[*].spec.containers[*]}{.resources.requests.cpu}{"\n"}{end}' |
     awk '/m$/ { sum += $1; next } { sum += 1000 * $1 } END { print sum / 1000 }')
@@ -14,12 +14,8 @@ expect "cores requested" "$requested" '<=' 1.3
 expect_that "helm test" h test "$RELEASE" -n "$NAMESPACE" --logs
 
 installed
-if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then
-    expect_that "values-api by its Ingress" \
-        curl -fsS -m 5 -H 'Host: values-api.my-cluster.com' http://127.0.0.1/workers
-else
-    skip "the Ingress: nothing answers on port 80"
-fi
+by_ingress expect_that "values-api by its Ingress" \
+    curl -fsS -m 5 -H 'Host: values-api.my-cluster.com' http://127.0.0.1/workers
 expect "restarts" "$(k get pods -o jsonpath='{.items[*].status.containerStatuses[*].restartCount}' | tr ' ' '\n' | awk '{ s += $1 } END { print s + 0 }')" == 0
 
 # What it takes at rest; the metrics server looks back for up to a minute.

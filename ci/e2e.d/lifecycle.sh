@@ -89,10 +89,7 @@ until_true 60 nothing_waits
 counted
 
 # MySQL by itself in a namespace of its own, and the system in a third one.
-for namespace in e2e-database e2e-external; do
-    kubectl create namespace "$namespace" >/dev/null
-    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
-done
+for namespace in e2e-database e2e-external; do restricted_namespace "$namespace"; done
 h install database "$CHART/charts/mysql" -n e2e-database --wait --timeout 120s --set-json 'networkPolicy.extraIngress=[
     {"ports": [{"port": 3306}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-external"}}}]}]' >/dev/null
 kubectl -n e2e-external create secret generic ours --from-literal=secret="$(

@@ -6,7 +6,7 @@ kubectl create namespace e2e-outside >/dev/null
 kubectl -n e2e-outside run outside --image=mysql:9.7 --restart=Never --command -- sleep 600 >/dev/null
 kubectl -n e2e-outside wait pod outside --for=condition=Ready --timeout=60s >/dev/null
 
-pod_of() { k get pods -l "app.kubernetes.io/name=$1" --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}'; }
+pod_of() { pods_of "$1" --field-selector=status.phase=Running | sed -n 1p; }
 address_of() { k get pod "$(pod_of "$1")" -o jsonpath='{.status.podIP}'; }
 
 services=(mysql redis rabbitmq values-api worker worker-manager visit-counter main-app service-app)

@@ -18,7 +18,7 @@ sql 'INSERT INTO `values` (value) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL S
 until_true 30 nothing_waits
 
 mapfile -t nodes < <(kubectl get nodes -o custom-columns=:metadata.name --no-headers)
-on_node() { k get pods -l "app.kubernetes.io/name=$1" --field-selector="spec.nodeName=$2,status.phase=Running" --no-headers -o custom-columns=:metadata.name; }
+on_node() { pods_of "$1" --field-selector="spec.nodeName=$2,status.phase=Running"; }
 node_of() { k get pod "$1" -o jsonpath='{.spec.nodeName}'; }
 for service in worker worker-manager; do
     counts=$(for node in "${nodes[@]}"; do on_node "$service" "$node" | wc -l; done | sort -n)

@@ -10,7 +10,7 @@ until_true 60 workers_are 14
 until_true 30 nothing_waits
 note "200 ids: 14 workers (10 and 4 spare) and every id ticking after $(($(milliseconds) - since)) ms"
 
-running_workers() { k get pods -l app.kubernetes.io/name=worker --field-selector=status.phase=Running --no-headers -o custom-columns=:metadata.name; }
+running_workers() { pods_of worker --field-selector=status.phase=Running; }
 survivors() { running_workers | grep -vxF "$(printf '%s\n' "${doomed[@]}")"; }
 spread_over() { [[ $(sql "SELECT COUNT(DISTINCT owner) FROM \`values\`") == "$1" ]]; }
 

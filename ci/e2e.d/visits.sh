@@ -10,11 +10,7 @@ until_true 20 curl -fsS -m 5 "$VISITS/"
 
 says_hello() { [[ $(curl -fsS -m 5 "$@") =~ Hi\ from\ .*kubernetes.*Counter:.*[0-9]+ ]]; }
 expect_that "the page by its NodePort" says_hello "$VISITS/"
-if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then
-    expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
-else
-    skip "the Ingress: nothing answers on port 80"
-fi
+by_ingress expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
 
 # visit FILE: sends visits, one after the other, and writes each answer's status and
 # number, until $REPORT/enough is there.
@@ -40,7 +36,7 @@ stop_visits() {
     expect "$1: visits counted" "$(grep -c '^200 [0-9]' "$visits")" '>' 100
     expect "$1: numbers given twice" "$(awk '$1 == 200 { print $2 }' "$visits" | sort | uniq -d | wc -l)" == 0
     expect "$1: answers that were neither a number nor 503" "$(grep -cvE '^(200 [0-9]+|503|000)$' "$visits" || true)" == 0
-    note "$1: answers: $(awk '{ print $1 }' "$visits" | sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }') (000: no connection, or cut)"
+    note_answers <(awk '{ print $1 }' "$visits") "$1"
 }
 
 # none_failed WHAT: of the last visits.
@@ -65,7 +61,7 @@ start_visits "$REPORT/visits.faults"
 for _ in 1 2 3; do
     k delete pod redis-0 >/dev/null
     k rollout status statefulset redis --timeout=60s >/dev/null
-    k delete "$(k get pods -l app.kubernetes.io/name=visit-counter -o name | shuf -n 1)" --grace-period=0 --force >/dev/null 2>&1
+    k delete pod "$(pods_of visit-counter | shuf -n 1)" --grace-period=0 --force >/dev/null 2>&1
     k rollout status deployment visit-counter --timeout=60s >/dev/null
 done
 stop_visits "3 deletions of Redis, 3 of visit-counter"
@@ -82,10 +78,7 @@ stop_visits "upgrade and rollback"
 none_failed "upgrade and rollback"
 
 # A Redis elsewhere, in a Secret of the shape that its users have.
-for namespace in e2e-redis e2e-visits; do
-    kubectl create namespace "$namespace" >/dev/null
-    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
-done
+for namespace in e2e-redis e2e-visits; do restricted_namespace "$namespace"; done
 h install redis "$CHART/charts/redis" -n e2e-redis --wait --timeout 60s --set password=elsewhere --set-json 'networkPolicy.extraIngress=[
     {"ports": [{"port": 6379}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-visits"}}}]}]' >/dev/null
 kubectl -n e2e-visits create secret generic devops-challenge-env --from-literal=REDIS_HOST=redis.e2e-redis.svc \

@@ -96,8 +96,14 @@ cluster() {
         docker image inspect "$image" >/dev/null 2>&1 || docker pull -q "$image" >&2
     done
     kind load docker-image --name "$CLUSTER" "${images[@]}" >&2
-    kubectl create namespace "$NAMESPACE" >/dev/null
-    kubectl label namespace "$NAMESPACE" pod-security.kubernetes.io/enforce=restricted >/dev/null
+    restricted_namespace "$NAMESPACE"
+}
+
+# restricted_namespace NAME: a new one, which lets only pods in that keep to the
+# strictest of the standards, and warns of others.
+restricted_namespace() {
+    kubectl create namespace "$1" >/dev/null
+    kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn}=restricted >/dev/null
 }
 
 has_cluster() { kubectl get namespace "$NAMESPACE" >/dev/null 2>&1; }
@@ -129,18 +135,8 @@ installed() {
     countable
 }
 
-# --- the values system --------------------------------------------------------
-
 # sql STATEMENT: as root, from inside the MySQL pod.
 sql() { k exec mysql-0 -- bash -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB values -e "$1"' _ "$1"; }
-
-# The constraint would keep a broken row from being stored, and so from being counted.
-countable() {
-    sql 'ALTER TABLE `values` DROP CHECK values_one_second_is_one_increment' 2>/dev/null || true
-}
-
-# api METHOD PATH [BODY]: prints the answer's body, fails unless it is a 2xx.
-api() { curl -sS -m 10 --fail-with-body -X "$1" "$API$2" ${3:+-H 'content-type: application/json' -d "$3"}; }
 
 # until_true SECONDS COMMAND...: fails if the command has not succeeded by then.
 until_true() {
@@ -160,87 +156,28 @@ stop() {
 
 milliseconds() { date +%s%3N; }
 
-broken_rows() { sql 'SELECT COUNT(*) FROM `values` WHERE value - initial_value <> last_tick - first_tick'; }
-late_rows() { sql 'SELECT COUNT(*) FROM `values` WHERE last_tick < unix_timestamp() - 2'; }
-orphans() { sql "SELECT COUNT(*) FROM \`values\` WHERE owner IS NULL OR owner NOT IN (SELECT incarnation FROM workers WHERE state <> 'dead')"; }
-ids() { sql 'SELECT COUNT(*) FROM `values`'; }
-ready_workers() { k get deployment worker -o jsonpath='{.status.readyReplicas}'; }
-workers_are() { [[ $(ready_workers) == "$1" && $(k get deployment worker -o jsonpath='{.spec.replicas}') == "$1" ]]; }
-nothing_waits() { [[ $(orphans) == 0 && $(late_rows) == 0 ]]; }
-leader() { sql 'SELECT holder FROM manager_lease'; }
+# pods_of SERVICE [ARGUMENT...]: the names of its pods.
+pods_of() { k get pods -l "app.kubernetes.io/name=$1" --no-headers -o custom-columns=:metadata.name "${@:2}"; }
 
-# counted: what must hold of every row once faults have been over for five seconds.
-counted() {
-    expect "ids counted" "$(ids)" '>' 0
-    expect "broken rows" "$(broken_rows)" == 0
-    expect "rows more than 2 s behind" "$(late_rows)" == 0
-    expect "ids without a living owner" "$(orphans)" == 0
-    expect "workers above capacity" "$(sql "SELECT COUNT(*) FROM (SELECT owner, COUNT(*) AS n FROM \`values\` GROUP BY owner) AS loads JOIN workers ON incarnation = owner WHERE n > capacity AND state = 'active'")" == 0
+# delete_one_of SERVICE...: deletes a pod at random, every other time by force; notes
+# its service in $deleted.
+delete_one_of() {
+    local service=${*:RANDOM % $# + 1:1} force=()
+    if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
+    k delete pod "$(pods_of "$service" | shuf -n 1)" --wait=false "${force[@]}" >/dev/null 2>&1 || true
+    deleted+=("$service")
 }
 
-# expect_takeover WHAT SINCE_MS PODS...: all of the ids in $REPORT/victims, within 3 s.
-expect_takeover() {
-    local what=$1 since=$2 victims took
-    shift 2
-    victims=$(wc -l <"$REPORT/victims")
-    all_taken_over() { [[ $(takeover "$since" "$REPORT/victims" "$@" | cut -d' ' -f1) == "$victims" ]]; }
-    until_true 30 all_taken_over "$@"
-    read -ra took < <(takeover "$since" "$REPORT/victims" "$@")
-    expect "$what: ids taken over" "${took[0]}" == "$victims"
-    note "$what: to the next tick under a new owner, median ${took[1]} ms"
-    expect "$what: to the next tick under a new owner, longest in ms" "${took[2]}" '<=' 3000
-}
+# tally: how often each line of the input is there.
+tally() { sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }'; }
 
-# sample FILE: from now on writes, four times a second, the time in ms, the number of
-# broken rows, by how many seconds the latest row is behind, and the managers' term.
-sample() {
-    : >"$1"
-    while :; do
-        k exec mysql-0 -- bash -c 'while :; do
-            echo "SELECT ROUND(unix_timestamp(now(3)) * 1000), COALESCE(SUM(value - initial_value <> last_tick - first_tick), 0), COALESCE(MAX(unix_timestamp() - last_tick), 0), (SELECT term FROM manager_lease) FROM \`values\`;"
-            sleep 0.25
-        done | MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' 2>/dev/null || true
-        sleep 0.5
-    done >>"$1" &
-    sampler=$!
-    background+=("$sampler")
-    until_true 20 test -s "$1"
-}
+# note_answers FILE [WHAT]: HTTP statuses, one in a line.
+note_answers() { note "${2:+$2: }answers: $(tally <"$1") (000: no connection, or cut)"; }
 
-stop_sampling() { stop "$sampler"; }
+# expect_503_at_worst FILE: what is away for a moment says so, and nothing fails.
+expect_503_at_worst() { expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$1") || true)" == 0; }
 
-samples() { wc -l <"$1"; }
-most_broken() { awk '$2 > m { m = $2 } END { print m + 0 }' "$1"; }
-# most_behind FILE [SINCE_MS]
-most_behind() { awk -v since="${2:-0}" '$1 >= since && $3 > m { m = $3 } END { print m + 0 }' "$1"; }
-
-# ids_of POD...: the ids that these workers own.
-ids_of() {
-    local names
-    names=$(printf "'%s'," "$@")
-    sql "SELECT id FROM \`values\` JOIN workers ON incarnation = owner WHERE name IN (${names%,}) AND state <> 'dead'"
-}
-
-# takeover SINCE_MS IDS_FILE PODS...: from the logs of the workers that the command
-# PODS names, which write them after each commit: for each of the ids the ms from
-# then to its first tick under a new owner; prints how many were taken over, the
-# median and the longest.
-takeover() {
-    local pod
-    "${@:3}" | while read -r pod; do
-        k logs "$pod" --since-time="$(date -u -d "@$(($1 / 1000))" +%FT%TZ)" 2>/dev/null || true
-    done |
-        awk -v since="$1" -v ids="$2" '
-            BEGIN { while ((getline id < ids) > 0) wanted[id] = 1; day = since % 86400000 }
-            /"message":"assignment changed"/ {
-                match($0, /"timestamp":"[^"]*/); time = substr($0, RSTART + 24, 15)
-                ms = substr(time, 1, 2) * 3600000 + substr(time, 4, 2) * 60000 + substr(time, 7, 9) * 1000 - day
-                if (ms < -43200000) ms += 86400000
-                if (ms < 0 || !match($0, /"gained":"\[[^]]*/)) next
-                n = split(substr($0, RSTART + 11, RLENGTH - 11), gained, /, */)
-                for (i = 1; i <= n; i++)
-                    if (gained[i] in wanted && (!(gained[i] in first) || ms < first[gained[i]])) first[gained[i]] = ms
-            }
-            END { for (id in first) print int(first[id]) }' |
-        sort -n | awk '{ a[NR] = $1 } END { print NR + 0, a[int((NR + 1) / 2)] + 0, a[NR] + 0 }'
+# by_ingress COMMAND...: runs it if this machine has an ingress controller.
+by_ingress() {
+    if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then "$@"; else skip "the Ingress: nothing answers on port 80"; fi
 }
