@@ -28,7 +28,8 @@ use async_trait::async_trait;
 pub use args::AmqpArgs;
 pub use delivery::{Delivery, Rejection};
 pub use in_process::{InProcess, InProcessOptions};
-pub use message::{Depth, Message, Priority};
+pub use jobs_core::Priority;
+pub use message::{Depth, Message};
 pub use rabbitmq::{InvalidUrl, RabbitMq, RabbitMqOptions};
 
 /// The way from who accepts jobs to who runs them.

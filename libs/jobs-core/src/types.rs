@@ -65,7 +65,7 @@ impl Priority {
     /// All of them, the most urgent first.
     pub const ALL: [Self; 3] = [Self::High, Self::Default, Self::Low];
 
-    /// Its name, in the database and over HTTP.
+    /// Its name, in the database, over HTTP, and as a routing key.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,6 +73,12 @@ impl Priority {
             Self::Default => "default",
             Self::Low => "low",
         }
+    }
+
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
     }
 }
 

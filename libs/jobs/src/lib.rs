@@ -25,17 +25,6 @@ pub use metrics::Metrics;
 pub use registry::Registry;
 pub use runner::{Deps, Runner};
 
-/// The message that says that a job waits.
-#[must_use]
-pub fn message(job: Uuid, priority: jobs_core::Priority, traceparent: Option<String>) -> dispatch::Message {
-    let priority = match priority {
-        jobs_core::Priority::High => dispatch::Priority::High,
-        jobs_core::Priority::Default => dispatch::Priority::Default,
-        jobs_core::Priority::Low => dispatch::Priority::Low,
-    };
-    dispatch::Message { job, priority, traceparent }
-}
-
 /// Anything, to spread what would otherwise happen at once.
 #[must_use]
 pub fn random() -> u64 {

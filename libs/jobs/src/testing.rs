@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use database::{Database, Options};
-use dispatch::{Dispatch, InProcess, InProcessOptions};
+use dispatch::{Dispatch, InProcess, InProcessOptions, Message};
+use jobs_core::Priority;
 use jobs_store::{JobRow, JobsStore, NewJob};
 use serde_json::Value;
 use service_kit::prometheus_client::registry::Registry as Prometheus;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::registry::Kind;
-use crate::{Config, Context, Deps, Done, Failure, Handler, Metrics, Registry, Runner, message};
+use crate::{Config, Context, Deps, Done, Failure, Handler, Metrics, Registry, Runner};
 
 /// Calls a handler, the first time for its job.
 pub async fn run<H: Handler>(handler: H, payload: &Value) -> Result<Done, Failure> {
@@ -91,7 +92,7 @@ impl Harness {
             request_hash: [0; 32],
             kind: kind.to_owned(),
             payload: payload.to_string(),
-            priority: jobs_core::Priority::Default,
+            priority: Priority::Default,
             max_attempts,
             run_at: 0,
             traceparent: None,
@@ -107,7 +108,8 @@ impl Harness {
     /// # Panics
     /// When the dispatch refuses it.
     pub async fn publish(&self, id: Uuid) {
-        let published = self.dispatch.publish(vec![message(id, jobs_core::Priority::Default, None)]).await;
+        let message = Message { job: id, priority: Priority::Default, traceparent: None };
+        let published = self.dispatch.publish(vec![message]).await;
         assert!(published.iter().all(Result::is_ok), "{published:?}");
     }
 

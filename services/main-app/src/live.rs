@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use futures_util::{Stream, StreamExt, stream};
-use jobs_core::State;
+use jobs_core::{Priority, State};
 use jobs_store::{Error, JobsStore, Page, RATE_MS};
 use serde::Serialize;
 use service_kit::Shutdown;
@@ -60,8 +60,8 @@ impl Snapshot {
             Ok(store.list(&of(state)).await?.iter().map(Job::brief).collect())
         };
         let queues = stats.get().depth.map(|depth| {
-            let of = |priority: dispatch::Priority| (priority.name(), depth.of(priority));
-            let [high, default, low] = dispatch::Priority::ALL;
+            let of = |priority: Priority| (priority.name(), depth.of(priority));
+            let [high, default, low] = Priority::ALL;
             [of(high), of(default), of(low), ("dead", depth.dead)]
         });
         let seconds = |ms: i64| Duration::from_millis(ms.unsigned_abs()).as_secs_f64();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch::Dispatch;
+use dispatch::{Dispatch, Message};
 use jobs_core::Priority;
 use jobs_store::{JobsStore, Seen};
 use tokio::sync::mpsc;
@@ -85,7 +85,8 @@ impl Worker {
 
 /// What is not confirmed is left to the sweeper, as is what cannot be noted.
 async fn publish(store: &dyn JobsStore, dispatch: &dyn Dispatch, metrics: &Metrics, entries: Vec<Entry>) {
-    let message = |entry: &Entry| jobs::message(entry.id, entry.priority, entry.traceparent.clone());
+    let message =
+        |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };
     let results = dispatch.publish(entries.iter().map(message).collect()).await;
     let mut failure = None;
     let mut confirmed = Vec::with_capacity(entries.len());

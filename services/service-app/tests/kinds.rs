@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{any, get};
 use database::{Database, Options};
-use dispatch::{Dispatch, InProcess, InProcessOptions};
+use dispatch::{Dispatch, InProcess, InProcessOptions, Message};
 use jobs::testing;
 use jobs_core::{Priority, State};
 use jobs_store::NewJob;
@@ -132,7 +132,7 @@ async fn an_end_is_told_with_a_signature_until_it_is_answered() {
         callback_url: Some(format!("http://{server}/callback")),
     };
     store.accept(std::slice::from_ref(&job)).await.unwrap();
-    dispatch.publish(vec![jobs::message(job.id, Priority::Default, None)]).await.remove(0).unwrap();
+    dispatch.publish(vec![Message { job: job.id, priority: job.priority, traceparent: None }]).await.remove(0).unwrap();
 
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while calls.lock().unwrap().len() < 2 {

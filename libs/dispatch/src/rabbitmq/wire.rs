@@ -44,7 +44,7 @@ pub(crate) fn message(
         _ => None,
     });
     let traceparent = trace.filter(|trace| trace.len() <= TRACEPARENT_MAX).map(ToOwned::to_owned);
-    Some(Message { job, priority: Priority::of_name(routing_key).unwrap_or(otherwise), traceparent })
+    Some(Message { job, priority: routing_key.parse().unwrap_or(otherwise), traceparent })
 }
 
 #[cfg(test)]
