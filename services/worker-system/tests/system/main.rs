@@ -7,4 +7,5 @@ mod jobs;
 mod page;
 mod process;
 mod running;
+mod traces;
 mod visits;

@@ -1,0 +1,63 @@
+//! Traces of jobs, as a collector gets them.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use testkit::{Folder, eventually};
+
+use crate::running::{PATIENCE, System};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// Keeps the spans that are sent to its address.
+async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
+    let spans = Arc::<Mutex<Vec<Span>>>::default();
+    let kept = Arc::clone(&spans);
+    let router = Router::new().route(
+        "/v1/traces",
+        post(async move |body: Bytes| {
+            let export = ExportTraceServiceRequest::decode(body).unwrap();
+            let scopes = export.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+            kept.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}"), spans)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_a_span_below_the_request_that_asked_for_it() {
+    let (endpoint, spans) = collector().await;
+    let data = Folder::new("worker-system");
+    let set = |launch: testkit::Launch| {
+        launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("PROCESSING_TIME", "1ms")
+    };
+    let system = System::start_with(data.path(), set).await;
+    let request = reqwest::Client::new()
+        .get(format!("{}/user-request-job", system.jobs))
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    assert_eq!(request.send().await.unwrap().status(), 202);
+
+    // Spans are exported every few seconds.
+    let [request, job] = eventually(PATIENCE, "both spans", async || {
+        let spans = spans.lock().unwrap();
+        let named = |name| spans.iter().find(|span| span.name == name && hex(&span.trace_id) == TRACE).cloned();
+        Some([named("request")?, named("job")?])
+    })
+    .await;
+    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(hex(&job.parent_span_id), hex(&request.span_id));
+    assert!(job.attributes.iter().any(|attribute| attribute.key == "kind"), "{job:?}");
+}
