@@ -41,9 +41,8 @@ fn hex(bytes: &[u8]) -> String {
 async fn a_job_is_a_span_below_the_request_that_asked_for_it() {
     let (endpoint, spans) = collector().await;
     let data = Folder::new("worker-system");
-    let set = |launch: testkit::Launch| {
-        launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("PROCESSING_TIME", "1ms")
-    };
+    let set =
+        |launch: testkit::Launch| launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("PROCESSING_TIME", "1ms");
     let system = System::start_with(data.path(), set).await;
     let request = reqwest::Client::new()
         .get(format!("{}/user-request-job", system.jobs))
