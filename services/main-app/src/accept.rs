@@ -20,8 +20,11 @@ const BATCH: usize = 256;
 /// Commits under way at once: while one waits for the disk, another one is written.
 const AT_ONCE: usize = 2;
 
-/// Payloads in one commit, roughly, in bytes: servers limit the length of packets.
+/// What is written in one commit, roughly, in bytes: servers limit the length of packets.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// What a job is to be reckoned with besides its payload, in bytes.
+const ROW_BYTES: usize = 256;
 
 struct Request {
     jobs: Vec<NewJob>,
@@ -35,7 +38,7 @@ impl Request {
     }
 
     fn bytes(&self) -> usize {
-        self.jobs.iter().map(|job| job.payload.len()).sum()
+        self.jobs.iter().map(|job| ROW_BYTES + job.payload.len()).sum()
     }
 }
 
@@ -212,7 +215,7 @@ mod tests {
     fn commits_are_of_bounded_size_in_order_and_leave_batches_with_keys_alone() {
         let small = (0..5).map(|number| request(number, 10, Some("key")));
         let batch = [request(5, 10, Some("batch"))];
-        let large = (6..20).map(|number| request(number, BATCH_BYTES / 3, None));
+        let large = (6..20).map(|number| request(number, BATCH_BYTES / 3 - ROW_BYTES, None));
         let commits = commits_of(small.chain(batch).chain(large).collect());
         let sizes: Vec<usize> = commits.iter().map(Vec::len).collect();
         assert_eq!(sizes, [5, 1, 3, 3, 3, 3, 2]);

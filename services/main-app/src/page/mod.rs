@@ -76,7 +76,7 @@ fn table(id: &str, title: &str) -> Markup {
     html! {
         section.panel.jobs {
             h2 { (title) }
-            ul id=(id) { li.muted { "none" } }
+            ul id=(id) { li.muted { "–" } }
         }
     }
 }
