@@ -12,8 +12,8 @@ use testkit::{Folder, eventually};
 
 use crate::running::{PATIENCE, System};
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const CALLER: &str = "00f067aa0ba902b7";
+const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+const CALLER: u64 = 0x00f0_67aa_0ba9_02b7;
 
 /// Keeps the spans that are sent to its address.
 async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
@@ -33,10 +33,6 @@ async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
     (format!("http://{address}"), spans)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_a_span_below_the_request_that_asked_for_it() {
     let (endpoint, spans) = collector().await;
@@ -46,17 +42,17 @@ async fn a_job_is_a_span_below_the_request_that_asked_for_it() {
     let system = System::start_with(data.path(), set).await;
     let request = reqwest::Client::new()
         .get(format!("{}/user-request-job", system.jobs))
-        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+        .header("traceparent", format!("00-{TRACE:032x}-{CALLER:016x}-01"));
     assert_eq!(request.send().await.unwrap().status(), 202);
 
     // Spans are exported every few seconds.
     let [request, job] = eventually(PATIENCE, "both spans", async || {
         let spans = spans.lock().unwrap();
-        let named = |name| spans.iter().find(|span| span.name == name && hex(&span.trace_id) == TRACE).cloned();
+        let named = |name| spans.iter().find(|span| span.name == name && span.trace_id == TRACE.to_be_bytes()).cloned();
         Some([named("request")?, named("job")?])
     })
     .await;
-    assert_eq!(hex(&request.parent_span_id), CALLER);
-    assert_eq!(hex(&job.parent_span_id), hex(&request.span_id));
+    assert_eq!(request.parent_span_id, CALLER.to_be_bytes());
+    assert_eq!(job.parent_span_id, request.span_id);
     assert!(job.attributes.iter().any(|attribute| attribute.key == "kind"), "{job:?}");
 }
