@@ -122,11 +122,10 @@ impl Proxy {
         self.set(Some(Link::OneWay), false);
     }
 
-    /// Works again. Connections that have lost bytes are reset, as they would be
-    /// by any peer that finds bytes missing.
+    /// Works again. Connections that may have lost bytes are reset: no network hands
+    /// on a stream with a hole in it.
     pub fn heal(&self) {
-        let broken = self.network.state.borrow().link != Link::Up;
-        self.set(Some(Link::Up), broken);
+        self.set(Some(Link::Up), false);
     }
 
     /// Forwards the next request that holds `text`, waits until the server has
@@ -154,8 +153,9 @@ impl Proxy {
 
     fn set(&self, link: Option<Link>, reset: bool) {
         self.network.state.send_modify(|state| {
-            state.link = link.unwrap_or(state.link);
-            state.generation += u64::from(reset);
+            let link = link.unwrap_or(state.link);
+            let has_holes = link != state.link && state.link != Link::Up;
+            *state = State { link, generation: state.generation + u64::from(reset || has_holes) };
         });
     }
 }
@@ -206,8 +206,8 @@ impl Network {
         let trapped = watch::Sender::new(false);
         let end = tokio::select! {
             () = cut => End::Cut,
-            end = self.requests(&mut from_client, &mut to_server, &trapped) => end,
-            end = self.replies(&mut from_server, &mut to_client, &trapped) => end,
+            end = self.requests(generation, &mut from_client, &mut to_server, &trapped) => end,
+            end = self.replies(generation, &mut from_server, &mut to_client, &trapped) => end,
         };
         if end == End::Cut {
             // A socket that does not linger is reset when it is dropped.
@@ -222,6 +222,7 @@ impl Network {
 
     async fn requests(
         &self,
+        generation: u64,
         client: &mut OwnedReadHalf,
         server: &mut OwnedWriteHalf,
         trapped: &watch::Sender<bool>,
@@ -233,8 +234,10 @@ impl Network {
             if read == 0 {
                 break;
             }
-            if self.link() == Link::Silent {
-                continue;
+            match self.link(generation) {
+                Some(Link::Silent) => continue,
+                Some(_) => {}
+                None => return End::Cut,
             }
             if self.springs(&mut seen, &buffer[..read]) {
                 trapped.send_replace(true);
@@ -252,6 +255,7 @@ impl Network {
 
     async fn replies(
         &self,
+        generation: u64,
         server: &mut OwnedReadHalf,
         client: &mut OwnedWriteHalf,
         trapped: &watch::Sender<bool>,
@@ -267,14 +271,19 @@ impl Network {
                 self.trapped.send_modify(|count| *count += 1);
                 return End::Cut;
             }
-            if self.link() == Link::Up && client.write_all(&buffer[..read]).await.is_err() {
-                return End::Cut;
+            match self.link(generation) {
+                Some(Link::Up) if client.write_all(&buffer[..read]).await.is_ok() => {}
+                Some(Link::Silent | Link::OneWay) => {}
+                _ => return End::Cut,
             }
         }
     }
 
-    fn link(&self) -> Link {
-        self.state.borrow().link
+    /// What becomes of the bytes of a connection; `None` if it has been cut, which its
+    /// task may not know yet.
+    fn link(&self, generation: u64) -> Option<Link> {
+        let state = *self.state.borrow();
+        (state.generation == generation).then_some(state.link)
     }
 
     /// Whether the bytes that went through end the wait for the trap's text.

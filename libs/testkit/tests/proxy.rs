@@ -97,6 +97,49 @@ async fn swallows_everything_in_silence_until_healed() {
     assert_eq!(ask(&mut stream, b"4").await.unwrap(), b"4");
 }
 
+/// Sends the numbers from 0 on, until it cannot.
+async fn send_numbers(address: std::net::SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    for number in 0_u32.. {
+        stream.write_u32(number).await?;
+    }
+    Ok(())
+}
+
+/// Says the first number of a connection that is not the one after the last.
+async fn gap(mut stream: TcpStream) -> Option<(u32, u32)> {
+    for expected in 0.. {
+        let Ok(number) = stream.read_u32().await else { break };
+        if number != expected {
+            return Some((expected, number));
+        }
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_lost_bytes_passes_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap()).await;
+    let address = proxy.address();
+    for round in 0..300 {
+        let sender = tokio::spawn(send_numbers(address));
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.readable().await.unwrap();
+        let gap = tokio::spawn(gap(stream));
+        proxy.black_hole();
+        // Some bytes are lost meanwhile, mostly.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if round % 3 == 0 {
+            proxy.lose_replies();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        proxy.heal();
+        sender.await.unwrap().unwrap_err();
+        assert_eq!(gap.await.unwrap(), None, "expected and found, in round {round}");
+    }
+}
+
 #[tokio::test]
 async fn loses_replies_but_not_requests() {
     let (server, mut arrived) = echo().await;
