@@ -129,17 +129,15 @@ async fn two_consumers_share_the_work(backend: &Backend) {
     let (mut one, mut two) = (backend.dispatch.consume(1), backend.dispatch.consume(1));
     backend.publish(&sent).await;
     // With one message at a time, each has to wait for the other.
-    let (mut received, mut shares) = (Vec::new(), [0, 0]);
-    while received.len() < sent.len() {
-        for (consumer, share) in [&mut one, &mut two].into_iter().zip(&mut shares) {
-            if received.len() < sent.len() {
-                received.extend(take(consumer, 1).await);
-                *share += 1;
-            }
-        }
+    let mut received = Vec::new();
+    for _ in 1..sent.len() / 2 {
+        received.extend(take(&mut one, 1).await);
+        received.extend(take(&mut two, 1).await);
     }
+    // The last message comes to the one whose acknowledgement arrived first.
+    drop(two);
+    received.extend(take(&mut one, 2).await);
     assert_same(&sent, &received);
-    assert_eq!(shares, [40, 40]);
 }
 
 on_every_backend![

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use dispatch::{Dispatch, Message, Priority, PublishError, RabbitMq};
-use testkit::eventually;
+use testkit::{eventually, eventually_ok};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -100,7 +100,14 @@ impl Load {
         for publisher in std::mem::take(&mut self.publishers) {
             publisher.await.unwrap();
         }
-        eventually(SOON, "all that was confirmed", async || (self.counts().missing() == 0).then_some(())).await;
+        eventually_ok(SOON, "all that was confirmed", async || {
+            let counts = self.counts();
+            match (counts.missing(), counts.confirmed.len(), counts.received.len()) {
+                (0, ..) => Ok(()),
+                (missing, confirmed, received) => Err(format!("{missing} of {confirmed} missing, {received} received")),
+            }
+        })
+        .await;
         self.dispatch.close().await;
         for consumer in std::mem::take(&mut self.consumers) {
             consumer.await.unwrap();
