@@ -43,12 +43,9 @@ sample "$REPORT/nodes.samples"
 all_elsewhere() {
     local names
     names=$(printf "'%s'," "${@:3}")
-    k exec mysql-0 -- timeout 30 bash -c 'while :; do
-        echo "SELECT ROUND(unix_timestamp(now(3)) * 1000), COUNT(*) FROM \`values\` JOIN workers ON incarnation = owner
-            WHERE id IN ($1) AND name NOT IN ($2) AND last_tick > $3 AND last_tick >= unix_timestamp() - 1;"
-        sleep 0.05
-    done | MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' _ "$2" "${names%,}" $(($1 / 1000)) 2>/dev/null |
-        awk -v all="$(tr -cd , <<<"$2," | wc -c)" '$2 == all { print $1; exit }'
+    sql_every 0.05 "SELECT ROUND(unix_timestamp(now(3)) * 1000), COUNT(*) FROM \`values\` JOIN workers ON incarnation = owner
+            WHERE id IN ($2) AND name NOT IN (${names%,}) AND last_tick > $(($1 / 1000)) AND last_tick >= unix_timestamp() - 1" |
+        awk -v all="$(tr -cd , <<<"$2," | wc -c)" -v since="$1" '$2 == all { print $1; exit } $1 > since + 30000 { exit }'
 }
 
 # struck WHAT NODE COMMAND...: the command takes the node away; its workers' ids

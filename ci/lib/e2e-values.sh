@@ -44,10 +44,7 @@ expect_takeover() {
 sample() {
     : >"$1"
     while :; do
-        k exec mysql-0 -- bash -c 'while :; do
-            echo "SELECT ROUND(unix_timestamp(now(3)) * 1000), COALESCE(SUM(value - initial_value <> last_tick - first_tick), 0), COALESCE(MAX(unix_timestamp() - last_tick), 0), (SELECT term FROM manager_lease) FROM \`values\`;"
-            sleep 0.25
-        done | MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' 2>/dev/null || true
+        sql_every 0.25 'SELECT ROUND(unix_timestamp(now(3)) * 1000), COALESCE(SUM(value - initial_value <> last_tick - first_tick), 0), COALESCE(MAX(unix_timestamp() - last_tick), 0), (SELECT term FROM manager_lease) FROM `values`' || true
         sleep 0.5
     done >>"$1" &
     sampler=$!

@@ -138,6 +138,12 @@ installed() {
 # sql STATEMENT: as root, from inside the MySQL pod.
 sql() { k exec mysql-0 -- bash -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB values -e "$1"' _ "$1"; }
 
+# sql_every SECONDS STATEMENT: the same again and again, until nobody reads any more.
+sql_every() {
+    k exec mysql-0 -- bash -c 'while :; do echo "$2;"; sleep "$1"; done |
+        MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' _ "$1" "$2" 2>/dev/null
+}
+
 # until_true SECONDS COMMAND...: fails if the command has not succeeded by then.
 until_true() {
     local deadline=$((SECONDS + $1))

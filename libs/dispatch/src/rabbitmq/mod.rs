@@ -93,8 +93,7 @@ pub struct RabbitMq {
     publishing: Link,
     consuming: Link,
     topology: Arc<Topology>,
-    timeout: Duration,
-    repair_interval: Duration,
+    options: Arc<RabbitMqOptions>,
     /// Who uses the connections, and how they are told to end.
     users: TaskTracker,
     closing: CancellationToken,
@@ -110,7 +109,6 @@ impl RabbitMq {
     pub fn open(url: &str, options: RabbitMqOptions) -> Result<Self, InvalidUrl> {
         let address = Address::of(url)?;
         let topology = Arc::new(Topology::new(&options));
-        let RabbitMqOptions { timeout, publish_timeout, repair_interval, .. } = options;
         let options = Arc::new(options);
         let (users, closing) = (TaskTracker::new(), CancellationToken::new());
         let (supervisors, closed) = (TaskTracker::new(), CancellationToken::new());
@@ -121,7 +119,8 @@ impl RabbitMq {
         };
         let (publishing, consuming) = (link("publishing", false), link("consuming", true));
         let publishers = Priority::ALL.map(|_| {
-            Publisher::start(publishing.clone(), Arc::clone(&topology), publish_timeout, &users, closing.clone())
+            let timeout = options.publish_timeout;
+            Publisher::start(publishing.clone(), Arc::clone(&topology), timeout, &users, closing.clone())
         });
         let end_when_dropped = [closing.clone().drop_guard(), closed.clone().drop_guard()];
         Ok(Self {
@@ -129,8 +128,7 @@ impl RabbitMq {
             publishing,
             consuming,
             topology,
-            timeout,
-            repair_interval,
+            options,
             users,
             closing,
             supervisors,
@@ -148,8 +146,8 @@ impl RabbitMq {
                 inbox: inbox.clone(),
                 link: self.consuming.clone(),
                 topology: Arc::clone(&self.topology),
-                timeout: self.timeout,
-                renewal: self.repair_interval,
+                timeout: self.options.timeout,
+                renewal: self.options.repair_interval,
                 abandoned: abandoned.clone(),
                 closing: self.closing.clone(),
             };
@@ -190,7 +188,7 @@ impl Dispatch for RabbitMq {
     }
 
     async fn depth(&self) -> Result<Depth, Unavailable> {
-        let session = self.consuming.session_within(self.timeout).await?;
+        let session = self.consuming.session_within(self.options.timeout).await?;
         let unavailable = |failure: Failure| Unavailable(failure.to_string());
         match self.topology.depth(&session).await {
             // A queue is missing, if anything.
@@ -213,9 +211,9 @@ impl Dispatch for RabbitMq {
         self.closing.cancel();
         self.users.close();
         // Each of them waits for no more than one answer and one confirmation.
-        let _ = timeout(self.timeout * 2, self.users.wait()).await;
+        let _ = timeout(self.options.timeout * 2, self.users.wait()).await;
         self.closed.cancel();
         self.supervisors.close();
-        let _ = timeout(self.timeout * 2, self.supervisors.wait()).await;
+        let _ = timeout(self.options.timeout * 2, self.supervisors.wait()).await;
     }
 }

@@ -69,8 +69,7 @@ type Settled = mpsc::UnboundedReceiver<(Acker, Outcome)>;
 
 /// Why a subscription ended without any failure.
 enum Ended {
-    Abandoned(Consumer),
-    Silent(Consumer),
+    GivenUp(Consumer, Next),
     Closing,
 }
 
@@ -119,13 +118,9 @@ impl Subscription {
         session.answer("the limit of deliveries", qos).await?;
         let (settlements, mut settled) = mpsc::unbounded_channel();
         let next = match self.fill(session, &channel, &settlements, &mut settled).await {
-            Ok(Ended::Abandoned(consumer)) => {
-                self.abandon(session, &channel, consumer, settlements, &mut settled).await;
-                Next::Stop
-            }
-            Ok(Ended::Silent(consumer)) => {
-                self.abandon(session, &channel, consumer, settlements, &mut settled).await;
-                Next::Again
+            Ok(Ended::GivenUp(consumer, next)) => {
+                self.give_up(session, &channel, consumer, settlements, &mut settled).await;
+                next
             }
             Ok(Ended::Closing) => {
                 drop(self.inbox.take_all(&settlements));
@@ -159,7 +154,7 @@ impl Subscription {
             tokio::select! {
                 failure = session.failed() => return Err(failure),
                 () = self.closing.cancelled() => return Ok(Ended::Closing),
-                () = self.abandoned.cancelled() => return Ok(Ended::Abandoned(consumer)),
+                () = self.abandoned.cancelled() => return Ok(Ended::GivenUp(consumer, Next::Stop)),
                 count = settled.recv_many(&mut batch, SETTLED_AT_ONCE) => {
                     unsettled = unsettled.saturating_sub(count);
                     settle(&mut batch).await;
@@ -167,7 +162,7 @@ impl Subscription {
                 _ = renewal.tick() => {
                     // Messages that are being worked on would be delivered once more.
                     if !std::mem::take(&mut heard) && unsettled == 0 {
-                        return Ok(Ended::Silent(consumer));
+                        return Ok(Ended::GivenUp(consumer, Next::Again));
                     }
                 }
                 delivery = consumer.next() => {
@@ -210,7 +205,7 @@ impl Subscription {
     }
 
     /// Gives back what was not handed out, and waits until the rest is settled.
-    async fn abandon(
+    async fn give_up(
         &self,
         session: &Session,
         channel: &Channel,

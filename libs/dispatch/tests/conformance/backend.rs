@@ -35,9 +35,14 @@ impl Backend {
     }
 
     pub(crate) async fn rabbitmq(name: &str) -> Self {
+        Self::rabbitmq_with(name, |options| options).await
+    }
+
+    /// With options of the test's own.
+    pub(crate) async fn rabbitmq_with(name: &str, set: impl FnOnce(RabbitMqOptions) -> RabbitMqOptions) -> Self {
         let server = testkit::RabbitMq::shared().await;
         let name = server.prefix(name).trim_end_matches('.').to_owned();
-        Self::rabbitmq_at(server.url(), options(name))
+        Self::rabbitmq_at(server.url(), set(options(name)))
     }
 
     pub(crate) fn rabbitmq_at(url: &str, options: RabbitMqOptions) -> Self {

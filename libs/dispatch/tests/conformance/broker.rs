@@ -83,10 +83,8 @@ async fn of_many_at_once_exactly_the_unroutable_are_said_to_be_so() {
 
 #[tokio::test]
 async fn deleted_queues_are_made_again_while_they_are_consumed() {
-    let server = testkit::RabbitMq::shared().await;
-    let name = server.prefix("queues").trim_end_matches('.').to_owned();
-    let often = RabbitMqOptions { repair_interval: Duration::from_millis(500), ..options(name) };
-    let backend = Backend::rabbitmq_at(server.url(), often);
+    let often = |options| RabbitMqOptions { repair_interval: Duration::from_millis(500), ..options };
+    let backend = Backend::rabbitmq_with("queues", often).await;
     let mut consumer = backend.dispatch.consume(5);
     // All queues are consumed. (Who begins to while one is being deleted is not answered.)
     backend.publish(&Priority::ALL.map(message)).await;

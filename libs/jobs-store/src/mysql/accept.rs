@@ -17,7 +17,7 @@ impl MySqlStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        self.run_and_read_keys(script(jobs, None), jobs).await
+        self.run_and_read_keys(&script(jobs, None), jobs).await
     }
 
     pub(super) async fn accept_all_jobs(
@@ -26,12 +26,12 @@ impl MySqlStore {
     ) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
         let script = script(jobs, all_are_theirs(jobs).as_deref().map(guard::unless));
         loop {
-            match self.run_and_read_keys(script.clone(), jobs).await {
+            match self.run_and_read_keys(&script, jobs).await {
                 Ok(accepted) => return Ok(Ok(accepted)),
                 Err(Error::Refused(error)) if guard::has_ended(&error) => {}
                 Err(error) => return Err(error),
             }
-            let conflicts = Conflicts::among(&self.run_and_read_keys(Vec::new(), jobs).await?);
+            let conflicts = Conflicts::among(&self.run_and_read_keys(&[], jobs).await?);
             // There are none if what was in the way has been forgotten meanwhile.
             if !conflicts.0.is_empty() {
                 return Ok(Err(conflicts));
@@ -40,15 +40,18 @@ impl MySqlStore {
     }
 
     /// Runs a script, and reads what became of jobs that may have been known before.
-    async fn run_and_read_keys(&self, mut script: Vec<String>, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+    async fn run_and_read_keys(&self, script: &[String], jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
+        let mut sql = script.join("; ");
         if !keys.is_empty() {
+            let semicolon = if sql.is_empty() { "" } else { "; " };
             let keys = keys.join(",");
-            script.push(format!(
-                "SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
-            ));
+            let _ = write!(
+                sql,
+                "{semicolon}SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
+            );
         }
-        let answers = self.accept.run(&script.join("; "), TIMEOUT).await?;
+        let answers = self.accept.run(&sql, TIMEOUT).await?;
         let known = if keys.is_empty() { Known::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
         Ok(accepted(jobs, known))
     }

@@ -23,6 +23,7 @@ const SECOND: i64 = 1_000_000;
 #[derive(Debug, Clone)]
 enum Ask {
     Accept { key: Option<u8>, hash: u8, later: bool },
+    AcceptTogether(Vec<(Option<u8>, u8)>),
     Published(usize, i64),
     Claim(Vec<usize>),
     Extend(usize, i64),
@@ -37,6 +38,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
     let one = prop_oneof![
         3 => (proptest::option::of(0_u8..3), 0_u8..2, any::<bool>())
             .prop_map(|(key, hash, later)| Ask::Accept { key, hash, later }),
+        1 => vec((proptest::option::of(0_u8..3), 0_u8..2), 1..4).prop_map(Ask::AcceptTogether),
         2 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Published(job, off)),
         4 => vec(job.clone(), 1..4).prop_map(Ask::Claim),
         1 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Extend(job, off)),
@@ -87,6 +89,7 @@ impl Run {
     async fn ask(&mut self, ask: &Ask) {
         match ask {
             Ask::Accept { key, hash, later } => self.accept(*key, *hash, *later).await,
+            Ask::AcceptTogether(jobs) => self.accept_together(jobs).await,
             Ask::Published(job, off) => {
                 let id = self.id(*job);
                 let token = self.token(id, *off);
@@ -123,19 +126,39 @@ impl Run {
         }
     }
 
-    async fn accept(&mut self, key: Option<u8>, hash: u8, later: bool) {
+    /// A job as it is asked for, and as the model has it.
+    async fn job(&self, key: Option<u8>, hash: u8, later: bool) -> (NewJob, ModelJob<Uuid>) {
         let (key, request_hash) = (key.map(|key| key.to_string()), [hash; 32]);
-        let base = new_job();
         let now = self.backend.store.overview().await.unwrap().now;
         let off = if later { SECOND } else { -SECOND };
-        let job = NewJob { key: key.clone(), request_hash, run_at: now + off, ..base };
-        let accepted = self.backend.store.accept(std::slice::from_ref(&job)).await.unwrap().remove(0);
+        let job = NewJob { key: key.clone(), request_hash, run_at: now + off, ..new_job() };
         let run_at = self.tables.now + off;
         let model = ModelJob { id: job.id, key, request_hash, max_attempts: job.max_attempts, run_at };
+        (job, model)
+    }
+
+    async fn accept(&mut self, key: Option<u8>, hash: u8, later: bool) {
+        let (job, model) = self.job(key, hash, later).await;
+        let accepted = self.backend.store.accept(std::slice::from_ref(&job)).await.unwrap().remove(0);
         assert_eq!(accepted, self.tables.accept(model));
-        if let Accepted::New(id) = accepted {
-            self.ids.push(id);
+        self.remember(&[accepted]);
+    }
+
+    async fn accept_together(&mut self, asked: &[(Option<u8>, u8)]) {
+        let (mut jobs, mut models) = (Vec::new(), Vec::new());
+        for (key, hash) in asked {
+            let (job, model) = self.job(*key, *hash, false).await;
+            jobs.push(job);
+            models.push(model);
         }
+        let accepted = self.backend.store.accept_together(&jobs).await.unwrap();
+        assert_eq!(accepted, self.tables.accept_together(models));
+        self.remember(&accepted.unwrap_or_default());
+    }
+
+    fn remember(&mut self, accepted: &[Accepted]) {
+        let new = |accepted: &Accepted| if let Accepted::New(id) = accepted { Some(*id) } else { None };
+        self.ids.extend(accepted.iter().filter_map(new));
     }
 
     async fn claim(&mut self, jobs: &[usize]) {
