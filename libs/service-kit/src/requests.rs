@@ -1,6 +1,8 @@
 //! What a public listener counts.
 
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
@@ -13,9 +15,14 @@ use prometheus_client::registry::Registry;
 
 /// Counters of the requests that all listeners of a process answered. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     requests: Family<Answer, Counter>,
     seconds: Family<Route, Histogram>,
+    /// What an answer adds to, in one place: most answers look it up once.
+    known: RwLock<HashMap<Answer, (Counter, Histogram)>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,19 +71,28 @@ impl EncodeLabelValue for RouteName {
 impl Metrics {
     /// Adds the metrics to `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 13))),
-        };
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
-        registry.register("http_request_duration_seconds", "Time until an answer began", metrics.seconds.clone());
-        metrics
+        let requests = Family::<Answer, Counter>::default();
+        let seconds =
+            Family::<Route, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 13)));
+        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register("http_request_duration_seconds", "Time until an answer began", seconds.clone());
+        Self(Arc::new(Inner { requests, seconds, known: RwLock::default() }))
     }
 
-    pub(crate) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
-        self.seconds.get_or_create(&route).observe(took.as_secs_f64());
-        let Route { method, route } = route;
-        self.requests.get_or_create(&Answer { method, route, code: status.as_u16() }).inc();
+    pub(crate) fn answered(&self, Route { method, route }: Route, status: StatusCode, took: Duration) {
+        let (requests, seconds) = self.series(Answer { method, route, code: status.as_u16() });
+        requests.inc();
+        seconds.observe(took.as_secs_f64());
+    }
+
+    fn series(&self, answer: Answer) -> (Counter, Histogram) {
+        if let Some(series) = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(&answer) {
+            return series.clone();
+        }
+        let route = Route { method: answer.method, route: answer.route.clone() };
+        let series = (self.0.requests.get_or_create_owned(&answer), self.0.seconds.get_or_create_owned(&route));
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).insert(answer, series.clone());
+        series
     }
 }
 
