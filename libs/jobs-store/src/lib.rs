@@ -299,9 +299,6 @@ pub trait JobsStore: Send + Sync {
     /// Counts.
     async fn overview(&self) -> Result<Overview>;
 
-    /// Counts the jobs that wait, up to `limit`.
-    async fn backlog(&self, limit: u64) -> Result<u64>;
-
     /// Removes jobs that ended more than `age_ms` ago, with all that belongs to
     /// them, at most `limit`; says how many.
     async fn forget(&self, age_ms: i64, limit: u32) -> Result<u64>;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod backlog;
 mod dead;
 mod live;
 mod metrics;
@@ -24,6 +25,7 @@ use service_kit::{HumanDuration, Shutdown, http};
 use tokio::net::TcpListener;
 
 use crate::accept::Acceptor;
+use crate::backlog::Backlog;
 use crate::live::Live;
 pub use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -86,7 +88,7 @@ pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
         outbox,
         kinds: Arc::new(config.kinds.iter().cloned().collect::<BTreeSet<_>>()),
         allowed_hosts: Arc::new(config.allowed_hosts.clone()),
-        backlog_limit: config.backlog_limit,
+        backlog: Backlog::new(config.backlog_limit),
         live: Live::new(Arc::clone(&deps.store), latest.clone(), shutdown.clone()),
         stats: latest,
         metrics: deps.metrics.clone(),
@@ -112,6 +114,7 @@ impl Service {
         let dead = dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone());
         let looks = stats::run(
             state.stats.clone(),
+            state.backlog.clone(),
             Arc::clone(store),
             Arc::clone(dispatch),
             metrics.clone(),

@@ -8,9 +8,13 @@ use jobs_store::{JobsStore, Overview};
 use service_kit::readiness::Check;
 
 use crate::Metrics;
+use crate::backlog::Backlog;
 
 /// How often it is read.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon it is read again when more jobs could be accepted than are.
+const SOON: Duration = Duration::from_millis(100);
 
 /// How it went when last looked. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -29,29 +33,30 @@ impl Stats {
     pub(crate) fn get(&self) -> Look {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// How many jobs wait; of what is not known, none.
-    pub(crate) fn backlog(&self) -> u64 {
-        self.get().overview.map_or(0, |overview| overview.queued + overview.retry_wait)
-    }
 }
 
 /// Looks until it is aborted.
 pub(crate) async fn run(
     stats: Stats,
+    backlog: Backlog,
     store: Arc<dyn JobsStore>,
     dispatch: Arc<dyn Dispatch>,
     metrics: Metrics,
     check: Check,
 ) {
     loop {
+        let count = backlog.count();
         let (overview, depth) = tokio::join!(store.overview(), dispatch.depth());
         // A broker that is away keeps nobody from accepting jobs.
         check.set(overview.is_ok());
+        if let Ok(overview) = &overview {
+            count.found(overview.queued + overview.retry_wait);
+        }
         let look = Look { overview: overview.ok(), depth: depth.ok() };
         *stats.0.lock().unwrap_or_else(PoisonError::into_inner) = look;
         show(&metrics, look);
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(SOON).await;
+        let _ = tokio::time::timeout(INTERVAL.saturating_sub(SOON), backlog.in_doubt()).await;
     }
 }
 

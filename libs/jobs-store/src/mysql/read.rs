@@ -77,13 +77,6 @@ impl MySqlStore {
         }
         Ok(overview)
     }
-
-    pub(super) async fn count_backlog(&self, limit: u64) -> Result<u64> {
-        let sql = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE state IN ('queued', 'retry_wait') LIMIT {limit}) AS waiting"
-        );
-        Ok(count(only_row(answer(&self.ask(&sql).await?, 0)?)?.try_get(0)?))
-    }
 }
 
 /// `COUNT(*)` is never negative.

@@ -103,10 +103,6 @@ impl JobsStore for SqliteStore {
         self.read_overview().await
     }
 
-    async fn backlog(&self, limit: u64) -> Result<u64> {
-        self.count_backlog(limit).await
-    }
-
     async fn forget(&self, age_ms: i64, limit: u32) -> Result<u64> {
         self.forget_ended(age_ms, limit).await
     }

@@ -85,13 +85,6 @@ impl SqliteStore {
         Ok(overview)
     }
 
-    pub(super) async fn count_backlog(&self, limit: u64) -> Result<u64> {
-        let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE state IN ('queued', 'retry_wait') LIMIT ?)";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let count: i64 = sqlx::query_scalar(sql).bind(limit).fetch_one(&self.pool).await?;
-        Ok(count.unsigned_abs())
-    }
-
     pub(super) async fn find_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
         let any = sqlx::query("SELECT 1 FROM callbacks WHERE due_at IS NOT NULL LIMIT 1");
         if any.fetch_optional(&self.pool).await?.is_none() {

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use crate::Metrics;
 use crate::accept::Acceptor;
+use crate::backlog::Backlog;
 use crate::live::Live;
 use crate::outbox::Outbox;
 use crate::stats::Stats;
@@ -28,7 +29,7 @@ pub(crate) struct State {
     pub(crate) outbox: Outbox,
     pub(crate) kinds: Arc<BTreeSet<String>>,
     pub(crate) allowed_hosts: Arc<Allowlist>,
-    pub(crate) backlog_limit: u64,
+    pub(crate) backlog: Backlog,
     pub(crate) live: Live,
     pub(crate) stats: Stats,
     pub(crate) metrics: Metrics,

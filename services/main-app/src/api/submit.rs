@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::State;
 use crate::accept::Failed;
+use crate::backlog::Full;
 
 /// Jobs in one request at most.
 const MAX_BATCH: usize = 1000;
@@ -355,16 +356,18 @@ fn moment(state: &State, text: &str) -> Result<i64, String> {
 }
 
 async fn accept(state: &State, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, Problem> {
-    if state.stats.backlog() >= state.backlog_limit {
+    let admission = state.backlog.admit(jobs.len() as u64).map_err(|Full { waiting }| {
         state.metrics.shed.inc();
-        let detail = format!("{} jobs wait already; come back later.", state.stats.backlog());
-        return Err(Problem::later(StatusCode::TOO_MANY_REQUESTS, detail, Duration::from_secs(5)));
-    }
+        let detail = format!("{waiting} jobs wait already; come back later.");
+        Problem::later(StatusCode::TOO_MANY_REQUESTS, detail, Duration::from_secs(5))
+    })?;
     let accepted = state.acceptor.accept(jobs).await.map_err(|failed| match failed {
         Failed::Unavailable => Problem::unavailable("The database does not answer at the moment."),
         Failed::Refused => Problem::unprocessable("The database refuses the job."),
         Failed::Conflicts(places) => conflict(&places),
     })?;
+    let new = accepted.iter().filter(|accepted| matches!(accepted, Accepted::New(_))).count();
+    admission.accepted(new as u64);
     let submitted = accepted.into_iter().map(|accepted| match accepted {
         Accepted::New(job_id) => Ok(Submitted { job_id, status: jobs_core::State::Queued.name() }),
         Accepted::Known(job_id, state) => Ok(Submitted { job_id, status: state.name() }),
