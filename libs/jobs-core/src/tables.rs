@@ -60,6 +60,13 @@ pub enum Accepted<Id> {
     Conflict,
 }
 
+impl<Id> Accepted<Id> {
+    /// Whether there is one job more.
+    pub const fn is_new(&self) -> bool {
+        matches!(self, Self::New(_))
+    }
+}
+
 /// The places of those, among jobs that are accepted together, whose keys stand for
 /// other requests.
 #[derive(Debug, Clone, PartialEq, Eq)]

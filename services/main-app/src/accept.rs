@@ -165,7 +165,7 @@ impl Writer {
 
     fn accepted(&self, requests: Vec<Request>, jobs: &[NewJob], accepted: Vec<Accepted>) {
         self.outbox.publish(jobs.iter().zip(&accepted).filter_map(entry));
-        let new = accepted.iter().filter(|accepted| matches!(accepted, Accepted::New(_))).count();
+        let new = accepted.iter().filter(|accepted| accepted.is_new()).count();
         self.metrics.accepted.inc_by(new as u64);
         let mut accepted = accepted.into_iter();
         for Request { jobs, answer } in requests {
@@ -183,7 +183,7 @@ fn refuse(requests: Vec<Request>, failed: &Failed) {
 
 /// A new job is published at once, unless its time is yet to come.
 fn entry((job, accepted): (&NewJob, &Accepted)) -> Option<Entry> {
-    let is_now = matches!(accepted, Accepted::New(_)) && job.run_at == 0;
+    let is_now = accepted.is_new() && job.run_at == 0;
     is_now.then(|| Entry { id: job.id, token: 0, priority: job.priority, traceparent: job.traceparent.clone() })
 }
 

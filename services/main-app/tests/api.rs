@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use service_kit::prometheus_client::registry::Registry as Prometheus;
 use service_kit::{HumanDuration, Readiness, Shutdown, requests};
 use tempfile::TempDir;
-use testkit::eventually;
+use testkit::{eventually, eventually_ok};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -43,6 +43,9 @@ impl Handler for Script {
         }
     }
 }
+
+/// How long anything may take on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
 
 struct Server {
     address: SocketAddr,
@@ -131,15 +134,11 @@ impl Server {
     }
 
     async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        loop {
+        eventually_ok(SOON, path, async || {
             let job = self.json(path).await;
-            if is_so(&job) {
-                return job;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{job}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            if is_so(&job) { Ok(job) } else { Err(job) }
+        })
+        .await
     }
 
     async fn status(&self, path: &str, status: &str) -> Value {
@@ -242,7 +241,7 @@ async fn too_many_jobs_are_turned_away_for_a_while() {
     let server = Server::start(false, 10).await;
     let mut accepted = 0;
     // A count at the same time may have some of them twice, until the next count.
-    eventually(Duration::from_secs(30), "as many jobs as may wait", async || {
+    eventually(SOON, "as many jobs as may wait", async || {
         for response in join_all((0..50).map(|_| server.get("/user-request-job"))).await {
             if response.status() == StatusCode::ACCEPTED {
                 accepted += 1;
@@ -261,7 +260,7 @@ async fn too_many_jobs_are_turned_away_for_a_while() {
 async fn jobs_that_have_ended_make_room_for_others() {
     let server = Server::start(true, 2).await;
     for _ in 0..10 {
-        let accepted = eventually(Duration::from_secs(30), "room for one more", async || {
+        let accepted = eventually(SOON, "room for one more", async || {
             Some(server.get("/user-request-job").await).filter(|response| response.status() == StatusCode::ACCEPTED)
         });
         accepted.await;

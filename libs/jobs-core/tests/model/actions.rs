@@ -245,7 +245,7 @@ fn accept(model: &Protocol, state: &mut State, key: usize) -> Accepted<Id> {
     }
     let new = NewJob { id, key: Some(text), request_hash: [0; 32], max_attempts: model.config.max_attempts, run_at: 0 };
     let accepted = state.tables.accept(new);
-    if matches!(accepted, Accepted::New(_)) {
+    if accepted.is_new() {
         state.next += 1;
     }
     accepted

@@ -366,7 +366,7 @@ async fn accept(state: &State, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, Prob
         Failed::Refused => Problem::unprocessable("The database refuses the job."),
         Failed::Conflicts(places) => conflict(&places),
     })?;
-    let new = accepted.iter().filter(|accepted| matches!(accepted, Accepted::New(_))).count();
+    let new = accepted.iter().filter(|accepted| accepted.is_new()).count();
     admission.accepted(new as u64);
     let submitted = accepted.into_iter().map(|accepted| match accepted {
         Accepted::New(job_id) => Ok(Submitted { job_id, status: jobs_core::State::Queued.name() }),
