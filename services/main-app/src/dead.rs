@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Dispatch, Rejection};
-use jobs::Backoff;
 use jobs_core::Event;
+use jobs_queue::{Dispatch, Rejection};
+use jobs_runner::Backoff;
 use jobs_store::{JobsStore, happen};
 
 use crate::Metrics;
@@ -19,7 +19,7 @@ pub(crate) async fn run(store: Arc<dyn JobsStore>, dispatch: Arc<dyn Dispatch>, 
     let mut letters = dispatch.dead_letters(PREFETCH);
     while let Some(letter) = letters.next().await {
         metrics.dead_letters.inc();
-        let delay_ms = Backoff::default().delay_ms(1, jobs::random());
+        let delay_ms = Backoff::default().delay_ms(1, jobs_runner::random());
         let reason = "it was delivered again and again, and nobody came to run it".to_owned();
         let events = [(letter.message.job, Event::Dead { delay_ms }, Some(reason))];
         match happen(store.as_ref(), &events).await {

@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use clap::Args;
-use dispatch::Dispatch;
+use jobs_queue::Dispatch;
 use jobs_store::JobsStore;
-use outbound::Allowlist;
-use service_kit::readiness::Check;
-use service_kit::{HumanDuration, Shutdown, http};
+use kit_http_client::Allowlist;
+use kit_process::readiness::Check;
+use kit_process::{HumanDuration, Shutdown};
+use kit_web::http;
 use tokio::net::TcpListener;
 
 use crate::accept::Acceptor;

@@ -8,8 +8,8 @@ use axum::response::sse::Event;
 use futures_util::{Stream, StreamExt, stream};
 use jobs_core::{Priority, State};
 use jobs_store::{Error, JobsStore, Page, RATE_MS};
+use kit_process::Shutdown;
 use serde::Serialize;
-use service_kit::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::api::jobs::Job;

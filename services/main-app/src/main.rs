@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use database::{DatabaseArgs, Options};
-use dispatch::{AmqpArgs, Dispatch, RabbitMqOptions};
+use jobs_queue::{AmqpArgs, Dispatch, RabbitMqOptions};
+use kit_database::{DatabaseArgs, Options};
+use kit_process::{App, Common};
+use kit_web::{http, requests};
 use main_app::{Deps, Metrics};
-use service_kit::{App, Common, http, requests};
 
 /// Accepts jobs; shows what becomes of them.
 #[derive(Debug, Parser)]
@@ -28,12 +29,12 @@ struct Cli {
 const OPTIONS: Options = Options { connections: 10, probe: false, acquire_timeout: Duration::from_secs(2) };
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "main-app",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
             let database = cli.database.open(OPTIONS)?;
-            let client = service_kit::config::process_name("main-app");
+            let client = kit_process::config::process_name("main-app");
             let dispatch: Arc<dyn Dispatch> =
                 Arc::new(cli.amqp.open(RabbitMqOptions { client, ..RabbitMqOptions::default() })?);
             let requests = requests::Metrics::register(&mut app.registry);
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
                 metrics: Metrics::register(&mut app.registry, requests),
             };
             let listener = http::bind(cli.service.listen, "--listen or LISTEN").await?;
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             let service = main_app::build(cli.service, deps, app.shutdown.clone());
             let migrated = async {
                 app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await.map_err(anyhow::Error::from)

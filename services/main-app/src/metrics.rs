@@ -1,10 +1,10 @@
 //! What main-app counts.
 
-use service_kit::prometheus_client::metrics::counter::Counter;
-use service_kit::prometheus_client::metrics::family::Family;
-use service_kit::prometheus_client::metrics::gauge::Gauge;
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::requests;
+use kit_process::prometheus_client::metrics::counter::Counter;
+use kit_process::prometheus_client::metrics::family::Family;
+use kit_process::prometheus_client::metrics::gauge::Gauge;
+use kit_process::prometheus_client::registry::Registry;
+use kit_web::requests;
 
 /// What main-app counts. Cheap to clone.
 #[derive(Debug, Clone)]

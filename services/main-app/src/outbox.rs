@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dispatch::{Dispatch, Message};
 use jobs_core::Priority;
+use jobs_queue::{Dispatch, Message};
 use jobs_store::{JobsStore, Seen};
 use tokio::sync::mpsc;
 use uuid::Uuid;

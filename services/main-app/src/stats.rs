@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch::{Depth, Dispatch, Priority};
+use jobs_queue::{Depth, Dispatch, Priority};
 use jobs_store::{JobsStore, Overview};
-use service_kit::readiness::Check;
+use kit_process::readiness::Check;
 
 use crate::Metrics;
 use crate::backlog::Backlog;

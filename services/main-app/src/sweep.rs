@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::Dispatch;
-use jobs::Backoff;
 use jobs_core::{Event, State, step};
+use jobs_queue::Dispatch;
+use jobs_runner::Backoff;
 use jobs_store::{Change, Error, JobsStore, Seen, happen};
 use tokio::time::Instant;
 
@@ -61,7 +61,7 @@ async fn sweep(store: &dyn JobsStore, outbox: &Outbox) -> Result<usize, Error> {
     let found = due.len();
     let (mut to_publish, mut changes) = (Vec::new(), Vec::new());
     for seen in due {
-        let delay_ms = Backoff::default().delay_ms(seen.job.attempt, jobs::random());
+        let delay_ms = Backoff::default().delay_ms(seen.job.attempt, jobs_runner::random());
         let Some((to, effects)) = step(&seen.job, Event::Sweep { delay_ms }, now) else { continue };
         if to.lease_token == seen.job.lease_token {
             // Only its message was missing, and that it was looked at is written down.

@@ -7,17 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::{Database, Options};
-use dispatch::{Dispatch, InProcess, InProcessOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use jobs::{Context, Done, Failure, Handler, Registry, Runner};
+use jobs_queue::{Dispatch, InProcess, InProcessOptions};
+use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner};
 use jobs_store::JobsStore;
+use kit_database::{Database, Options};
+use kit_process::prometheus_client::registry::Registry as Prometheus;
+use kit_process::{HumanDuration, Readiness, Shutdown};
+use kit_web::requests;
 use main_app::{Config, Deps, Metrics};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use service_kit::prometheus_client::registry::Registry as Prometheus;
-use service_kit::{HumanDuration, Readiness, Shutdown, requests};
 use tempfile::TempDir;
 use testkit::{eventually, eventually_ok};
 use tokio::net::TcpListener;
@@ -84,17 +85,17 @@ impl Server {
             metrics: Metrics::register(&mut prometheus, requests),
         };
         let runner = runs.then(|| {
-            let config = jobs::Config {
+            let config = jobs_runner::Config {
                 name: "test".to_owned(),
                 concurrency: 16,
                 lease: HumanDuration(Duration::from_secs(10)),
                 drain_timeout: HumanDuration(Duration::ZERO),
             };
-            let deps = jobs::Deps {
+            let deps = jobs_runner::Deps {
                 store: Arc::clone(&store),
                 dispatch,
                 registry: Registry::new().with(Script),
-                metrics: jobs::Metrics::register(&mut prometheus),
+                metrics: jobs_runner::Metrics::register(&mut prometheus),
                 check: Readiness::default().check("jobs"),
             };
             tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))

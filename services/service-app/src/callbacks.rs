@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use jobs::Backoff;
+use jobs_runner::Backoff;
 use jobs_store::{Callback, JobsStore};
-use outbound::http::{HeaderMap, HeaderValue, Method, header};
-use outbound::{Client, Request, Url};
+use kit_http_client::http::{HeaderMap, HeaderValue, Method, header};
+use kit_http_client::{Client, Request, Url};
+use kit_process::Shutdown;
+use kit_process::prometheus_client::metrics::counter::Counter;
+use kit_process::prometheus_client::registry::Registry;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use service_kit::Shutdown;
-use service_kit::prometheus_client::metrics::counter::Counter;
-use service_kit::prometheus_client::registry::Registry;
 
 /// How often the database is asked who is to be called.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -97,7 +97,7 @@ impl Callbacks {
                 let again = is_transient && attempt < ATTEMPTS;
                 self.metrics.given_up.inc_by(u64::from(!again));
                 tracing::warn!(job = %callback.job, attempt, again, reason, "a callback failed");
-                (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, jobs::random())))
+                (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, jobs_runner::random())))
             }
         };
         if let Err(error) = self.store.called(callback.job, error.as_deref(), retry_ms).await {
@@ -126,7 +126,11 @@ impl Callbacks {
     }
 
     /// The signature is over the time and the body, so that neither can be replaced.
-    fn headers(&self, body: &[u8], now_ms: i64) -> Result<HeaderMap, outbound::http::header::InvalidHeaderValue> {
+    fn headers(
+        &self,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Result<HeaderMap, kit_http_client::http::header::InvalidHeaderValue> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.key {

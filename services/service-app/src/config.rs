@@ -1,16 +1,16 @@
 //! What can be set.
 
 use clap::Args;
-use outbound::{Allowlist, Client, Options};
+use kit_http_client::{Allowlist, Client, Options};
+use kit_process::HumanDuration;
 use secrecy::SecretString;
-use service_kit::HumanDuration;
 
 /// The settings of service-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// How jobs are run.
     #[command(flatten)]
-    pub jobs: jobs::Config,
+    pub jobs: jobs_runner::Config,
 
     /// How long a job of the kind user-request takes.
     #[arg(long, env = "PROCESSING_TIME", default_value = "1s")]

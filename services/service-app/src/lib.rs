@@ -6,12 +6,12 @@ pub mod kinds;
 
 use std::sync::Arc;
 
-use dispatch::Dispatch;
-use jobs::{Registry, Runner};
+use jobs_queue::Dispatch;
+use jobs_runner::{Registry, Runner};
 use jobs_store::JobsStore;
-use outbound::Client;
-use service_kit::readiness::Check;
-use service_kit::{Shutdown, prometheus_client};
+use kit_http_client::Client;
+use kit_process::readiness::Check;
+use kit_process::{Shutdown, prometheus_client};
 
 use crate::callbacks::Callbacks;
 pub use crate::config::Config;
@@ -31,14 +31,14 @@ pub struct Deps {
 /// What is counted, shared by all in a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    jobs: jobs::Metrics,
+    jobs: jobs_runner::Metrics,
     callbacks: callbacks::Metrics,
 }
 
 impl Metrics {
     /// Adds the metrics to `registry`.
     pub fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
-        Self { jobs: jobs::Metrics::register(registry), callbacks: callbacks::Metrics::register(registry) }
+        Self { jobs: jobs_runner::Metrics::register(registry), callbacks: callbacks::Metrics::register(registry) }
     }
 }
 
@@ -62,7 +62,7 @@ pub fn build(config: Config, deps: Deps) -> Service {
     let client = config.client();
     let registry = registry(&config, &client);
     let callbacks = Callbacks::new(Arc::clone(&deps.store), client, config.callback_secret, deps.metrics.callbacks);
-    let deps = jobs::Deps {
+    let deps = jobs_runner::Deps {
         store: deps.store,
         dispatch: deps.dispatch,
         registry,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use database::{DatabaseArgs, Options};
-use dispatch::{AmqpArgs, Dispatch, RabbitMqOptions};
+use jobs_queue::{AmqpArgs, Dispatch, RabbitMqOptions};
+use kit_database::{DatabaseArgs, Options};
+use kit_process::{App, Common};
 use service_app::{Deps, Metrics};
-use service_kit::{App, Common};
 
 /// Runs jobs.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ struct Cli {
 const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: Duration::from_secs(2) };
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "service-app",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                 check: app.readiness.check("database"),
                 metrics: Metrics::register(&mut app.registry),
             };
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await?.is_some() {
                 service_app::build(cli.service, deps).run(app.shutdown.clone()).await;
             }

@@ -1,9 +1,9 @@
 //! The kind that docs/jobs.md makes, and that the page says the same.
 
-use database::Database;
-use jobs::testing::{self, Harness};
-use jobs::{Context, Done, Failure, Handler, Registry, Statement};
+use jobs_runner::testing::{self, Harness};
+use jobs_runner::{Context, Done, Failure, Handler, Registry, Statement};
 use jobs_store::Parameter;
+use kit_database::Database;
 use serde_json::json;
 
 #[rustfmt::skip]
@@ -50,10 +50,11 @@ async fn a_handler_alone() {
 async fn the_whole_way() {
     let harness = Harness::start(Registry::new().with(Greeting)).await;
     let Database::Sqlite(pool) = harness.database() else { panic!("the harness is on SQLite") };
-    database::sqlx::query("CREATE TABLE greetings (job_id BLOB, name TEXT)").execute(pool).await.unwrap();
+    kit_database::sqlx::query("CREATE TABLE greetings (job_id BLOB, name TEXT)").execute(pool).await.unwrap();
     let id = harness.submit("greeting", &json!({"name": "Ada"}), 1).await;
     let row = harness.ended(id).await;
     assert_eq!(row.result.as_deref(), Some("\"Hello Ada!\""), "{row:?}");
-    let names: Vec<String> = database::sqlx::query_scalar("SELECT name FROM greetings").fetch_all(pool).await.unwrap();
+    let names: Vec<String> =
+        kit_database::sqlx::query_scalar("SELECT name FROM greetings").fetch_all(pool).await.unwrap();
     assert_eq!(names, ["Ada"]);
 }

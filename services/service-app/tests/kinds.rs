@@ -9,16 +9,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{any, get};
-use database::{Database, Options};
-use dispatch::{Dispatch, InProcess, InProcessOptions, Message};
-use jobs::testing;
 use jobs_core::{Priority, State};
+use jobs_queue::{Dispatch, InProcess, InProcessOptions, Message};
+use jobs_runner::testing;
 use jobs_store::NewJob;
+use kit_database::{Database, Options};
+use kit_process::prometheus_client::registry::Registry;
+use kit_process::{HumanDuration, Readiness, Shutdown};
 use serde_json::{Value, json};
 use service_app::kinds::{Http, UserRequest};
 use service_app::{Config, Deps, Metrics};
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::{HumanDuration, Readiness, Shutdown};
 use uuid::Uuid;
 
 type Calls = Arc<Mutex<Vec<(HeaderMap, String)>>>;
@@ -45,7 +45,7 @@ async fn server() -> (SocketAddr, Calls) {
 
 fn config() -> Config {
     Config {
-        jobs: jobs::Config {
+        jobs: jobs_runner::Config {
             name: "test".to_owned(),
             concurrency: 8,
             lease: HumanDuration(Duration::from_secs(10)),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use clap::Args;
-use service_kit::readiness::Check;
-use service_kit::requests::Metrics;
-use service_kit::{Shutdown, http};
+use kit_process::Shutdown;
+use kit_process::readiness::Check;
+use kit_web::http;
+use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use futures_util::{Stream, StreamExt, stream};
+use kit_process::Shutdown;
 use serde::Serialize;
-use service_kit::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use values_store::{Error, Page, ValuesStore};
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use database::{DatabaseArgs, Options};
-use service_kit::requests::Metrics;
-use service_kit::{App, Common, http};
+use kit_database::{DatabaseArgs, Options};
+use kit_process::{App, Common};
+use kit_web::http;
+use kit_web::requests::Metrics;
 use values_api::Deps;
 
 /// Adds, removes and lists ids; shows who owns what.
@@ -21,7 +22,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "values-api",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
                 metrics: Metrics::register(&mut app.registry),
             };
             let listener = http::bind(cli.api.listen, "--listen or LISTEN").await?;
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             let service = values_api::build(deps, app.shutdown.clone());
             tokio::try_join!(
                 async {

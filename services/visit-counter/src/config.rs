@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use service_kit::config::{Invalid, invalid};
+use kit_process::config::{Invalid, invalid};
 
 /// The settings of visit-counter.
 #[derive(Debug, Clone, Args)]

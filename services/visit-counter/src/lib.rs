@@ -12,8 +12,9 @@ mod presence;
 use std::sync::Arc;
 
 use axum::Router;
-use service_kit::readiness::Check;
-use service_kit::{Shutdown, http, requests};
+use kit_process::Shutdown;
+use kit_process::readiness::Check;
+use kit_web::{http, requests};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use visits_store::VisitStore;

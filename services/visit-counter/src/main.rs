@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use service_kit::{App, Common, config, http, requests};
+use kit_process::{App, Common, config};
+use kit_web::{http, requests};
 use visit_counter::{Config, Deps, Listen, Metrics};
 use visits_store::RedisArgs;
 
@@ -23,7 +24,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "visit-counter",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
             };
             let listener =
                 http::bind(cli.listen.address().await?, "--port or PORT, --host or HOST, --listen or LISTEN").await?;
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             visit_counter::build(cli.page, deps).run(listener, app.shutdown.clone()).await;
             Ok(())
         },

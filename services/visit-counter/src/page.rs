@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use kit_web::assets::Asset;
+use kit_web::page;
 use maud::{Markup, PreEscaped, html};
-use service_kit::assets::Asset;
-use service_kit::page;
 
 use crate::{State, api};
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use service_kit::prometheus_client::metrics::gauge::Gauge;
-use service_kit::readiness::Check;
+use kit_process::prometheus_client::metrics::gauge::Gauge;
+use kit_process::readiness::Check;
 use tokio::time::Instant;
 use visits_store::Error;
 

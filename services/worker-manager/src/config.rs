@@ -1,14 +1,14 @@
 //! What can be set.
 
 use clap::Args;
-use service_kit::HumanDuration;
+use kit_process::HumanDuration;
 use values_core::{manager, scaling};
 
 /// The settings of a manager.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The manager's name in the lease; in Kubernetes, the pod's.
-    #[arg(long = "manager-name", env = "MANAGER_NAME", default_value_t = service_kit::config::process_name("worker-manager"))]
+    #[arg(long = "manager-name", env = "MANAGER_NAME", default_value_t = kit_process::config::process_name("worker-manager"))]
     pub name: String,
 
     /// How many ids a worker may own; as the workers' own CAPACITY.

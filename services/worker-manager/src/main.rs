@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use database::{DatabaseArgs, Options};
-use service_kit::{App, Common};
+use kit_database::{DatabaseArgs, Options};
+use kit_process::{App, Common};
 use worker_manager::scaler::Scaler;
 use worker_manager::scaler::kubernetes::KubernetesScaler;
 use worker_manager::{Deps, Metrics};
@@ -38,7 +38,7 @@ enum ScalerKind {
 const OPTIONS: Options = Options { connections: 2, probe: false, ..Options::DEFAULT };
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "worker-manager",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
                 metrics: Metrics::register(&mut app.registry),
                 check: app.readiness.check("database"),
             };
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
                 worker_manager::build(cli.manager, deps).run(app.shutdown.clone()).await;
             }

@@ -1,9 +1,9 @@
 //! What a manager counts.
 
-use service_kit::prometheus_client::metrics::counter::Counter;
-use service_kit::prometheus_client::metrics::gauge::Gauge;
-use service_kit::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use service_kit::prometheus_client::registry::Registry;
+use kit_process::prometheus_client::metrics::counter::Counter;
+use kit_process::prometheus_client::metrics::gauge::Gauge;
+use kit_process::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use kit_process::prometheus_client::registry::Registry;
 
 /// Counters of a manager. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use outbound::Allowlist;
-use service_kit::{Common, HumanDuration};
+use kit_http_client::Allowlist;
+use kit_process::{Common, HumanDuration};
 
 /// All of worker-system in one process, with nothing else installed.
 #[derive(Debug, Parser)]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::routing::get;
+use kit_web::{http, page};
 use maud::{Markup, html};
-use service_kit::{http, page};
 
 /// A system with a page.
 #[derive(Debug, Clone)]

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::{Database, Options};
-use dispatch::{Dispatch, InProcess, InProcessOptions};
 use jobs_core::Event;
+use jobs_queue::{Dispatch, InProcess, InProcessOptions};
 use jobs_store::{JobsStore, happen};
-use service_kit::readiness::Check;
-use service_kit::{App, HumanDuration, Shutdown, requests};
+use kit_database::{Database, Options};
+use kit_process::readiness::Check;
+use kit_process::{App, HumanDuration, Shutdown};
+use kit_web::requests;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
@@ -40,7 +41,7 @@ impl Jobs {
                 retention: HumanDuration(Duration::from_hours(7 * 24)),
             },
             service_app: service_app::Config {
-                jobs: jobs::Config {
+                jobs: jobs_runner::Config {
                     name: "worker-system".to_owned(),
                     concurrency: 256,
                     lease: HumanDuration(Duration::from_secs(15)),

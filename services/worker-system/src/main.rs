@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use service_kit::{App, config, http, requests};
+use kit_process::{App, config};
+use kit_web::{http, requests};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
@@ -11,7 +12,7 @@ use worker_system::values::Values;
 use worker_system::visits::Visits;
 
 fn main() -> ExitCode {
-    service_kit::run("worker-system", Config::common, async |config: Config, app: App| {
+    kit_process::run("worker-system", Config::common, async |config: Config, app: App| {
         if config.ephemeral {
             let folder = tempfile::tempdir()?;
             return Box::pin(run(&config, folder.path(), app)).await;
@@ -50,7 +51,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let values = Values::build(config, folder, &mut app, requests.clone())?;
     let jobs = Jobs::build(config, folder, &mut app, requests.clone())?;
     let visits = Visits::build(config, folder, &mut app, requests)?;
-    app.serve_admin().await?;
+    kit_web::admin::start(&mut app).await?;
     announce(&entries, index.local_addr()?, folder);
     let shutdown = app.shutdown.clone();
     let (values, visits, jobs, ()) = tokio::join!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use service_kit::Shutdown;
+use kit_process::Shutdown;
 use tokio::task::JoinHandle;
 use worker_manager::scaler::{Scaler, ScalerError};
 

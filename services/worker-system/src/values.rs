@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::{Database, Options};
-use service_kit::{App, HumanDuration, Shutdown};
+use kit_database::{Database, Options};
+use kit_process::{App, HumanDuration, Shutdown};
 use tokio::net::TcpListener;
 use worker_manager::Mode;
 
@@ -22,9 +22,9 @@ pub struct Values {
     max_workers: u32,
     worker_deps: worker::Deps,
     manager_metrics: worker_manager::Metrics,
-    manager_check: service_kit::readiness::Check,
-    api_check: service_kit::readiness::Check,
-    api_metrics: service_kit::requests::Metrics,
+    manager_check: kit_process::readiness::Check,
+    api_check: kit_process::readiness::Check,
+    api_metrics: kit_web::requests::Metrics,
 }
 
 impl Values {
@@ -33,7 +33,7 @@ impl Values {
         config: &Config,
         folder: &std::path::Path,
         app: &mut App,
-        requests: service_kit::requests::Metrics,
+        requests: kit_web::requests::Metrics,
     ) -> anyhow::Result<Self> {
         let database = Database::open(&format!("sqlite://{}", folder.join("values.db").display()), OPTIONS)?;
         Ok(Self {

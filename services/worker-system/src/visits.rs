@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use database::{Database, Options};
-use service_kit::{App, Shutdown, requests};
+use kit_database::{Database, Options};
+use kit_process::{App, Shutdown};
+use kit_web::requests;
 use tokio::net::TcpListener;
 use visit_counter::{Deps, Metrics, Service};
 use visits_store::{DEFAULT_KEY, SqliteStore};

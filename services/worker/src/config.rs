@@ -1,13 +1,13 @@
 //! What can be set.
 
 use clap::Args;
-use service_kit::HumanDuration;
+use kit_process::HumanDuration;
 
 /// The settings of a worker.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The worker's name, shown to people; in Kubernetes, the pod's.
-    #[arg(long = "worker-name", env = "WORKER_NAME", default_value_t = service_kit::config::process_name("worker"))]
+    #[arg(long = "worker-name", env = "WORKER_NAME", default_value_t = kit_process::config::process_name("worker"))]
     pub name: String,
 
     /// How many ids the worker may own.

@@ -12,8 +12,8 @@ mod runner;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_kit::Shutdown;
-use service_kit::readiness::Check;
+use kit_process::Shutdown;
+use kit_process::readiness::Check;
 use tokio::time::Instant;
 use values_core::worker::{Command, Next};
 use values_store::ValuesStore;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use database::{DatabaseArgs, Options};
-use service_kit::{App, Common};
+use kit_database::{DatabaseArgs, Options};
+use kit_process::{App, Common};
 use worker::{Deps, Metrics};
 
 /// Adds 1 to each of its ids every second, and logs them.
@@ -23,7 +23,7 @@ struct Cli {
 const OPTIONS: Options = Options { connections: 1, probe: false, ..Options::DEFAULT };
 
 fn main() -> ExitCode {
-    service_kit::run(
+    kit_process::run(
         "worker",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
                 metrics: Metrics::register(&mut app.registry),
                 check: app.readiness.check("database"),
             };
-            app.serve_admin().await?;
+            kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
                 worker::build(cli.worker, deps).run(app.shutdown.clone()).await;
             }

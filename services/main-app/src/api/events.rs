@@ -8,8 +8,8 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use jobs_store::JobRow;
-use service_kit::Problem;
-use service_kit::extract::{NoParameters, Path, Query};
+use kit_web::Problem;
+use kit_web::extract::{NoParameters, Path, Query};
 use uuid::Uuid;
 
 use super::jobs::{Job, no_such_job};

@@ -6,10 +6,10 @@ use ::jobs_core::{Event, State as JobState};
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use jobs_store::{AttemptRow, JobRow, Page, happen};
+use kit_web::Problem;
+use kit_web::extract::{NoParameters, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service_kit::Problem;
-use service_kit::extract::{NoParameters, Path, Query};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use jobs_store::{Error, JobsStore};
-use outbound::Allowlist;
-use service_kit::{Problem, Shutdown, openapi};
+use kit_http_client::Allowlist;
+use kit_process::Shutdown;
+use kit_web::{Problem, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

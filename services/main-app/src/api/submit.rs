@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jobs_core::request::Request;
 use jobs_store::{Accepted, Conflicts, NewJob};
+use kit_process::telemetry;
+use kit_web::Problem;
+use kit_web::extract::{Json, NoParameters, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use service_kit::extract::{Json, NoParameters, Query};
-use service_kit::{Problem, telemetry};
 use tracing::Span;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -318,7 +319,7 @@ fn new_job(
     }
     let run_at = request.run_at.as_deref().map(|text| moment(state, text)).transpose()?;
     if let Some(url) = &request.callback_url {
-        let parsed = outbound::Url::parse(url).map_err(|error| format!("callback_url: {error}"))?;
+        let parsed = kit_http_client::Url::parse(url).map_err(|error| format!("callback_url: {error}"))?;
         state.allowed_hosts.check(&parsed).map_err(|error| format!("callback_url: {error}"))?;
         if url.len() > 2000 {
             return Err("callback_url has more than 2000 bytes".to_owned());

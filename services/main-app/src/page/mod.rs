@@ -3,9 +3,9 @@
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::routing::get;
+use kit_web::assets::Asset;
+use kit_web::page;
 use maud::{Markup, html};
-use service_kit::assets::Asset;
-use service_kit::page;
 
 use crate::api::State;
 use crate::live::Snapshot;

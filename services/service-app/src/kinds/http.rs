@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobs::{Context, Done, Failure, Handler, Limits};
-use outbound::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use outbound::{Client, Request, Response, Url};
+use jobs_runner::{Context, Done, Failure, Handler, Limits};
+use kit_http_client::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use kit_http_client::{Client, Request, Response, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobs::{Context, Done, Failure, Handler, Statement};
+use jobs_runner::{Context, Done, Failure, Handler, Statement};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use axum::extract::State as Shared;
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use service_kit::Problem;
-use service_kit::extract::{NoParameters, Query};
+use kit_web::Problem;
+use kit_web::extract::{NoParameters, Query};
 
 use super::State;
 

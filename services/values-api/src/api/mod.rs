@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use service_kit::{Problem, openapi};
+use kit_web::{Problem, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use values_store::{Error, ValuesStore};

@@ -1,9 +1,9 @@
 //! `/workers`.
 
 use axum::extract::State as Shared;
+use kit_web::Problem;
+use kit_web::extract::{NoParameters, Query};
 use serde::Serialize;
-use service_kit::Problem;
-use service_kit::extract::{NoParameters, Query};
 use utoipa::ToSchema;
 use values_core::tables::Observation;
 

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use database::{Database, Options};
+use kit_database::{Database, Options};
+use kit_process::prometheus_client::registry::Registry;
+use kit_process::{Readiness, Shutdown};
+use kit_web::requests::Metrics;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::requests::Metrics;
-use service_kit::{Readiness, Shutdown};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

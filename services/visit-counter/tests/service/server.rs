@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use kit_process::prometheus_client::encoding::text::encode;
+use kit_process::prometheus_client::registry::Registry;
+use kit_process::{Readiness, Shutdown};
+use kit_web::requests;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use service_kit::prometheus_client::encoding::text::encode;
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::{Readiness, Shutdown, requests};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use visit_counter::{Config, Deps, Metrics};

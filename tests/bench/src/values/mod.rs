@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use database::Database;
+use kit_database::Database;
 use sqlx::MySqlPool;
 use testkit::{MariaDb, MariaDbOptions, TestDatabase};
 
@@ -90,7 +90,7 @@ fn server_id(server: &MariaDb) -> anyhow::Result<u32> {
 
 /// A pool as the product opens it.
 fn open(url: &str, connections: u32) -> anyhow::Result<MySqlPool> {
-    let options = database::Options { connections, probe: false, ..database::Options::DEFAULT };
+    let options = kit_database::Options { connections, probe: false, ..kit_database::Options::DEFAULT };
     match Database::open(url, options)? {
         Database::MySql(pool) => Ok(pool),
         Database::Sqlite(_) => anyhow::bail!("MariaDB or MySQL is needed"),

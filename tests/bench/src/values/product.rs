@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use database::mysql::Scripts;
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::readiness::Readiness;
-use service_kit::{HumanDuration, telemetry};
+use kit_database::mysql::Scripts;
+use kit_process::prometheus_client::registry::Registry;
+use kit_process::readiness::Readiness;
+use kit_process::{HumanDuration, telemetry};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;

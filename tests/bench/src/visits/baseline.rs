@@ -8,9 +8,10 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use clap::ValueEnum;
-use service_kit::prometheus_client::registry::Registry;
-use service_kit::requests::Metrics;
-use service_kit::{Shutdown, http};
+use kit_process::Shutdown;
+use kit_process::prometheus_client::registry::Registry;
+use kit_web::http;
+use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use visit_counter::Page;
 

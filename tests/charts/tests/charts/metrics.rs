@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use axum::routing::get;
-use service_kit::prometheus_client::encoding::text::encode;
-use service_kit::prometheus_client::registry::Registry;
+use kit_process::prometheus_client::encoding::text::encode;
+use kit_process::prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
 /// The names of series and of labels that the services have.
@@ -25,9 +25,9 @@ impl Exported {
         worker_manager::Metrics::register(&mut registry);
         visit_counter::Metrics::register(&mut registry);
         service_app::Metrics::register(&mut registry);
-        let requests = service_kit::requests::Metrics::register(&mut registry);
+        let requests = kit_web::requests::Metrics::register(&mut registry);
         main_app::Metrics::register(&mut registry, requests.clone());
-        let router = service_kit::http::harden_and_count(Router::new().route("/", get(|| async {})), &requests);
+        let router = kit_web::http::harden_and_count(Router::new().route("/", get(|| async {})), &requests);
         router.oneshot(Request::new(Body::empty())).await.unwrap();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

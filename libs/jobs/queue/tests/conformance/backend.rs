@@ -1,0 +1,173 @@
+//! A dispatch with queues of its own, and what tests do with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jobs_queue::{
+    Consumer, Delivery, Depth, Dispatch, InProcess, InProcessOptions, Message, Priority, RabbitMq, RabbitMqOptions,
+};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Channel, Connection, ConnectionProperties};
+use testkit::eventually;
+use uuid::Uuid;
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// How often a message may be requeued here, and how many fit into a queue.
+pub(crate) const DELIVERY_LIMIT: u32 = 3;
+pub(crate) const LENGTH_LIMIT: u32 = 100;
+
+pub(crate) struct Backend {
+    pub(crate) dispatch: Box<dyn Dispatch>,
+    home: Home,
+}
+
+enum Home {
+    InProcess(InProcess),
+    RabbitMq { url: String, options: RabbitMqOptions },
+}
+
+impl Backend {
+    pub(crate) fn in_process() -> Self {
+        let options = InProcessOptions { capacity: LENGTH_LIMIT as usize, delivery_limit: DELIVERY_LIMIT };
+        let dispatch = InProcess::new(options);
+        Self { dispatch: Box::new(dispatch.clone()), home: Home::InProcess(dispatch) }
+    }
+
+    pub(crate) async fn rabbitmq(name: &str) -> Self {
+        Self::rabbitmq_with(name, |options| options).await
+    }
+
+    /// With options of the test's own.
+    pub(crate) async fn rabbitmq_with(name: &str, set: impl FnOnce(RabbitMqOptions) -> RabbitMqOptions) -> Self {
+        let server = testkit::RabbitMq::shared().await;
+        let name = server.prefix(name).trim_end_matches('.').to_owned();
+        Self::rabbitmq_at(server.url(), set(options(name)))
+    }
+
+    pub(crate) fn rabbitmq_at(url: &str, options: RabbitMqOptions) -> Self {
+        let dispatch = RabbitMq::open(url, options.clone()).unwrap();
+        Self { dispatch: Box::new(dispatch), home: Home::RabbitMq { url: url.to_owned(), options } }
+    }
+
+    /// Another process, if there can be one.
+    pub(crate) fn another(&self) -> Box<dyn Dispatch> {
+        match &self.home {
+            Home::InProcess(dispatch) => Box::new(dispatch.clone()),
+            Home::RabbitMq { url, options } => Box::new(RabbitMq::open(url, options.clone()).unwrap()),
+        }
+    }
+
+    /// Whether what was stored outlives a dispatch that is closed.
+    pub(crate) fn outlives_close(&self) -> bool {
+        matches!(self.home, Home::RabbitMq { .. })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match &self.home {
+            Home::InProcess(_) => "",
+            Home::RabbitMq { options, .. } => &options.name,
+        }
+    }
+
+    /// Publishes, all of which has to be stored.
+    pub(crate) async fn publish(&self, messages: &[Message]) {
+        for outcome in self.dispatch.publish(messages.to_vec()).await {
+            outcome.unwrap();
+        }
+    }
+
+    /// Waits until so many messages wait, and so many are dead.
+    pub(crate) async fn wait_for_depth(&self, waiting: [u64; 3], dead: u64) {
+        let count = |depth: Depth| (Priority::ALL.map(|priority| depth.of(priority)), depth.dead);
+        let what = format!("a depth of {waiting:?} and {dead}");
+        eventually(SOON, what, async || {
+            let depth = self.dispatch.depth().await.ok().map(count);
+            (depth == Some((waiting, dead))).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a consumer with enough room holds everything, if it takes more
+    /// than it hands out.
+    pub(crate) async fn wait_for_prefetch(&self) {
+        if self.outlives_close() {
+            self.is_empty().await;
+            // What was sent before has arrived, as these are many round trips more.
+            self.dispatch.depth().await.unwrap();
+        }
+    }
+
+    pub(crate) async fn is_empty(&self) {
+        self.wait_for_depth([0; 3], 0).await;
+    }
+
+    /// A user who talks to the broker, which names everything with [`Self::name`].
+    pub(crate) async fn user(&self) -> (Connection, Channel) {
+        let Home::RabbitMq { url, .. } = &self.home else { panic!("there is no broker") };
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    }
+
+    /// Removes what is left at a broker that others use.
+    pub(crate) async fn clean_up(&self) {
+        self.dispatch.close().await;
+        let (_connection, channel) = self.user().await;
+        for queue in ["high", "default", "low", "dead"] {
+            let queue = format!("{}.{queue}", self.name());
+            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+        }
+        for exchange in ["", ".dlx"] {
+            let exchange = format!("{}{exchange}", self.name());
+            channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.unwrap();
+        }
+    }
+}
+
+pub(crate) fn options(name: String) -> RabbitMqOptions {
+    RabbitMqOptions {
+        name,
+        delivery_limit: DELIVERY_LIMIT,
+        length_limit: LENGTH_LIMIT,
+        // On a busy machine.
+        timeout: SOON,
+        publish_timeout: SOON,
+        ..RabbitMqOptions::default()
+    }
+}
+
+pub(crate) fn message(priority: Priority) -> Message {
+    let job = Uuid::now_v7();
+    Message { job, priority, traceparent: Some(format!("00-{}-b7ad6b7169203331-01", job.simple())) }
+}
+
+pub(crate) fn messages(count: usize, priority: Priority) -> Vec<Message> {
+    (0..count).map(|_| message(priority)).collect()
+}
+
+/// The next message, which has to come.
+pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
+    let next = tokio::time::timeout(SOON, consumer.next()).await;
+    next.expect("a message in time").expect("the dispatch is open")
+}
+
+/// Takes and acknowledges `count` messages, in order.
+pub(crate) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Message> {
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        let delivery = next(consumer).await;
+        taken.push(delivery.message.clone());
+        delivery.ack();
+    }
+    taken
+}
+
+/// The same messages, in whatever order.
+pub(crate) fn assert_same(left: &[Message], right: &[Message]) {
+    let sorted = |messages: &[Message]| -> BTreeMap<Uuid, Message> {
+        messages.iter().map(|message| (message.job, message.clone())).collect()
+    };
+    assert_eq!(left.len(), right.len());
+    assert_eq!(sorted(left), sorted(right));
+}

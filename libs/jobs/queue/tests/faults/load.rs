@@ -1,0 +1,161 @@
+//! Publishes and consumes all the time, and counts.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use jobs_queue::{Dispatch, Message, Priority, PublishError, RabbitMq};
+use testkit::{eventually, eventually_ok};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{OPTIONS_TIMEOUT, SOON, open, threads};
+
+const PUBLISHERS: usize = 4;
+const CONSUMERS: usize = 2;
+const BATCH: usize = 5;
+
+/// Publishing may take this long, whatever the broker does: its timeout, and what a
+/// busy machine adds.
+const BOUND: Duration = OPTIONS_TIMEOUT.saturating_mul(3);
+
+/// It goes on until it is [finished](Self::finish).
+pub(crate) struct Load {
+    pub(crate) dispatch: Arc<RabbitMq>,
+    counts: Arc<Mutex<Counts>>,
+    stop: CancellationToken,
+    publishers: Vec<JoinHandle<()>>,
+    consumers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    confirmed: HashSet<Uuid>,
+    received: HashMap<Uuid, u32>,
+    errors: BTreeMap<&'static str, u32>,
+    longest: Duration,
+}
+
+impl Counts {
+    /// Confirmed and never received.
+    fn missing(&self) -> usize {
+        self.confirmed.iter().filter(|job| !self.received.contains_key(job)).count()
+    }
+
+    fn report(&self, what: &str) {
+        let Self { confirmed, received, errors, longest } = self;
+        let deliveries: u32 = received.values().sum();
+        eprintln!(
+            "{what}: confirmed {}, lost {}, deliveries {deliveries}, of which again {}, failures {errors:?}, \
+             longest publish {longest:?}",
+            confirmed.len(),
+            self.missing(),
+            deliveries as usize - received.len(),
+        );
+        assert!(*longest < BOUND, "publishing took {longest:?}");
+    }
+}
+
+impl Load {
+    pub(crate) fn start(url: &str, name: &str) -> Self {
+        let dispatch = Arc::new(open(url, name));
+        let (counts, stop) = (Arc::<Mutex<Counts>>::default(), CancellationToken::new());
+        let publishers = (0..PUBLISHERS)
+            .map(|_| tokio::spawn(publish(Arc::clone(&dispatch), Arc::clone(&counts), stop.clone())))
+            .collect();
+        let consumers =
+            (0..CONSUMERS).map(|_| tokio::spawn(consume(Arc::clone(&dispatch), Arc::clone(&counts)))).collect();
+        Self { dispatch, counts, stop, publishers, consumers }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap()
+    }
+
+    /// Waits until some more messages were confirmed and some more were received.
+    pub(crate) async fn progress(&self, after: &str) {
+        let size = |counts: &Counts| (counts.confirmed.len(), counts.received.len());
+        let before = size(&self.counts());
+        let began = Instant::now();
+        eventually(SOON, format!("progress after {after}"), async || {
+            let now = size(&self.counts());
+            (now.0 >= before.0 + 100 && now.1 >= before.1 + 100).then_some(())
+        })
+        .await;
+        eprintln!("after {after}: messages go through again, {:?} later", began.elapsed());
+    }
+
+    /// Waits until publishing fails so many times more, in this way.
+    pub(crate) async fn failures(&self, kind: &'static str, count: u32) {
+        let failed = || self.counts().errors.get(kind).copied().unwrap_or_default();
+        let before = failed();
+        eventually(SOON, format!("{count} failures: {kind}"), async || (failed() >= before + count).then_some(()))
+            .await;
+    }
+
+    /// Ends the load and checks that all that was confirmed is received.
+    pub(crate) async fn finish(mut self, what: &str) {
+        self.stop.cancel();
+        for publisher in std::mem::take(&mut self.publishers) {
+            publisher.await.unwrap();
+        }
+        eventually_ok(SOON, "all that was confirmed", async || {
+            let counts = self.counts();
+            match (counts.missing(), counts.confirmed.len(), counts.received.len()) {
+                (0, ..) => Ok(()),
+                (missing, confirmed, received) => Err(format!("{missing} of {confirmed} missing, {received} received")),
+            }
+        })
+        .await;
+        self.dispatch.close().await;
+        for consumer in std::mem::take(&mut self.consumers) {
+            consumer.await.unwrap();
+        }
+        self.counts.lock().unwrap().report(what);
+        eventually(SOON, "the end of all threads", async || (threads() == 0).then_some(())).await;
+    }
+}
+
+async fn publish(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>, stop: CancellationToken) {
+    let mut batch: Vec<Message> = Vec::new();
+    while !stop.is_cancelled() {
+        while batch.len() < BATCH {
+            let priority = Priority::ALL[batch.len() % Priority::ALL.len()];
+            batch.push(Message { job: Uuid::now_v7(), priority, traceparent: None });
+        }
+        let began = Instant::now();
+        let outcomes = dispatch.publish(batch.clone()).await;
+        let mut counts = counts.lock().unwrap();
+        counts.longest = counts.longest.max(began.elapsed());
+        let mut outcomes = outcomes.into_iter();
+        // What failed is published again with the next batch.
+        batch.retain(|message| match outcomes.next().unwrap() {
+            Ok(()) => {
+                counts.confirmed.insert(message.job);
+                false
+            }
+            Err(error) => {
+                *counts.errors.entry(kind(&error)).or_default() += 1;
+                true
+            }
+        });
+    }
+}
+
+async fn consume(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>) {
+    let mut consumer = dispatch.consume(20);
+    while let Some(delivery) = consumer.next().await {
+        *counts.lock().unwrap().received.entry(delivery.message.job).or_default() += 1;
+        delivery.ack();
+    }
+}
+
+fn kind(error: &PublishError) -> &'static str {
+    match error {
+        PublishError::Unroutable => "unroutable",
+        PublishError::Refused => "refused",
+        PublishError::Unavailable(_) => "unavailable",
+        PublishError::TimedOut(_) => "timed out",
+    }
+}

@@ -1,0 +1,47 @@
+//! A real RabbitMQ that is killed, stopped, cut off, changed and starved while
+//! messages are published and consumed. Whatever happens, the library is there again
+//! by itself, nobody waits for ever, and what was confirmed is delivered.
+
+#![expect(clippy::unwrap_used, reason = "this is how tests fail")]
+
+mod broker;
+mod load;
+mod network;
+
+use std::time::Duration;
+
+use jobs_queue::{RabbitMq, RabbitMqOptions};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+/// How long a recovery may take, on a busy machine and with a broker that starts.
+const SOON: Duration = Duration::from_mins(1);
+
+const OPTIONS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The broker of these tests, for one at a time.
+async fn server() -> MutexGuard<'static, testkit::RabbitMq> {
+    static SERVER: OnceCell<Mutex<testkit::RabbitMq>> = OnceCell::const_new();
+    SERVER.get_or_init(async || Mutex::new(testkit::RabbitMq::start().await)).await.lock().await
+}
+
+fn options(name: &str) -> RabbitMqOptions {
+    RabbitMqOptions {
+        name: name.to_owned(),
+        timeout: OPTIONS_TIMEOUT,
+        publish_timeout: OPTIONS_TIMEOUT,
+        heartbeat: Duration::from_secs(1),
+        max_backoff: Duration::from_millis(500),
+        ..RabbitMqOptions::default()
+    }
+}
+
+fn open(url: &str, name: &str) -> RabbitMq {
+    RabbitMq::open(url, options(name)).unwrap()
+}
+
+/// The threads of connections, in this process.
+fn threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "lapin-io-loop").count()
+}

@@ -1,0 +1,202 @@
+//! The whole way of a job, in one process.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jobs_core::{Event, Outcome, State};
+use jobs_runner::testing::Harness;
+use jobs_runner::{Backoff, Context, Done, Failure, Handler, Limits, Registry, Statement};
+use jobs_store::happen;
+use kit_database::Database;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// What a job is to do.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Script {
+    Effect,
+    Fail,
+    FailForGood,
+    Panic,
+    Hang,
+    RefusedEffect,
+    TooMuch,
+}
+
+/// Does as told, and counts.
+#[derive(Clone, Default)]
+struct Scripted {
+    runs: Arc<AtomicU32>,
+    go: Arc<Notify>,
+}
+
+impl Handler for Scripted {
+    const KIND: &'static str = "scripted";
+    type Payload = Script;
+
+    fn limits(&self) -> Limits {
+        Limits { backoff: Backoff { first_ms: 10, most_ms: 10 }, timeout: Duration::from_secs(20), ..Limits::default() }
+    }
+
+    async fn run(&self, script: Script, context: &Context) -> Result<Done, Failure> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let effect = Statement::new("INSERT INTO user_requests (job_id, user_id, data) VALUES (?, ?, ?)")
+            .bind(context.job())
+            .bind(None::<String>)
+            .bind(context.attempt().to_string());
+        match script {
+            Script::Effect => Done::new().effect(effect).result(json!({"attempt": context.attempt()})),
+            Script::Fail => Err(Failure::retry("it's broken")),
+            Script::FailForGood => Err(Failure::permanent("it's broken for good")),
+            Script::Panic => panic!("on purpose"),
+            Script::Hang => {
+                context.set_progress(0.5);
+                self.go.notified().await;
+                Ok(Done::new().effect(effect))
+            }
+            Script::RefusedEffect => Ok(Done::new().effect(effect.clone()).effect(effect)),
+            Script::TooMuch => Done::new().result("x".repeat(300_000)),
+        }
+    }
+}
+
+async fn start() -> (Harness, Scripted) {
+    let handler = Scripted::default();
+    (Harness::start(Registry::new().with(handler.clone())).await, handler)
+}
+
+async fn effects(harness: &Harness) -> i64 {
+    let Database::Sqlite(pool) = harness.database() else { panic!("the harness is on SQLite") };
+    let sql = "SELECT COUNT(*) FROM user_requests";
+    kit_database::sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+}
+
+/// Stands in for the sweeper.
+async fn sweep(harness: &Harness, id: Uuid) {
+    harness.until(id, |row| row.job.state == State::RetryWait).await;
+    let happened = happen(harness.store().as_ref(), &[(id, Event::Retry, None)]).await.unwrap();
+    assert!(happened[&id].effects.is_some());
+    harness.publish(id).await;
+}
+
+#[tokio::test]
+async fn an_effect_happens_once_however_often_its_message_comes() {
+    let (harness, handler) = start().await;
+    let id = harness.submit("scripted", &json!("effect"), 3).await;
+    for _ in 0..20 {
+        harness.publish(id).await;
+    }
+    let row = harness.ended(id).await;
+    assert_eq!((row.job.state, row.result.as_deref()), (State::Succeeded, Some(r#"{"attempt":1}"#)));
+    let other = harness.submit("scripted", &json!("effect"), 3).await;
+    harness.ended(other).await;
+    assert_eq!((effects(&harness).await, handler.runs.load(Ordering::Relaxed)), (2, 2));
+}
+
+#[tokio::test]
+async fn failures_of_every_sort_are_written_down_and_tried_again() {
+    let (harness, _) = start().await;
+    for (script, reason) in [
+        (json!("fail"), "it's broken"),
+        (json!("panic"), "the handler panicked: on purpose"),
+        (json!("refused_effect"), "its effect was refused: a row with this key exists"),
+    ] {
+        let id = harness.submit("scripted", &script, 1).await;
+        let row = harness.ended(id).await;
+        assert_eq!((row.job.state, row.error.as_deref()), (State::Failed, Some(reason)));
+        let id = harness.submit("scripted", &script, 5).await;
+        sweep(&harness, id).await;
+        let row = harness.until(id, |row| row.job.state == State::RetryWait && row.job.lease_token > 3).await;
+        assert_eq!(row.job.attempt, 1, "retried by hand, it has all its attempts again");
+    }
+    for (payload, reason) in [
+        (json!("fail_for_good"), "it's broken for good"),
+        (json!("nonsense"), "the payload is not one of this kind: unknown variant `nonsense`"),
+        (json!("too_much"), "the result has 300002 bytes, more than 262144"),
+    ] {
+        let id = harness.submit("scripted", &payload, 5).await;
+        let row = harness.ended(id).await;
+        assert!(row.error.as_deref().is_some_and(|error| error.starts_with(reason)), "{row:?}");
+        assert_eq!(harness.store().attempts(id).await.unwrap().len(), 1, "it is not tried again");
+    }
+    let id = harness.submit("unheard-of", &json!({}), 1).await;
+    assert_eq!(harness.ended(id).await.job.state, State::Failed);
+    assert_eq!(effects(&harness).await, 0);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_cut_off_and_its_progress_was_seen() {
+    let (harness, _) = start().await;
+    let id = harness.submit("scripted", &json!("hang"), 3).await;
+    harness.until(id, |row| row.progress > 0.4).await;
+    happen(harness.store().as_ref(), &[(id, Event::Cancel, None)]).await.unwrap();
+    let row = harness.ended(id).await;
+    assert_eq!((row.job.state, effects(&harness).await), (State::Cancelled, 0));
+}
+
+#[tokio::test]
+async fn a_job_that_was_given_to_another_worker_is_cut_off_and_has_no_effect() {
+    let (harness, _) = start().await;
+    let id = harness.submit("scripted", &json!("hang"), 3).await;
+    let row = harness.until(id, |row| row.job.state == State::Running).await;
+    // As if the lease had run out: it is another one's from now on.
+    let release = Event::Release { token: row.job.lease_token, delay_ms: 0 };
+    happen(harness.store().as_ref(), &[(id, release, None)]).await.unwrap();
+    sweep(&harness, id).await;
+    let again = harness.until(id, |row| row.job.state == State::Running).await;
+    assert!(again.job.lease_token > row.job.lease_token);
+    assert_eq!(effects(&harness).await, 0);
+}
+
+#[tokio::test]
+async fn at_the_end_jobs_that_run_are_given_back_and_their_attempt_does_not_count() {
+    let (harness, _) = start().await;
+    let id = harness.submit("scripted", &json!("hang"), 1).await;
+    harness.until(id, |row| row.job.state == State::Running).await;
+    let store = harness.stop().await;
+    let row = store.get(id).await.unwrap().unwrap();
+    assert_eq!((row.job.state, row.job.attempt), (State::RetryWait, 0));
+    assert_eq!(store.attempts(id).await.unwrap()[0].outcome, Outcome::Released);
+}
+
+/// One at a time, and slow.
+struct Narrow(Scripted);
+
+impl Handler for Narrow {
+    const KIND: &'static str = "narrow";
+    type Payload = Script;
+
+    fn limits(&self) -> Limits {
+        Limits { concurrency: Some(1), ..self.0.limits() }
+    }
+
+    async fn run(&self, script: Script, context: &Context) -> Result<Done, Failure> {
+        self.0.run(script, context).await
+    }
+}
+
+#[tokio::test]
+async fn a_kind_at_its_limit_keeps_nobody_else_from_running() {
+    let handler = Scripted::default();
+    let harness = Harness::start(Registry::new().with(handler.clone()).with(Narrow(handler.clone()))).await;
+    let mut narrow = Vec::new();
+    // More than the process runs at once.
+    for _ in 0..40 {
+        narrow.push(harness.submit("narrow", &json!("hang"), 1).await);
+    }
+    let other = harness.submit("scripted", &json!("effect"), 1).await;
+    assert_eq!(harness.ended(other).await.job.state, State::Succeeded);
+    let mut running = 0;
+    for id in narrow {
+        let row = harness.store().get(id).await.unwrap().unwrap();
+        running += u32::from(row.progress > 0.4);
+        assert!(!row.job.state.is_terminal());
+    }
+    assert!(running <= 1, "{running} run at once");
+}

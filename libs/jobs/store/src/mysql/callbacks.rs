@@ -1,0 +1,45 @@
+//! Who waits to be called.
+
+use kit_database::Result;
+use uuid::Uuid;
+
+use super::{MySqlStore, NOW, answer, literal, optional_text};
+use crate::{Callback, rows};
+
+/// Those of jobs that have one and meet a condition, from the beginning if they had
+/// been called before.
+pub(super) fn insert_sql(condition: &str) -> String {
+    format!(
+        "INSERT INTO callbacks (job_id, url, due_at) SELECT id, callback_url, {NOW} FROM jobs \
+         WHERE {condition} AND callback_url IS NOT NULL \
+         ON DUPLICATE KEY UPDATE attempt = 0, error = NULL, due_at = {NOW}"
+    )
+}
+
+impl MySqlStore {
+    pub(super) async fn find_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
+        let sql = format!(
+            "BEGIN; \
+             SET @now = {NOW}, @until = {NOW} + {lease_ms} + {mark}; \
+             UPDATE (SELECT job_id FROM callbacks WHERE due_at <= @now ORDER BY due_at LIMIT {limit} \
+                     FOR UPDATE SKIP LOCKED) AS due \
+             STRAIGHT_JOIN callbacks ON callbacks.job_id = due.job_id SET callbacks.due_at = @until; \
+             SELECT {columns} FROM callbacks WHERE due_at = @until; \
+             COMMIT",
+            mark = self.mark(),
+            columns = rows::CALLBACK
+        );
+        let answers = self.ask(&sql).await?;
+        answer(&answers, 3)?.rows.iter().map(rows::callback).collect()
+    }
+
+    pub(super) async fn note_call(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
+        let due_at = retry_ms.map_or_else(|| "NULL".to_owned(), |delay| format!("{NOW} + {delay}"));
+        let sql = format!(
+            "UPDATE callbacks SET attempt = attempt + 1, due_at = {due_at}, error = {error} WHERE job_id = {id}",
+            error = optional_text(error),
+            id = literal(job),
+        );
+        self.ask(&sql).await.map(drop)
+    }
+}

@@ -1,0 +1,164 @@
+//! A store with an empty database of its own, whose time passes as told.
+
+use std::sync::Arc;
+
+use jobs_core::{Effects, Event, Priority};
+use jobs_store::{Accepted, Claim, Done, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, happen};
+use kit_database::sqlx::{self, AssertSqlSafe};
+use kit_database::{Database, Options};
+use testkit::{Folder, MariaDb, MariaDbOptions, TestDatabase};
+use uuid::Uuid;
+
+/// Long enough that no lease runs out while a test runs.
+pub(crate) const LEASE_MS: i64 = 600_000;
+
+pub(crate) struct Backend {
+    pub(crate) store: Arc<dyn JobsStore>,
+    database: Database,
+    home: Home,
+}
+
+enum Home {
+    Sqlite { _folder: Folder },
+    MySql(TestDatabase),
+}
+
+/// The server of these tests: what they are about does not depend on the disk.
+pub(crate) async fn server() -> &'static MariaDb {
+    MariaDb::shared_with(MariaDbOptions { durable: false, ..MariaDbOptions::default() }).await
+}
+
+impl Backend {
+    pub(crate) async fn sqlite() -> Self {
+        let folder = Folder::new("jobs");
+        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
+        Self::open(&url, Home::Sqlite { _folder: folder }).await
+    }
+
+    pub(crate) async fn mysql(name: &str) -> Self {
+        let database = server().await.database(name).await;
+        let url = database.url().to_owned();
+        Self::open(&url, Home::MySql(database)).await
+    }
+
+    async fn open(url: &str, home: Home) -> Self {
+        let options = Options { connections: 8, probe: false, acquire_timeout: std::time::Duration::from_secs(20) };
+        let database = Database::open(url, options).expect("a valid URL");
+        database.migrate(&MIGRATIONS).await.expect("the migrations apply");
+        Self { store: jobs_store::open(&database), database, home }
+    }
+
+    /// The URL of a database on a server.
+    pub(crate) fn url(&self) -> &str {
+        let Home::MySql(database) = &self.home else { panic!("SQLite has no server") };
+        database.url()
+    }
+
+    /// Runs statements as a user would.
+    pub(crate) async fn sql(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.database {
+            Database::MySql(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+            Database::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+        }
+    }
+
+    /// A number from the database.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.database {
+            Database::MySql(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Database::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
+    /// Lets time pass: all times in the tables are set off in its place.
+    pub(crate) async fn pass(&self, ms: i64) {
+        self.sql(&format!(
+            "UPDATE jobs SET run_at = run_at - {ms}, due_at = due_at - {ms}, lease_until = lease_until - {ms}, \
+             published_at = published_at - {ms}, ended_at = ended_at - {ms}; \
+             UPDATE callbacks SET due_at = due_at - {ms}"
+        ))
+        .await;
+    }
+
+    /// Accepts a new job.
+    pub(crate) async fn job(&self) -> Uuid {
+        let new = new_job();
+        assert_eq!(self.store.accept(std::slice::from_ref(&new)).await.unwrap(), [Accepted::New(new.id)]);
+        new.id
+    }
+
+    /// A job that somebody runs.
+    pub(crate) async fn running(&self) -> JobRow {
+        let id = self.job().await;
+        self.claim(&[id], 1).await.remove(0)
+    }
+
+    pub(crate) async fn claim(&self, ids: &[Uuid], number: i64) -> Vec<JobRow> {
+        self.store.claim(ids, claim(number)).await.unwrap()
+    }
+
+    pub(crate) async fn row(&self, id: Uuid) -> JobRow {
+        self.store.get(id).await.unwrap().expect("the job is there")
+    }
+
+    /// Lets an event happen, and says what goes with it.
+    pub(crate) async fn happen(&self, id: Uuid, event: Event) -> Option<Effects> {
+        self.happen_because(id, event, None).await
+    }
+
+    pub(crate) async fn happen_because(&self, id: Uuid, event: Event, error: Option<&str>) -> Option<Effects> {
+        let events = [(id, event, error.map(ToOwned::to_owned))];
+        happen(self.store.as_ref(), &events).await.unwrap().remove(&id)?.effects
+    }
+
+    /// How often the effect of a job has been carried out.
+    pub(crate) async fn effects(&self, id: Uuid) -> i64 {
+        self.number(&format!("SELECT COUNT(*) FROM user_requests WHERE job_id = X'{}'", id.simple())).await
+    }
+}
+
+pub(crate) fn claim(number: i64) -> Claim<'static> {
+    Claim { number, worker: "a worker", lease_ms: LEASE_MS }
+}
+
+pub(crate) fn new_job() -> NewJob {
+    NewJob {
+        id: Uuid::now_v7(),
+        key: None,
+        request_hash: [7; 32],
+        kind: "user-request".to_owned(),
+        payload: r#"{"user_id":"it's \"me\" ✓"}"#.to_owned(),
+        priority: Priority::Default,
+        max_attempts: 3,
+        run_at: 0,
+        traceparent: None,
+        callback_url: None,
+    }
+}
+
+pub(crate) fn with_key(key: &str) -> NewJob {
+    NewJob { key: Some(key.to_owned()), ..new_job() }
+}
+
+/// A job that is done, with one row as its effect.
+pub(crate) fn done(row: &JobRow) -> Done {
+    Done {
+        id: row.id,
+        token: row.job.lease_token,
+        attempt: row.job.attempt,
+        worker: "a worker".to_owned(),
+        started_at: row.started_at,
+        result: r#"{"said":"✓ '?'"}"#.to_owned(),
+        effect: vec![effect(row.id)],
+        has_callback: row.callback_url.is_some(),
+    }
+}
+
+pub(crate) fn effect(id: Uuid) -> Statement {
+    Statement::new("INSERT INTO user_requests (job_id, user_id, data) VALUES (?, ?, ?)")
+        .bind(id)
+        .bind("it's me")
+        .bind("{}")
+}

@@ -1,0 +1,22 @@
+//! What every process does: configuration, logs and traces, readiness, shutdown.
+//!
+//! A service is a library: it takes a configuration and its dependencies, and
+//! runs until its [`Shutdown`] drains. It never reads the environment, binds a
+//! port, installs a signal handler or sets a global subscriber. A `main` does, by
+//! [`run`]. So each service can run in a pod of its own, or all of them in one
+//! process.
+//!
+//! This crate has no HTTP: that is in `kit-web`.
+
+pub mod config;
+pub mod health;
+pub mod readiness;
+pub mod run;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use config::{Common, HumanDuration};
+pub use prometheus_client;
+pub use readiness::Readiness;
+pub use run::{App, run};
+pub use shutdown::Shutdown;

@@ -1,0 +1,95 @@
+//! What a `main` does, so that each one is short.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use prometheus_client::registry::Registry;
+
+use crate::config::{self, Invalid};
+use crate::{Common, Readiness, Shutdown, health, telemetry};
+
+/// A process: what its services share.
+#[derive(Debug)]
+pub struct App {
+    /// Where services register their metrics, before the admin listener starts.
+    pub registry: Registry,
+    /// What `/readyz` answers.
+    pub readiness: Readiness,
+    /// Ends the process.
+    pub shutdown: Shutdown,
+    /// What every service can be told.
+    pub common: Common,
+}
+
+impl App {
+    /// Waits for `start`, such as for a database, unless the process is asked to
+    /// end meanwhile.
+    pub async fn unless_draining<T, E>(&self, start: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
+        tokio::select! {
+            result = start => result.map(Some),
+            () = self.shutdown.draining() => Ok(None),
+        }
+    }
+}
+
+/// Runs a process: reads its configuration, sets up logs, traces and signals,
+/// and gives the rest to `body`.
+///
+/// Exits with 2 after one line on stderr if the configuration is wrong, with 1
+/// if `body` fails or does not end within the grace, else with 0.
+pub fn run<C: Parser>(
+    service: &'static str,
+    common: impl Fn(&C) -> Common,
+    body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
+) -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "this is where main reads the environment")]
+    let environment = |name: &str| std::env::var(name).ok();
+    let config: C = match config::parse(std::env::args_os(), environment) {
+        Ok(config) => config,
+        Err(Invalid::Clap(error)) => error.exit(),
+        Err(error) => return misconfigured(&error),
+    };
+    let common = common(&config);
+    if common.health {
+        return if health::is_ready(common.admin_address()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let telemetry = match telemetry::init(service, &common) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return misconfigured(&error),
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(until_shutdown(config, common, body)));
+    telemetry.finish();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn misconfigured(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(2)
+}
+
+async fn until_shutdown<C>(
+    config: C,
+    common: Common,
+    body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let signals = shutdown.clone().on_signals(readiness.clone(), common.shutdown_delay.0, common.shutdown_grace.0);
+    tokio::spawn(signals);
+    let aborted = shutdown.aborted();
+    let app = App { registry: Registry::default(), readiness, shutdown, common };
+    tokio::select! {
+        biased;
+        result = body(config, app) => result.map(|()| ExitCode::SUCCESS),
+        () = aborted => Ok(ExitCode::FAILURE),
+    }
+}

@@ -1,0 +1,119 @@
+//! Logs, and traces by OTLP.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+
+use http::HeaderMap;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::Common;
+use crate::config::LogFormat;
+
+/// The target of spans that are made for traces only. They cost more than many a
+/// request, so they are off unless traces go somewhere.
+pub const SPANS: &str = "request_span";
+
+/// Ends with the process, and then sends the traces that are left.
+#[derive(Debug)]
+#[must_use]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Sets the process up to log, and to trace if an endpoint is configured.
+pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry> {
+    let mut filter = EnvFilter::try_new(&common.log).map_err(|error| anyhow::anyhow!("RUST_LOG: {error}"))?;
+    if common.otlp_endpoint.is_some() {
+        filter = filter.add_directive(format!("{SPANS}=debug").parse()?);
+    }
+    let json = match common.log_format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stdout().is_terminal(),
+    };
+    let log = if json {
+        self::json(std::io::stdout).boxed()
+    } else {
+        fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
+    };
+    let traces = common.otlp_endpoint.as_deref().map(|endpoint| trace_provider(service, endpoint)).transpose()?;
+    let spans =
+        traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("worker-system")));
+    tracing_subscriber::registry().with(filter).with(log).with(spans).try_init()?;
+    Ok(Telemetry { traces })
+}
+
+/// Logs as JSON, one object a line.
+pub fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false).with_writer(writer)
+}
+
+fn trace_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
+    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+impl Telemetry {
+    /// Sends what is left.
+    pub fn finish(self) {
+        if let Some(traces) = self.traces
+            && let Err(error) = traces.shutdown()
+        {
+            eprintln!("traces were lost: {error}");
+        }
+    }
+}
+
+/// Makes `span` a part of the trace that the request's `traceparent` names.
+pub fn continue_trace(span: &Span, headers: &HeaderMap) {
+    if !headers.contains_key("traceparent") {
+        return;
+    }
+    // Without an endpoint spans are not traced, and there is nothing to continue.
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
+}
+
+/// Makes `span` a part of the trace that a `traceparent` names.
+pub fn continue_from(span: &Span, traceparent: &str) {
+    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+}
+
+/// The `traceparent` of a span, for others to continue its trace; nothing, if spans
+/// are not traced.
+#[must_use]
+pub fn traceparent(span: &Span) -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
+    carrier.remove("traceparent")
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

@@ -1,0 +1,56 @@
+//! The admin listener: probes and metrics, apart from the users' port.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use kit_process::{App, Readiness, Shutdown};
+
+use crate::http;
+
+/// Starts the admin listener of `app`, which takes the metrics that were registered.
+/// From now on the process is alive to its platform, whatever it waits for.
+pub async fn start(app: &mut App) -> anyhow::Result<()> {
+    let listener = http::bind(app.common.admin_address(), "--admin-listen or ADMIN_LISTEN").await?;
+    let registry = Arc::new(std::mem::take(&mut app.registry));
+    let router = router(app.readiness.clone(), registry);
+    // It answers until the process ends, so that a drain can be watched.
+    tokio::spawn(http::serve(listener, http::harden(router), Shutdown::new()));
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Admin {
+    readiness: Readiness,
+    registry: Arc<Registry>,
+}
+
+/// `/livez` answers as long as the process does, whatever it depends on;
+/// `/readyz` says what a service waits for; `/metrics` is in the OpenMetrics
+/// text format.
+pub fn router(readiness: Readiness, registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Admin { readiness, registry })
+}
+
+async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+    let waiting_for = admin.readiness.waiting_for();
+    let status = if waiting_for.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(json!({ "ready": waiting_for.is_empty(), "waiting_for": waiting_for })))
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let mut text = String::new();
+    let written = prometheus_client::encoding::text::encode(&mut text, &admin.registry);
+    let status = if written.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}

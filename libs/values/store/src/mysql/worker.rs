@@ -1,0 +1,195 @@
+//! What a worker asks for.
+
+use async_trait::async_trait;
+use kit_database::Result;
+use kit_database::mysql::{Answer, text};
+use sqlx::Row;
+use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
+use values_core::types::Incarnation;
+
+use super::{ENDLESS, MySqlStore, NOW, NOW_MS, answer, only_row, unexpected};
+use crate::{FORGET_DEAD_MS, WorkerStore};
+
+#[async_trait]
+impl WorkerStore for MySqlStore {
+    async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation> {
+        let name = text(name);
+        let sql = format!(
+            "BEGIN; \
+             DELETE FROM workers WHERE state = 'dead' AND heartbeat < {NOW_MS} - {FORGET_DEAD_MS}; \
+             INSERT INTO workers (name, capacity, heartbeat) VALUES ({name}, {capacity}, {NOW_MS}); \
+             COMMIT"
+        );
+        let answers = self.run(&sql).await?;
+        remembered(answer(&answers, 2)?).map(Incarnation).ok_or_else(|| unexpected("a new key"))
+    }
+
+    async fn tick(&self, worker: Incarnation) -> Result<Tick> {
+        if !self.is_obstructed(worker) {
+            match self.run(&tick_sql(worker, &count_sql(worker), "")).await {
+                Err(error) if error.is_lock_wait_timeout() => {}
+                answers => return read_tick(&answers?),
+            }
+        }
+        let answers =
+            self.run(&tick_sql(worker, &count_unlocked_sql(worker), &format!(", {} AS due", due_sql()))).await?;
+        let mut still_locked = false;
+        for row in &answer(&answers, 4)?.rows {
+            still_locked |= row.try_get::<bool, _>("due")?;
+        }
+        let tick = read_tick(&answers)?;
+        self.set_obstructed(worker, still_locked && tick.beat.alive);
+        Ok(tick)
+    }
+
+    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
+        match self.run(&light_tick_sql(worker, generation)).await {
+            Err(error) if error.is_lock_wait_timeout() => {
+                // The full tick that follows does not wait once more.
+                self.set_obstructed(worker, true);
+                Ok(LightTick::default())
+            }
+            answers => read_light_tick(&answers?),
+        }
+    }
+
+    async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
+        read_beat(&self.run(&beat_sql(worker, "")).await?)
+    }
+
+    async fn leave(&self, worker: Incarnation) -> Result<Beat> {
+        read_beat(&self.run(&beat_sql(worker, ", state = 'draining', capacity = 0")).await?)
+    }
+
+    async fn retire(&self, worker: Incarnation) -> Result<u64> {
+        let sql = format!(
+            "BEGIN; \
+             UPDATE (SELECT id FROM `values` WHERE owner = {worker} \
+                     ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
+             STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
+             SET row_of.owner = NULL, row_of.epoch = row_of.epoch + 1; \
+             UPDATE workers SET state = 'dead' WHERE incarnation = {worker}; \
+             COMMIT"
+        );
+        Ok(answer(&self.run(&sql).await?, 1)?.affected)
+    }
+}
+
+impl MySqlStore {
+    fn is_obstructed(&self, worker: Incarnation) -> bool {
+        self.obstructed.lock().is_ok_and(|workers| workers.contains(&worker))
+    }
+
+    fn set_obstructed(&self, worker: Incarnation, obstructed: bool) {
+        if let Ok(mut workers) = self.obstructed.lock() {
+            if obstructed {
+                workers.insert(worker)
+            } else {
+                workers.remove(&worker)
+            };
+        }
+    }
+}
+
+/// The present second, which the acknowledgement of the statement then carries. The
+/// statements of one packet may each be of another second.
+const COUNTED: &str = "LAST_INSERT_ID(CAST(UNIX_TIMESTAMP() AS SIGNED))";
+
+/// Whether a row waits for seconds to be counted. The last condition keeps a row
+/// that is full from failing the others.
+fn due_sql() -> String {
+    format!("last_tick < {NOW} AND value <= {} - GREATEST({NOW} - last_tick, 0)", i64::MAX)
+}
+
+/// Counts the seconds of the rows of `worker`. This statement is the whole safety
+/// argument: `owner` fences, and `last_tick` makes doing it late, twice or never
+/// the same in the end. `SET` works from left to right, so `value` comes before
+/// `last_tick`.
+fn count_sql(worker: Incarnation) -> String {
+    format!(
+        "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \
+         WHERE owner = {worker} AND {}",
+        due_sql()
+    )
+}
+
+/// The same for the rows that nobody else has locked, so that whoever keeps one
+/// locked stops that one only. It costs half as much again, hence not always.
+///
+/// The argument holds as it stands. What is counted is the `last_tick` of a row
+/// that was locked as it was read, and stays locked to the end: `owner` and
+/// `last_tick` can be nobody else's in between, and are asked for again. No order
+/// of assignments is assumed, as there is none where tables are joined.
+fn count_unlocked_sql(worker: Incarnation) -> String {
+    format!(
+        "UPDATE (SELECT id, last_tick AS counted FROM `values` WHERE owner = {worker} AND {due} \
+                 ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
+         STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
+         SET row_of.value = row_of.value + ({NOW} - free.counted), row_of.last_tick = {COUNTED} \
+         WHERE row_of.owner = {worker} AND row_of.last_tick = free.counted",
+        due = due_sql()
+    )
+}
+
+/// A transaction that counts, carries a heartbeat, and reads the rows.
+fn tick_sql(worker: Incarnation, count: &str, more_columns: &str) -> String {
+    format!(
+        "BEGIN; {count}; {beat}; \
+         SELECT id, value, last_tick{more_columns} FROM `values` WHERE owner = {worker} ORDER BY id; \
+         COMMIT",
+        beat = beat_sql(worker, "")
+    )
+}
+
+fn read_tick(answers: &[Answer]) -> Result<Tick> {
+    Ok(Tick {
+        counted: counted(answer(answers, 1)?),
+        beat: read_beat(answers.get(2..4).unwrap_or_default())?,
+        rows: answer(answers, 4)?
+            .rows
+            .iter()
+            .map(|row| Ok(OwnedRow { id: row.try_get(0)?, value: row.try_get(1)?, last_tick: row.try_get(2)? }))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// A transaction that counts and carries a heartbeat, and reads nothing: what it
+/// has to say fits into the acknowledgements of its two writes.
+fn light_tick_sql(worker: Incarnation, generation: i64) -> String {
+    format!(
+        "BEGIN; {count}; \
+         UPDATE workers SET heartbeat = LAST_INSERT_ID({NOW_MS}) \
+         WHERE incarnation = {worker} AND state <> 'dead' AND generation = {generation}; \
+         COMMIT",
+        count = count_sql(worker)
+    )
+}
+
+fn read_light_tick(answers: &[Answer]) -> Result<LightTick> {
+    let beat = answer(answers, 2)?;
+    Ok(LightTick { counted: counted(answer(answers, 1)?), beat_ms: remembered(beat).filter(|_| beat.affected == 1) })
+}
+
+fn counted(answer: &Answer) -> Counted {
+    Counted { rows: answer.affected, second: remembered(answer) }
+}
+
+/// What `LAST_INSERT_ID(…)` was given. A statement that changed nothing gave it
+/// nothing, and one whose table has triggers may have forgotten it.
+fn remembered(answer: &Answer) -> Option<i64> {
+    i64::try_from(answer.insert_id).ok().filter(|id| *id > 0)
+}
+
+/// Two statements: a heartbeat that may set more, and what it found.
+fn beat_sql(worker: Incarnation, set: &str) -> String {
+    format!(
+        "UPDATE workers SET heartbeat = {NOW_MS}{set} WHERE incarnation = {worker} AND state <> 'dead'; \
+         SELECT {NOW_MS}, (SELECT generation FROM workers WHERE incarnation = {worker} AND state <> 'dead')"
+    )
+}
+
+fn read_beat(answers: &[Answer]) -> Result<Beat> {
+    let row = only_row(answer(answers, 1)?)?;
+    let generation: Option<i64> = row.try_get(1)?;
+    Ok(Beat { now_ms: row.try_get(0)?, alive: generation.is_some(), generation: generation.unwrap_or(0) })
+}
