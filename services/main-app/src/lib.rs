@@ -12,8 +12,8 @@ mod stats;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
@@ -21,7 +21,7 @@ use jobs_queue::Dispatch;
 use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
-use kit_process::{HumanDuration, Shutdown};
+use kit_process::{HumanDuration, Shutdown, TaskFailed, Tasks};
 use kit_web::http;
 use tokio::net::TcpListener;
 
@@ -32,13 +32,12 @@ pub use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::stats::Stats;
 
+/// How long accepting and publishing may take after the last request.
+const LAST_WORK: Duration = Duration::from_secs(3);
+
 /// The settings of main-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// Address of the API and the page.
-    #[arg(long, env = "LISTEN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8003)))]
-    pub listen: SocketAddr,
-
     /// The kinds of jobs that are accepted, with commas in between.
     #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',')]
     pub kinds: Vec<String>,
@@ -105,15 +104,20 @@ impl Service {
         http::harden_and_count(router, &self.deps.metrics.requests)
     }
 
-    /// Answers requests until `shutdown` drains; then finishes those under way, and
-    /// publishes what they have left.
-    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
+    /// Answers requests until `shutdown` drains, then finishes those under way and
+    /// publishes the messages that are left.
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
         let Self { state, config, deps, acceptor, outbox } = self;
         let (store, dispatch, metrics) = (&deps.store, &deps.dispatch, &deps.metrics);
-        let sweeper = sweep::run(Arc::clone(store), state.outbox.clone(), Arc::clone(dispatch), config.retention.0);
-        let dead = dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone());
-        let looks = stats::run(
+        let tasks = Tasks::new(&shutdown);
+        let (retention, own) = (config.retention.0, state.outbox.clone());
+        let sweeper = tasks.spawn("sweeper", sweep::run(Arc::clone(store), own, Arc::clone(dispatch), retention));
+        tasks.spawn("dead letters", dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
+        let statistics = stats::run(
             state.stats.clone(),
             state.backlog.clone(),
             Arc::clone(store),
@@ -121,20 +125,19 @@ impl Service {
             metrics.clone(),
             deps.check.clone(),
         );
-        let outbox = tokio::spawn(outbox.run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
-        let acceptor = tokio::spawn(acceptor.run(Arc::clone(store), metrics.clone()));
-        let background = [tokio::spawn(sweeper), tokio::spawn(dead), tokio::spawn(looks)];
+        tasks.spawn("statistics", statistics);
+        let outbox = tasks.spawn("outbox", outbox.run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
+        let acceptor = tasks.spawn("acceptor", acceptor.run(Arc::clone(store), metrics.clone()));
         drop(state);
         http::serve(listener, router, shutdown.clone()).await;
-        for task in background {
-            task.abort();
-        }
-        // Nobody asks any more, so they end when they have done what was asked. What they
-        // do not come to is left to the sweeper.
+        // Neither requests nor the sweeper ask for anything more, so these tasks end when
+        // they have done their work. The sweeper of another process does what they cannot.
+        sweeper.abort();
         tokio::select! {
-            _ = async { tokio::join!(acceptor, outbox) } => {}
-            () = tokio::time::sleep(std::time::Duration::from_secs(3)) => {}
+            _ = async { tokio::join!(acceptor.ended(), outbox.ended()) } => {}
+            () = tokio::time::sleep(LAST_WORK) => {}
             () = shutdown.aborted() => {}
         }
+        tasks.finish()
     }
 }

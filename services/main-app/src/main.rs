@@ -1,5 +1,6 @@
 //! The `main-app` process.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ struct Cli {
     database: DatabaseArgs,
     #[command(flatten)]
     amqp: AmqpArgs,
+    /// Address of the API and the page.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8003")]
+    listen: SocketAddr,
     #[command(flatten)]
     service: main_app::Config,
 }
@@ -44,16 +48,13 @@ fn main() -> ExitCode {
                 check: app.readiness.check("database"),
                 metrics: Metrics::register(&mut app.registry, requests),
             };
-            let listener = http::bind(cli.service.listen, "--listen or LISTEN").await?;
+            let listener = http::bind(cli.listen, "--listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
             let service = main_app::build(cli.service, deps, app.shutdown.clone());
             let migrated = async {
                 app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await.map_err(anyhow::Error::from)
             };
-            let served = async {
-                service.run(listener, app.shutdown.clone()).await;
-                Ok(())
-            };
+            let served = async { service.run(listener, app.shutdown.clone()).await.map_err(anyhow::Error::from) };
             tokio::try_join!(migrated, served)?;
             dispatch.close().await;
             Ok(())

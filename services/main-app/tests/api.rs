@@ -14,7 +14,7 @@ use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner};
 use jobs_store::JobsStore;
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry as Prometheus;
-use kit_process::{HumanDuration, Readiness, Shutdown};
+use kit_process::{HumanDuration, Readiness, Shutdown, TaskFailed};
 use kit_web::requests;
 use main_app::{Config, Deps, Metrics};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -53,8 +53,8 @@ struct Server {
     store: Arc<dyn JobsStore>,
     client: Client,
     shutdown: Shutdown,
-    task: JoinHandle<()>,
-    runner: Option<JoinHandle<()>>,
+    task: JoinHandle<Result<(), TaskFailed>>,
+    runner: Option<JoinHandle<Result<(), TaskFailed>>>,
     _folder: TempDir,
 }
 
@@ -72,7 +72,6 @@ impl Server {
         let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
         let requests = requests::Metrics::register(&mut prometheus);
         let config = Config {
-            listen: address,
             kinds: vec!["user-request".to_owned(), "http".to_owned()],
             backlog_limit,
             allowed_hosts: "example.com".parse().unwrap(),
@@ -286,8 +285,8 @@ async fn it_ends_in_order() {
     let server = Server::start(true, 1000).await;
     server.get("/user-request-job").await;
     server.shutdown.drain();
-    tokio::time::timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
-    tokio::time::timeout(Duration::from_secs(10), server.runner.unwrap()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), server.runner.unwrap()).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

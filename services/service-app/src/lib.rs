@@ -11,7 +11,7 @@ use jobs_runner::{Registry, Runner};
 use jobs_store::JobsStore;
 use kit_http_client::Client;
 use kit_process::readiness::Check;
-use kit_process::{Shutdown, prometheus_client};
+use kit_process::{Shutdown, TaskFailed, Tasks, prometheus_client};
 
 use crate::callbacks::Callbacks;
 pub use crate::config::Config;
@@ -73,8 +73,16 @@ pub fn build(config: Config, deps: Deps) -> Service {
 }
 
 impl Service {
-    /// Runs jobs and calls back until `shutdown` drains; then finishes what runs.
-    pub async fn run(self, shutdown: Shutdown) {
-        tokio::join!(self.runner.run(shutdown.clone()), self.callbacks.run(shutdown));
+    /// Runs jobs and sends callbacks until `shutdown` drains, and then finishes those
+    /// that have begun.
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
+        let tasks = Tasks::new(&shutdown);
+        let callbacks = tasks.spawn("callbacks", self.callbacks.run(shutdown.clone()));
+        let run = self.runner.run(shutdown).await;
+        callbacks.ended().await;
+        run.and(tasks.finish())
     }
 }

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             };
             kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await?.is_some() {
-                service_app::build(cli.service, deps).run(app.shutdown.clone()).await;
+                service_app::build(cli.service, deps).run(app.shutdown.clone()).await?;
             }
             dispatch.close().await;
             Ok(())

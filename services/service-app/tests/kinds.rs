@@ -149,5 +149,5 @@ async fn an_end_is_told_with_a_signature_until_it_is_answered() {
     ring::hmac::verify(&key, format!("{time}.{body}").as_bytes(), &tag).unwrap();
     assert_eq!(store.get(job.id).await.unwrap().unwrap().job.state, State::Succeeded);
     shutdown.drain();
-    tokio::time::timeout(Duration::from_secs(20), service).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), service).await.unwrap().unwrap().unwrap();
 }

@@ -4,27 +4,17 @@ mod api;
 mod live;
 mod page;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use clap::Args;
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use kit_web::http;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
 
 use crate::live::Live;
-
-/// The settings of values-api.
-#[derive(Debug, Clone, Args)]
-pub struct Config {
-    /// Address of the API and the page.
-    #[arg(long, env = "LISTEN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8001)))]
-    pub listen: SocketAddr,
-}
 
 /// What values-api works with.
 pub struct Deps {
@@ -57,14 +47,16 @@ impl Service {
         http::harden_and_count(router, &self.metrics)
     }
 
-    /// Answers requests until `shutdown` drains; then finishes those under way.
-    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
+    /// Answers requests until `shutdown` drains, and then finishes those under way.
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
-        let checks = watch_store(self.state.store, self.check);
-        tokio::select! {
-            () = http::serve(listener, router, shutdown) => {}
-            () = checks => {}
-        }
+        let tasks = Tasks::new(&shutdown);
+        tasks.spawn("store watch", watch_store(self.state.store, self.check));
+        http::serve(listener, router, shutdown).await;
+        tasks.finish()
     }
 }
 

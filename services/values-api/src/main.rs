@@ -1,5 +1,6 @@
 //! The `values-api` process.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,8 +18,9 @@ struct Cli {
     common: Common,
     #[command(flatten)]
     database: DatabaseArgs,
-    #[command(flatten)]
-    api: values_api::Config,
+    /// Address of the API and the page.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8001")]
+    listen: SocketAddr,
 }
 
 fn main() -> ExitCode {
@@ -32,17 +34,14 @@ fn main() -> ExitCode {
                 check: app.readiness.check("database"),
                 metrics: Metrics::register(&mut app.registry),
             };
-            let listener = http::bind(cli.api.listen, "--listen or LISTEN").await?;
+            let listener = http::bind(cli.listen, "--listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
             let service = values_api::build(deps, app.shutdown.clone());
             tokio::try_join!(
                 async {
                     app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await.map_err(anyhow::Error::from)
                 },
-                async {
-                    service.run(listener, app.shutdown.clone()).await;
-                    Ok(())
-                },
+                async { service.run(listener, app.shutdown.clone()).await.map_err(anyhow::Error::from) },
             )?;
             Ok(())
         },

@@ -12,11 +12,10 @@ mod presence;
 use std::sync::Arc;
 
 use axum::Router;
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use kit_web::{http, requests};
 use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
 use visits_store::VisitStore;
 
 pub use crate::config::{Config, Listen};
@@ -69,14 +68,18 @@ impl Service {
         prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
     }
 
-    /// Answers requests until `shutdown` drains; then finishes those under way.
-    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
+    /// Answers requests until `shutdown` drains, and then finishes those under way.
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
+        let tasks = Tasks::new(&shutdown);
         let counter = Arc::clone(&self.state.counter);
-        let _counting = AbortOnDropHandle::new(tokio::spawn(async move { counter.count().await }));
-        tokio::select! {
-            () = http::serve(listener, router, shutdown) => {}
-            () = self.state.counter.watch() => {}
-        }
+        tasks.spawn("additions", async move { counter.count().await });
+        let counter = self.state.counter;
+        tasks.spawn("store watch", async move { counter.watch().await });
+        http::serve(listener, router, shutdown).await;
+        tasks.finish()
     }
 }

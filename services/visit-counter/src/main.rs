@@ -38,8 +38,7 @@ fn main() -> ExitCode {
             let listener =
                 http::bind(cli.listen.address().await?, "--port or PORT, --host or HOST, --listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
-            visit_counter::build(cli.page, deps).run(listener, app.shutdown.clone()).await;
-            Ok(())
+            Ok(visit_counter::build(cli.page, deps).run(listener, app.shutdown.clone()).await?)
         },
     )
 }

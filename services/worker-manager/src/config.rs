@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings.
 
 use clap::Args;
 use kit_process::HumanDuration;
@@ -8,7 +8,7 @@ use values_core::{manager, scaling};
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The manager's name in the lease; in Kubernetes, the pod's.
-    #[arg(long = "manager-name", env = "MANAGER_NAME", default_value_t = kit_process::config::process_name("worker-manager"))]
+    #[arg(id = "manager_name", long, env = "MANAGER_NAME", default_value_t = kit_process::config::process_name("worker-manager"))]
     pub name: String,
 
     /// How many ids a worker may own; as the workers' own CAPACITY.

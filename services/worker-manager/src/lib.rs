@@ -12,8 +12,8 @@ pub mod scaler;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use tokio::time::Instant;
 use values_core::manager::Manager;
 use values_store::ValuesStore;
@@ -27,13 +27,13 @@ use crate::scaler::{Orders, Scaler};
 /// took, so that looking takes a fifth of the time even with very many ids.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
-/// What a manager works with.
+/// The dependencies of a manager.
 pub struct Deps {
-    /// Where ids, workers and the lease are.
+    /// The ids, the workers and the lease.
     pub store: Arc<dyn ValuesStore>,
-    /// What starts and stops workers, if anything does.
+    /// Starts and stops workers; `None` where an operator does that.
     pub scaler: Option<Arc<dyn Scaler>>,
-    /// What it counts.
+    /// The metrics of the manager.
     pub metrics: Metrics,
     /// Set while the store answers.
     pub check: Check,
@@ -45,7 +45,7 @@ pub struct Service {
     deps: Deps,
 }
 
-/// Puts a manager together.
+/// Builds a manager. Nothing happens until it runs.
 #[must_use]
 pub const fn build(config: Config, deps: Deps) -> Service {
     Service { config, deps }
@@ -53,9 +53,18 @@ pub const fn build(config: Config, deps: Deps) -> Service {
 
 impl Service {
     /// Manages until `shutdown` drains, then gives the lease back.
-    pub async fn run(self, shutdown: Shutdown) {
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
+        let tasks = Tasks::new(&shutdown);
+        let orders = self.deps.scaler.clone().map(|scaler| Orders::start(scaler, &tasks));
+        tasks.spawn("passes", self.manage(orders, shutdown)).ended().await;
+        tasks.finish()
+    }
+
+    async fn manage(self, orders: Option<Orders>, shutdown: Shutdown) {
         let Self { config, deps } = self;
-        let orders = deps.scaler.clone().map(Orders::start);
         let mut manager = Manager::new(config.policy());
         while !shutdown.is_draining() {
             let began = Instant::now();

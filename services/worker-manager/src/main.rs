@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             };
             kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
-                worker_manager::build(cli.manager, deps).run(app.shutdown.clone()).await;
+                worker_manager::build(cli.manager, deps).run(app.shutdown.clone()).await?;
             }
             Ok(())
         },

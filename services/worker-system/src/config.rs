@@ -1,17 +1,17 @@
-//! What can be set.
+//! The command line.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use kit_http_client::Allowlist;
-use kit_process::{Common, HumanDuration};
+use kit_process::Common;
+
+use crate::settings::Settings;
 
 /// All of worker-system in one process, with nothing else installed.
 #[derive(Debug, Parser)]
 #[command(name = "worker-system", version)]
 pub struct Config {
-    /// What every service can be told.
     #[command(flatten)]
     common: Common,
 
@@ -35,41 +35,17 @@ pub struct Config {
     #[arg(long, env = "VISITS_LISTEN", default_value_t = local(8000))]
     pub visits_listen: SocketAddr,
 
-    /// What visit-counter can be told.
-    #[command(flatten)]
-    pub visits: visit_counter::Config,
-
     /// Address of main-app.
     #[arg(long, env = "JOBS_LISTEN", default_value_t = local(8003))]
     pub jobs_listen: SocketAddr,
 
-    /// How long a job of the kind user-request takes.
-    #[arg(long, env = "PROCESSING_TIME", default_value = "1s")]
-    pub processing_time: HumanDuration,
-
-    /// Hosts that jobs and callbacks may call, with commas in between. None by default.
-    #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
-    pub allowed_hosts: Allowlist,
-
-    /// Whether those hosts may be at private addresses, too.
-    #[arg(long, env = "ALLOW_PRIVATE_ADDRESSES")]
-    pub allow_private_addresses: bool,
-
-    /// How many ids a worker may own.
-    #[arg(long, env = "CAPACITY", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
-    pub capacity: u32,
-
-    /// Never fewer workers than this.
-    #[arg(long, env = "MIN_WORKERS", default_value = "3")]
-    pub min_workers: u32,
-
-    /// Never more workers than this.
-    #[arg(long, env = "MAX_WORKERS", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_workers: u32,
+    /// The settings of the services.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 impl Config {
-    /// What every service can be told; on this machine alone, the admin listener too.
+    /// The settings of every process, with the admin listener on this machine only.
     #[must_use]
     pub fn common(&self) -> Common {
         Common { admin_listen: self.common.admin_listen.or(Some(local(9090))), ..self.common.clone() }

@@ -1,11 +1,13 @@
-//! All of worker-system in one process on embedded stores.
+//! All of worker-system in one process, on embedded stores.
 //!
-//! The very services that run in pods elsewhere, with another backend behind
-//! the same traits: SQLite for the database, tasks for pods.
+//! It composes the same services that run in pods elsewhere, with other backends
+//! behind the same traits: SQLite for the databases, tasks for pods.
 
 pub mod config;
 pub mod index;
 pub mod jobs;
-mod tasks;
+pub mod part;
+pub mod settings;
 pub mod values;
 pub mod visits;
+mod worker_tasks;

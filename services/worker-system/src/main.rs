@@ -8,6 +8,7 @@ use kit_web::{http, requests};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
+use worker_system::part::{Part, Port};
 use worker_system::values::Values;
 use worker_system::visits::Visits;
 
@@ -25,40 +26,44 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()> {
-    let index = http::bind(config.index_listen, "--index-listen or INDEX_LISTEN").await?;
-    let values_api = http::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
-    let visit_counter = http::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
-    let main_app = http::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
+    let index = Port::bind(config.index_listen, "--index-listen or INDEX_LISTEN").await?;
+    let values_api = Port::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
+    let visit_counter = Port::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
+    let main_app = Port::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
     let entries = vec![
         Entry {
             name: "Values",
             what: "Ids that count the seconds, spread over workers.",
-            address: values_api.local_addr()?,
+            address: values_api.address()?,
         },
         Entry {
             name: "Visits",
             what: "A page that counts its visits: every visitor sees another number.",
-            address: visit_counter.local_addr()?,
+            address: visit_counter.address()?,
         },
         Entry {
             name: "Jobs",
             what: "What is accepted is run once, whatever dies meanwhile.",
-            address: main_app.local_addr()?,
+            address: main_app.address()?,
         },
     ];
 
     let requests = requests::Metrics::register(&mut app.registry);
-    let values = Values::build(config, folder, &mut app, requests.clone())?;
-    let jobs = Jobs::build(config, folder, &mut app, requests.clone())?;
-    let visits = Visits::build(config, folder, &mut app, requests)?;
+    let values = Values::build(&config.settings, folder, &mut app, requests.clone())?;
+    let jobs = Jobs::build(&config.settings, folder, &mut app, requests.clone())?;
+    let visits = Visits::build(&config.settings, folder, &mut app, requests)?;
+    let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
-    announce(&entries, index.local_addr()?, folder);
+    announce(&entries, index.address()?, folder);
     let shutdown = app.shutdown.clone();
     let (values, visits, jobs, ()) = tokio::join!(
         values.run(values_api, shutdown.clone()),
         visits.run(visit_counter, shutdown.clone()),
         jobs.run(main_app, shutdown.clone()),
-        http::serve(index, index::router(&entries), shutdown),
+        index_part.run(shutdown, async |shutdown| {
+            http::serve(index.listener()?, index::router(&entries), shutdown).await;
+            Ok(())
+        }),
     );
     values.and(visits).and(jobs)
 }

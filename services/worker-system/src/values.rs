@@ -1,101 +1,84 @@
 //! The values system: a manager, its workers, and values-api.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kit_database::{Database, Options};
-use kit_process::{App, HumanDuration, Shutdown};
-use tokio::net::TcpListener;
-use worker_manager::Mode;
+use kit_process::readiness::Check;
+use kit_process::{App, Shutdown};
+use kit_web::requests;
+use values_store::ValuesStore;
 
-use crate::config::Config;
-use crate::tasks::Tasks;
+use crate::part::{Part, Port};
+use crate::settings::Settings;
+use crate::worker_tasks::WorkerTasks;
 
 /// SQLite lets one writer in at a time; the rest of the connections read.
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
-/// The values system on a database in `folder`.
+/// The values system on a database in a folder.
 pub struct Values {
+    settings: Settings,
     database: Database,
-    capacity: u32,
-    min_workers: u32,
-    max_workers: u32,
-    worker_deps: worker::Deps,
-    manager_metrics: worker_manager::Metrics,
-    manager_check: kit_process::readiness::Check,
-    api_check: kit_process::readiness::Check,
-    api_metrics: kit_web::requests::Metrics,
+    store: Arc<dyn ValuesStore>,
+    worker: worker::Deps,
+    manager: (Part, worker_manager::Metrics, Check),
+    api: (Part, requests::Metrics, Check),
 }
 
 impl Values {
-    /// Puts the system together, before the admin listener starts.
+    /// Builds the system, before the admin listener starts. Nothing happens until it runs.
     pub fn build(
-        config: &Config,
-        folder: &std::path::Path,
+        settings: &Settings,
+        folder: &Path,
         app: &mut App,
-        requests: kit_web::requests::Metrics,
+        requests: requests::Metrics,
     ) -> anyhow::Result<Self> {
         let database = Database::open(&format!("sqlite://{}", folder.join("values.db").display()), OPTIONS)?;
+        let store = values_store::open(&database);
+        let check = |name| app.readiness.check(name);
         Ok(Self {
-            capacity: config.capacity,
-            min_workers: config.min_workers,
-            max_workers: config.max_workers,
-            worker_deps: worker::Deps {
-                store: values_store::open(&database),
+            settings: settings.clone(),
+            worker: worker::Deps {
+                store: Arc::clone(&store),
                 metrics: worker::Metrics::register(&mut app.registry),
-                check: app.readiness.check("values-worker"),
+                check: check("worker: database"),
             },
-            manager_metrics: worker_manager::Metrics::register(&mut app.registry),
-            manager_check: app.readiness.check("values-manager"),
-            api_check: app.readiness.check("values-api"),
-            api_metrics: requests,
+            manager: (
+                Part::new("worker-manager", &app.readiness),
+                worker_manager::Metrics::register(&mut app.registry),
+                check("worker-manager: database"),
+            ),
+            api: (Part::new("values-api", &app.readiness), requests, check("values-api: database")),
             database,
+            store,
         })
     }
 
     /// Runs until `shutdown` drains and every part has ended.
-    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
         self.database.prepare(&values_store::MIGRATIONS).await?;
-        let store = values_store::open(&self.database);
-        let tasks = Arc::new(Tasks::new(self.start_worker(), shutdown.clone()));
-        let manager = worker_manager::build(
-            self.manager_config(),
-            worker_manager::Deps {
-                store: Arc::clone(&store),
-                scaler: Some(Arc::clone(&tasks) as _),
-                metrics: self.manager_metrics.clone(),
-                check: self.manager_check.clone(),
-            },
-        );
-        let api = values_api::build(
-            values_api::Deps { store, check: self.api_check.clone(), metrics: self.api_metrics.clone() },
-            shutdown.clone(),
-        );
-        tokio::join!(manager.run(shutdown.clone()), api.run(listener, shutdown.clone()));
-        tasks.ended().await;
+        let workers = Arc::new(WorkerTasks::new(self.settings.worker, self.worker, shutdown.clone()));
+        let (manager, manager_metrics, manager_check) = self.manager;
+        let manager = manager.run(shutdown.clone(), async |shutdown| {
+            let deps = worker_manager::Deps {
+                store: Arc::clone(&self.store),
+                scaler: Some(Arc::clone(&workers) as _),
+                metrics: manager_metrics.clone(),
+                check: manager_check.clone(),
+            };
+            Ok(worker_manager::build(self.settings.manager.clone(), deps).run(shutdown).await?)
+        });
+        let (api, metrics, check) = self.api;
+        let api = api.run(shutdown, async |shutdown| {
+            let store = Arc::clone(&self.store);
+            let deps = values_api::Deps { store, check: check.clone(), metrics: metrics.clone() };
+            Ok(values_api::build(deps, shutdown.clone()).run(port.listener()?, shutdown).await?)
+        });
+        tokio::join!(manager, api);
+        workers.ended().await;
         self.database.close().await;
         Ok(())
-    }
-
-    fn start_worker(&self) -> impl Fn(String, Shutdown) -> tokio::task::JoinHandle<()> + Send + Sync + use<> {
-        let (deps, capacity) = (self.worker_deps.clone(), self.capacity);
-        move |name, shutdown| {
-            // A worker is only stopped once it is empty, or with all others.
-            let config = worker::Config { name, capacity, drain_timeout: HumanDuration(Duration::ZERO) };
-            tokio::spawn(worker::build(config, deps.clone()).run(shutdown))
-        }
-    }
-
-    fn manager_config(&self) -> worker_manager::Config {
-        worker_manager::Config {
-            name: "worker-system".to_owned(),
-            capacity: self.capacity,
-            spare: 1,
-            min_workers: self.min_workers,
-            max_workers: self.max_workers,
-            scaling_mode: Mode::Auto,
-            quiet_window: HumanDuration(Duration::from_mins(1)),
-            dead_after: HumanDuration(Duration::from_secs(2)),
-        }
     }
 }

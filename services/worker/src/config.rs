@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings.
 
 use clap::Args;
 use kit_process::HumanDuration;
@@ -7,7 +7,7 @@ use kit_process::HumanDuration;
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The worker's name, shown to people; in Kubernetes, the pod's.
-    #[arg(long = "worker-name", env = "WORKER_NAME", default_value_t = kit_process::config::process_name("worker"))]
+    #[arg(id = "worker_name", long, env = "WORKER_NAME", default_value_t = kit_process::config::process_name("worker"))]
     pub name: String,
 
     /// How many ids the worker may own.

@@ -12,8 +12,8 @@ mod runner;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use tokio::time::Instant;
 use values_core::worker::{Command, Next};
 use values_store::ValuesStore;
@@ -25,10 +25,10 @@ pub use crate::runner::Runner;
 /// How soon a command that failed is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
-/// What a worker works with.
+/// The dependencies of a worker.
 #[derive(Clone)]
 pub struct Deps {
-    /// Where the ids are.
+    /// The ids and workers.
     pub store: Arc<dyn ValuesStore>,
     /// Shared by all workers of the process.
     pub metrics: Metrics,
@@ -42,16 +42,25 @@ pub struct Service {
     deps: Deps,
 }
 
-/// Puts a worker together.
+/// Builds a worker. Nothing happens until it runs.
 #[must_use]
 pub const fn build(config: Config, deps: Deps) -> Service {
     Service { config, deps }
 }
 
 impl Service {
-    /// Works until `shutdown` drains, then until its ids have been moved away,
-    /// for [`Config::drain_timeout`] at most.
-    pub async fn run(self, shutdown: Shutdown) {
+    /// Ticks until `shutdown` drains, and then until the manager has moved all ids
+    /// away, but no longer than [`Config::drain_timeout`].
+    ///
+    /// # Errors
+    /// The background task failed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
+        let tasks = Tasks::new(&shutdown);
+        tasks.spawn("ticks", self.tick(shutdown)).ended().await;
+        tasks.finish()
+    }
+
+    async fn tick(self, shutdown: Shutdown) {
         let ending = Ending::new(shutdown, self.config.drain_timeout.0);
         tokio::pin!(ending);
         let mut runner = Runner::new(self.config, self.deps);

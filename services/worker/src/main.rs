@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             };
             kit_web::admin::start(&mut app).await?;
             if app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await?.is_some() {
-                worker::build(cli.worker, deps).run(app.shutdown.clone()).await;
+                worker::build(cli.worker, deps).run(app.shutdown.clone()).await?;
             }
             Ok(())
         },

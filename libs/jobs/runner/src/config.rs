@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings.
 
 use clap::Args;
 use kit_process::HumanDuration;
@@ -9,7 +9,7 @@ use kit_process::HumanDuration;
 #[group(id = "jobs")]
 pub struct Config {
     /// The name of this process, shown to people; in Kubernetes, the pod's.
-    #[arg(long = "worker-name", env = "WORKER_NAME", default_value_t = kit_process::config::process_name("service-app"))]
+    #[arg(id = "runner_name", long = "worker-name", env = "WORKER_NAME", default_value_t = kit_process::config::process_name("service-app"))]
     pub name: String,
 
     /// How many jobs run at once. It is also how many messages are fetched ahead of

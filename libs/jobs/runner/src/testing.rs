@@ -12,7 +12,7 @@ use jobs_queue::{Dispatch, InProcess, InProcessOptions, Message};
 use jobs_store::{JobRow, JobsStore, NewJob};
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry as Prometheus;
-use kit_process::{HumanDuration, Readiness, Shutdown};
+use kit_process::{HumanDuration, Readiness, Shutdown, TaskFailed};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ pub struct Harness {
     database: Database,
     dispatch: Arc<dyn Dispatch>,
     shutdown: Shutdown,
-    runner: JoinHandle<()>,
+    runner: JoinHandle<Result<(), TaskFailed>>,
     _folder: TempDir,
 }
 
@@ -140,10 +140,11 @@ impl Harness {
     /// Ends the runner as SIGTERM does, and waits for it.
     ///
     /// # Panics
-    /// When it panicked.
+    /// When a background task failed.
     pub async fn stop(mut self) -> Arc<dyn JobsStore> {
         self.shutdown.drain();
-        (&mut self.runner).await.expect("the runner ends in order");
+        let ended = (&mut self.runner).await.expect("the runner does not panic");
+        ended.expect("the runner ends in order");
         Arc::clone(&self.store)
     }
 }

@@ -1,4 +1,5 @@
-//! What every process does: configuration, logs and traces, readiness, shutdown.
+//! What every process does: configuration, logs and traces, readiness, supervised
+//! tasks, shutdown.
 //!
 //! A service is a library: it takes a configuration and its dependencies, and
 //! runs until its [`Shutdown`] drains. It never reads the environment, binds a
@@ -13,6 +14,7 @@ pub mod health;
 pub mod readiness;
 pub mod run;
 pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
 
 pub use config::{Common, HumanDuration};
@@ -20,3 +22,4 @@ pub use prometheus_client;
 pub use readiness::Readiness;
 pub use run::{App, run};
 pub use shutdown::Shutdown;
+pub use tasks::{Spawner, TaskFailed, Tasks};

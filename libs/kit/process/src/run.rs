@@ -1,4 +1,4 @@
-//! What a `main` does, so that each one is short.
+//! The frame of every `main`: configuration, telemetry, signals, exit status.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use clap::Parser;
 use prometheus_client::registry::Registry;
 
 use crate::config::{self, Invalid};
-use crate::{Common, Readiness, Shutdown, health, telemetry};
+use crate::{Common, Readiness, Shutdown, Spawner, TaskFailed, Tasks, health, telemetry};
 
-/// A process: what its services share.
+/// What the services of one process share.
 #[derive(Debug)]
 pub struct App {
     /// Where services register their metrics, before the admin listener starts.
@@ -17,13 +17,15 @@ pub struct App {
     pub readiness: Readiness,
     /// Ends the process.
     pub shutdown: Shutdown,
-    /// What every service can be told.
+    /// The background tasks of the process itself.
+    pub tasks: Spawner,
+    /// The settings of every service.
     pub common: Common,
 }
 
 impl App {
-    /// Waits for `start`, such as for a database, unless the process is asked to
-    /// end meanwhile.
+    /// Waits for `start`, such as a database that has to be migrated. Returns `None` if
+    /// the process begins to drain meanwhile.
     pub async fn unless_draining<T, E>(&self, start: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
         tokio::select! {
             result = start => result.map(Some),
@@ -32,11 +34,12 @@ impl App {
     }
 }
 
-/// Runs a process: reads its configuration, sets up logs, traces and signals,
-/// and gives the rest to `body`.
+/// Runs a process: reads its configuration, sets up logs, traces and signals, and
+/// runs `body`.
 ///
-/// Exits with 2 after one line on stderr if the configuration is wrong, with 1
-/// if `body` fails or does not end within the grace, else with 0.
+/// The exit status is 2, after one line on stderr, if the configuration is wrong; 1
+/// if `body` or a background task fails, or `body` does not end within the grace
+/// period; else 0.
 pub fn run<C: Parser>(
     service: &'static str,
     common: impl Fn(&C) -> Common,
@@ -66,7 +69,10 @@ pub fn run<C: Parser>(
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error:#}");
+            // The supervisor has logged the failure of a task.
+            if !error.is::<TaskFailed>() {
+                eprintln!("{error:#}");
+            }
             ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
         }
     }
@@ -86,10 +92,14 @@ async fn until_shutdown<C>(
     let signals = shutdown.clone().on_signals(readiness.clone(), common.shutdown_delay.0, common.shutdown_grace.0);
     tokio::spawn(signals);
     let aborted = shutdown.aborted();
-    let app = App { registry: Registry::default(), readiness, shutdown, common };
-    tokio::select! {
+    let tasks = Tasks::new(&shutdown);
+    let app = App { registry: Registry::default(), readiness, shutdown, tasks: tasks.spawner(), common };
+    let result = tokio::select! {
         biased;
         result = body(config, app) => result.map(|()| ExitCode::SUCCESS),
         () = aborted => Ok(ExitCode::FAILURE),
-    }
+    };
+    let code = result?;
+    tasks.finish()?;
+    Ok(code)
 }

@@ -1,4 +1,4 @@
-//! Ending in order.
+//! The orderly end of a service.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,62 +7,79 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Readiness;
 
-/// Tells all parts of a service to end. Cheap to clone.
+/// Ends a service in order. Cheap to clone.
 ///
-/// First comes [`draining`](Self::draining): finish what is under way, take on
-/// nothing new. After the grace, or at a second signal, comes
-/// [`aborted`](Self::aborted): end now.
+/// First it [drains](Self::draining): the service finishes the work under way and
+/// takes on nothing new. After the grace period, or at a second signal, it
+/// [aborts](Self::aborted): the service ends at once.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
+    fail: CancellationToken,
     drain: CancellationToken,
     abort: CancellationToken,
 }
 
 impl Shutdown {
-    /// Nothing ends yet.
+    /// A shutdown that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Resolves when work should come to its end.
+    /// Resolves when a part of the service has [failed](Self::fail). The owner of the
+    /// shutdown then drains it.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.fail.clone().cancelled_owned()
+    }
+
+    /// Resolves when the drain begins.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         self.drain.clone().cancelled_owned()
     }
 
-    /// Resolves when time is up.
+    /// Resolves when the service has to end at once.
     pub fn aborted(&self) -> impl Future<Output = ()> + Send + use<> {
         self.abort.clone().cancelled_owned()
     }
 
-    /// Whether work should come to its end.
+    /// Whether the drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
 
-    /// Asks everything to come to its end.
+    /// Reports that a part of the service has failed, so that all of it must end.
+    pub fn fail(&self) {
+        self.fail.cancel();
+    }
+
+    /// Begins the drain.
     pub fn drain(&self) {
         self.drain.cancel();
     }
 
-    /// Asks everything to end now.
+    /// Ends the service at once.
     pub fn abort(&self) {
         self.drain.cancel();
         self.abort.cancel();
     }
 
-    /// A shutdown for a part: it ends with the whole, or earlier by itself.
+    /// A shutdown for one part: it ends with the whole, or earlier by itself. When the
+    /// part fails, the whole does not.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { drain: self.drain.child_token(), abort: self.abort.child_token() }
+        Self { fail: CancellationToken::new(), drain: self.drain.child_token(), abort: self.abort.child_token() }
     }
 
-    /// At the first signal: unready, `delay` for load balancers to notice, then
-    /// drain. At a second signal, or `grace` after the first: abort.
+    /// Waits for the first signal, or until the service fails. Then: unready, `delay`
+    /// for load balancers to notice, drain. At a second signal, or `grace` after the
+    /// first one: abort.
     pub(crate) async fn on_signals(self, readiness: Readiness, delay: Duration, grace: Duration) {
         let mut signals = Signals::install();
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            () = self.failed() => {}
+        }
         tracing::info!(grace_seconds = grace.as_secs_f64(), "shutting down");
         readiness.drain();
         let deadline = tokio::time::Instant::now() + grace;
@@ -71,8 +88,8 @@ impl Shutdown {
             () = tokio::time::sleep(delay.min(grace)) => self.drain(),
         }
         tokio::select! {
-            () = signals.next() => tracing::warn!("a second signal: aborting"),
-            () = tokio::time::sleep_until(deadline) => tracing::warn!("the grace is over: aborting"),
+            () = signals.next() => tracing::warn!("received a second signal: aborting"),
+            () = tokio::time::sleep_until(deadline) => tracing::warn!("the grace period is over: aborting"),
         }
         self.abort();
     }

@@ -6,7 +6,8 @@
 //!   free ports and in a temporary folder;
 //! - [`Process`]: a program with its output and its signals;
 //! - [`Proxy`]: a network that breaks on demand;
-//! - [`eventually`]: waiting for something with a deadline.
+//! - [`eventually`]: waiting for something with a deadline;
+//! - [`TaskPanic`]: a background task that panics.
 //!
 //! Everything is gone when the test process has ended, in whatever way it ended.
 //! A failure to set something up is a panic that says what is missing: no test
@@ -22,6 +23,7 @@ mod proxy;
 mod rabbitmq;
 mod redis;
 mod server;
+mod supervision;
 mod wait;
 
 pub use folder::Folder;
@@ -32,4 +34,5 @@ pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 pub use server::{Private, Server};
+pub use supervision::{TaskPanic, assert_supervised};
 pub use wait::{eventually, eventually_ok};

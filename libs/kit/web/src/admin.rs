@@ -21,7 +21,7 @@ pub async fn start(app: &mut App) -> anyhow::Result<()> {
     let registry = Arc::new(std::mem::take(&mut app.registry));
     let router = router(app.readiness.clone(), registry);
     // It answers until the process ends, so that a drain can be watched.
-    tokio::spawn(http::serve(listener, http::harden(router), Shutdown::new()));
+    app.tasks.spawn("admin listener", http::serve(listener, http::harden(router), Shutdown::new()));
     Ok(())
 }
 

@@ -32,7 +32,7 @@ async fn watchers_see_states_and_moves_and_are_let_go_at_the_end() {
 
     server.shutdown.drain();
     while events.next().await.is_some() {}
-    server.task.await.unwrap();
+    server.task.await.unwrap().unwrap();
 }
 
 struct Events {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry;
-use kit_process::{Readiness, Shutdown};
+use kit_process::{Readiness, Shutdown, TaskFailed};
 use kit_web::requests::Metrics;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<dyn ValuesStore>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) task: JoinHandle<()>,
+    pub(crate) task: JoinHandle<Result<(), TaskFailed>>,
     client: Client,
     _folder: TempDir,
 }

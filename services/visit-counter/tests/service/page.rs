@@ -107,5 +107,5 @@ async fn a_drain_finishes_visits_that_are_under_way() {
         .await;
     assert_eq!(server.visit().await.unwrap(), 1);
     server.shutdown.drain();
-    tokio::time::timeout(PATIENCE, server.task).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, server.task).await.unwrap().unwrap().unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use kit_process::prometheus_client::encoding::text::encode;
 use kit_process::prometheus_client::registry::Registry;
-use kit_process::{Readiness, Shutdown};
+use kit_process::{Readiness, Shutdown, TaskFailed};
 use kit_web::requests;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) readiness: Readiness,
     pub(crate) shutdown: Shutdown,
-    pub(crate) task: JoinHandle<()>,
+    pub(crate) task: JoinHandle<Result<(), TaskFailed>>,
     registry: Mutex<Registry>,
     client: Client,
 }

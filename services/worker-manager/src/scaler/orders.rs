@@ -1,12 +1,12 @@
-//! Keeps a slow platform from holding up failovers: a task of its own talks to
-//! it, and passes only look at what it last heard.
+//! A slow platform does not delay failovers: a background task talks to the platform,
+//! and passes read only the task's last result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kit_process::Tasks;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use values_core::manager::Replicas;
 
 use super::Scaler;
@@ -22,7 +22,6 @@ pub(crate) struct Orders {
     given: AtomicU64,
     order: watch::Sender<Order>,
     reading: watch::Receiver<Reading>,
-    task: AbortHandle,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -41,12 +40,12 @@ struct Reading {
 }
 
 impl Orders {
-    /// Starts the task.
-    pub(crate) fn start(scaler: Arc<dyn Scaler>) -> Self {
+    /// Starts the background task.
+    pub(crate) fn start(scaler: Arc<dyn Scaler>, tasks: &Tasks) -> Self {
         let (order, orders) = watch::channel(Order::default());
         let (readings, reading) = watch::channel(Reading { after: 0, replicas: Replicas::Unknown });
-        let task = tokio::spawn(carry_out(scaler, orders, readings)).abort_handle();
-        Self { given: AtomicU64::new(0), order, reading, task }
+        tasks.spawn("scaler", carry_out(scaler, orders, readings));
+        Self { given: AtomicU64::new(0), order, reading }
     }
 
     /// What is known of the number of replicas: nothing, while an order is under way.
@@ -59,12 +58,6 @@ impl Orders {
     pub(crate) fn scale(&self, replicas: u32, victims: Vec<String>) {
         let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
         self.order.send_replace(Order { number, replicas, victims });
-    }
-}
-
-impl Drop for Orders {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -124,6 +117,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use async_trait::async_trait;
+    use kit_process::Shutdown;
 
     use super::*;
     use crate::scaler::ScalerError;
@@ -166,7 +160,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_known_while_an_order_is_under_way() {
         let platform = Arc::new(Platform::default());
-        let orders = Orders::start(Arc::clone(&platform) as _);
+        let tasks = Tasks::new(&Shutdown::new());
+        let orders = Orders::start(Arc::clone(&platform) as _, &tasks);
         assert_eq!(known(&orders).await, Replicas::Known(0));
         orders.scale(3, Vec::new());
         assert_eq!(orders.replicas(), Replicas::Unknown, "0 would look like an operator's doing");
@@ -179,7 +174,8 @@ mod tests {
     async fn a_failed_order_is_told_and_not_repeated() {
         let platform = Arc::new(Platform::default());
         platform.failing.store(true, Ordering::Relaxed);
-        let orders = Orders::start(Arc::clone(&platform) as _);
+        let tasks = Tasks::new(&Shutdown::new());
+        let orders = Orders::start(Arc::clone(&platform) as _, &tasks);
         orders.scale(3, Vec::new());
         assert_eq!(known(&orders).await, Replicas::OrderFailed(0));
         assert_eq!(*platform.orders.lock().unwrap(), [3]);
@@ -190,7 +186,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_scale_made_by_hand_is_noticed() {
         let platform = Arc::new(Platform::default());
-        let orders = Orders::start(Arc::clone(&platform) as _);
+        let tasks = Tasks::new(&Shutdown::new());
+        let orders = Orders::start(Arc::clone(&platform) as _, &tasks);
         assert_eq!(known(&orders).await, Replicas::Known(0));
         *platform.replicas.lock().unwrap() = 9;
         tokio::time::sleep(POLL * 2).await;

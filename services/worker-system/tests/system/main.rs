@@ -7,5 +7,6 @@ mod jobs;
 mod page;
 mod process;
 mod running;
+mod supervision;
 mod traces;
 mod visits;

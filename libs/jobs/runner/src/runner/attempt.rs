@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jobs_store::JobRow;
+use kit_process::Spawner;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ pub(super) enum How {
 }
 
 /// Runs the job in a task of its own.
-pub(super) fn start(shared: &Arc<Shared>, row: JobRow, taken: Taken, ended: mpsc::Sender<Ended>) {
+pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: Taken, ended: mpsc::Sender<Ended>) {
     let running = Running {
         token: row.job.lease_token,
         since: Instant::now(),
@@ -63,7 +64,7 @@ pub(super) fn start(shared: &Arc<Shared>, row: JobRow, taken: Taken, ended: mpsc
         // The channel has a place for every job that runs, and is there as long as any does.
         let _ = ended.send(Ended { row, how, taken, _place: place }).await;
     };
-    tokio::spawn(run.instrument(span));
+    tasks.spawn_work("attempt", run.instrument(span));
 }
 
 fn observe_start(shared: &Shared, row: &JobRow) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use jobs_queue::{Consumer, Delivery};
 use jobs_store::{Claim, JobRow};
-use kit_process::Shutdown;
+use kit_process::{Shutdown, Spawner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
@@ -20,22 +20,28 @@ const BATCH: usize = 100;
 pub(super) type Taken = (Delivery, OwnedSemaphorePermit);
 
 /// Takes messages until `shutdown` drains, or there are no more.
-pub(super) async fn run(shared: &Arc<Shared>, slots: &Arc<Semaphore>, ended: mpsc::Sender<Ended>, shutdown: Shutdown) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    tasks: Spawner,
+    slots: Arc<Semaphore>,
+    ended: mpsc::Sender<Ended>,
+    shutdown: Shutdown,
+) {
     let mut consumer = shared.deps.dispatch.consume(shared.config.concurrency);
     loop {
         let taken = tokio::select! {
             biased;
             () = shutdown.draining() => return,
-            taken = take(consumer.as_mut(), slots) => taken,
+            taken = take(consumer.as_mut(), &slots) => taken,
         };
         let Some(taken) = taken else { return };
         let ids: Vec<Uuid> = taken.iter().map(|(delivery, _)| delivery.message.job).collect();
         let claimed = tokio::select! {
-            claimed = claim(shared, &ids) => claimed,
+            claimed = claim(&shared, &ids) => claimed,
             // What was not claimed is dropped, and delivered to somebody else.
             () = shutdown.draining() => return,
         };
-        start(shared, taken, claimed, &ended);
+        start(&shared, &tasks, taken, claimed, &ended);
     }
 }
 
@@ -70,11 +76,11 @@ async fn claim(shared: &Shared, ids: &[Uuid]) -> Vec<JobRow> {
     }
 }
 
-fn start(shared: &Arc<Shared>, taken: Vec<Taken>, claimed: Vec<JobRow>, ended: &mpsc::Sender<Ended>) {
+fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, claimed: Vec<JobRow>, ended: &mpsc::Sender<Ended>) {
     let mut claimed: HashMap<Uuid, JobRow> = claimed.into_iter().map(|row| (row.id, row)).collect();
     for (delivery, permit) in taken {
         if let Some(row) = claimed.remove(&delivery.message.job) {
-            attempt::start(shared, row, (delivery, permit), ended.clone());
+            attempt::start(shared, tasks, row, (delivery, permit), ended.clone());
         } else {
             // Out of date, or a duplicate.
             shared.deps.metrics.stale_messages.inc();

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use jobs_queue::Dispatch;
 use jobs_store::{JobsStore, Lease};
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -75,17 +75,23 @@ impl Runner {
         Self { shared: Arc::new(Shared { config, deps, running: Mutex::default(), release }) }
     }
 
-    /// Runs jobs until `shutdown` drains; then those go on that are running, for
+    /// Runs jobs until `shutdown` drains. Then those that are running go on for
     /// [`Config::drain_timeout`] at most, and are given back.
-    pub async fn run(self, shutdown: Shutdown) {
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
+        let tasks = Tasks::new(&shutdown);
         let places = usize::from(self.shared.config.concurrency);
         let slots = Arc::new(Semaphore::new(places));
         let (ended, endings) = mpsc::channel(places);
-        let finisher = tokio::spawn(finish::run(Arc::clone(&self.shared), endings));
-        let heartbeats = tokio::spawn(leases::run(Arc::clone(&self.shared)));
-        let watch = tokio::spawn(watch_store(self.shared.deps.clone()));
+        let finisher = tasks.spawn("finisher", finish::run(Arc::clone(&self.shared), endings));
+        tasks.spawn("lease renewal", leases::run(Arc::clone(&self.shared)));
+        tasks.spawn("store watch", watch_store(self.shared.deps.clone()));
+        let intake =
+            intake::run(Arc::clone(&self.shared), tasks.spawner(), Arc::clone(&slots), ended, shutdown.clone());
+        tasks.spawn("intake", intake).ended().await;
 
-        intake::run(&self.shared, &slots, ended, shutdown.clone()).await;
         let all = u32::from(self.shared.config.concurrency);
         let drained = tokio::time::timeout(self.shared.config.drain_timeout.0, slots.acquire_many(all)).await;
         if drained.is_err() {
@@ -93,11 +99,10 @@ impl Runner {
         }
         // Whatever waits for a store that is away is cut off by the grace.
         tokio::select! {
-            _ = finisher => {}
+            () = finisher.ended() => {}
             () = shutdown.aborted() => {}
         }
-        heartbeats.abort();
-        watch.abort();
+        tasks.finish()
     }
 }
 

@@ -1,0 +1,256 @@
+//! Background tasks, supervised.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::FutureExt;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::Shutdown;
+
+/// The target of the spans in which tasks run.
+pub const SPANS: &str = "task";
+
+/// The background tasks of one service.
+///
+/// A task runs until the service drains. One that panics or ends earlier fails its
+/// service: that is logged once, and the [`Shutdown`] [fails](Shutdown::failed), so
+/// that its owner drains the service and starts it again.
+///
+/// The tasks are aborted by [`finish`](Self::finish), or when this is dropped.
+#[derive(Debug)]
+pub struct Tasks(Spawner);
+
+/// Starts background tasks of one service. Cheap to clone; tasks may hold it.
+#[derive(Debug, Clone)]
+pub struct Spawner(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shutdown: Shutdown,
+    failure: Arc<OnceLock<TaskFailed>>,
+    running: Mutex<Vec<AbortHandle>>,
+}
+
+/// A background task that panicked or ended before its service drained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the background task {task} {reason}")]
+pub struct TaskFailed {
+    /// The name of the task.
+    pub task: &'static str,
+    /// What happened, with the message of a panic.
+    pub reason: String,
+}
+
+/// A running task.
+#[derive(Debug)]
+pub struct Task {
+    handle: AbortHandle,
+    ended: CancellationToken,
+}
+
+impl Tasks {
+    /// No tasks yet; those to come run until `shutdown` drains.
+    #[must_use]
+    pub fn new(shutdown: &Shutdown) -> Self {
+        let inner = Inner { shutdown: shutdown.clone(), failure: Arc::default(), running: Mutex::default() };
+        Self(Spawner(Arc::new(inner)))
+    }
+
+    /// Starts further tasks, from wherever it is handed to.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
+        self.0.clone()
+    }
+
+    /// Starts a task, as [`Spawner::spawn`] does.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        self.0.spawn(name, task)
+    }
+
+    /// Aborts the tasks that still run.
+    ///
+    /// # Errors
+    /// A task has failed: the first that did.
+    pub fn finish(self) -> Result<(), TaskFailed> {
+        let inner = Arc::clone(&self.0.0);
+        drop(self);
+        inner.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in self.0.0.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Spawner {
+    /// Starts a task that runs until the service drains. `name` is its name in the log,
+    /// unique within the service.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
+        let handle = tokio::spawn(async move {
+            let _ended_whatever_happens = guard;
+            match caught(name, task).await {
+                Ok(()) if reports.shutdown.is_draining() => {}
+                Ok(()) => reports.failed("ended before its service did".to_owned()),
+                Err(panic) => reports.panicked(&*panic),
+            }
+        });
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|task| !task.is_finished());
+        running.push(handle.abort_handle());
+        Task { handle: handle.abort_handle(), ended }
+    }
+
+    /// Starts a short piece of work that ends by itself, such as one of many requests.
+    /// Only a panic fails the service. [`Tasks::finish`] does not abort it.
+    pub fn spawn_work(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
+        tokio::spawn(async move {
+            if let Err(panic) = caught(name, work).await {
+                reports.panicked(&*panic);
+            }
+        });
+    }
+}
+
+impl Task {
+    /// Resolves when the task has ended, in whatever way.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Aborts the task. That is no failure.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+}
+
+/// Where a task reports its failure.
+struct Reports {
+    name: &'static str,
+    shutdown: Shutdown,
+    failure: Arc<OnceLock<TaskFailed>>,
+}
+
+impl Reports {
+    fn failed(&self, reason: String) {
+        let task = self.name;
+        tracing::error!(task, reason, "a background task failed: its service ends");
+        let _ = self.failure.set(TaskFailed { task, reason });
+        self.shutdown.fail();
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        self.failed(format!("panicked: {}", message(panic)));
+    }
+}
+
+/// Runs a task in a span of its name, and catches its panic.
+async fn caught(name: &'static str, task: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
+    let span = tracing::trace_span!(target: SPANS, "task", name);
+    AssertUnwindSafe(task.instrument(span)).catch_unwind().await
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn panics() -> impl Future<Output = ()> + Send {
+        std::future::ready(()).map(|()| panic!("on purpose"))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_fails_its_service_by_name() {
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(&shutdown);
+        let task = tasks.spawn("broken", panics());
+        tasks.spawn("sound", pending());
+        shutdown.failed().await;
+        task.ended().await;
+        assert!(!shutdown.is_draining(), "its owner drains it");
+        let failure = tasks.finish().unwrap_err();
+        assert_eq!(failure.to_string(), "the background task broken panicked: on purpose");
+    }
+
+    #[tokio::test]
+    async fn a_task_may_end_only_after_the_drain() {
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(&shutdown);
+        tasks.spawn("early", async {});
+        shutdown.failed().await;
+        assert_eq!(tasks.finish().unwrap_err().task, "early");
+
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(&shutdown);
+        let task = tasks.spawn("in time", shutdown.draining());
+        shutdown.drain();
+        task.ended().await;
+        assert_eq!(tasks.finish(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_after_the_drain_counts_too_and_the_first_failure_is_kept() {
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(&shutdown);
+        shutdown.drain();
+        tasks.spawn("first", panics()).ended().await;
+        tasks.spawn("second", panics()).ended().await;
+        assert_eq!(tasks.finish().unwrap_err().task, "first");
+    }
+
+    #[tokio::test]
+    async fn an_aborted_task_has_not_failed() {
+        let tasks = Tasks::new(&Shutdown::new());
+        let task = tasks.spawn("endless", pending());
+        task.abort();
+        task.ended().await;
+        assert_eq!(tasks.finish(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn work_may_end_at_any_time_but_not_panic() {
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(&shutdown);
+        let (done, ended) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawner().spawn_work("sound", async { drop(done) });
+        let _ = ended.await;
+        tasks.spawner().spawn_work("broken", panics());
+        shutdown.failed().await;
+        assert_eq!(tasks.finish().unwrap_err().task, "broken");
+    }
+
+    #[tokio::test]
+    async fn tasks_end_with_their_service() {
+        for finished in [true, false] {
+            let tasks = Tasks::new(&Shutdown::new());
+            let task = tasks.spawn("endless", pending());
+            if finished {
+                assert_eq!(tasks.finish(), Ok(()));
+            } else {
+                drop(tasks);
+            }
+            task.ended().await;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The settings of the services, in one command line.
+
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// The settings of all services. Each setting has the flag, the variable and the
+/// default that it has in its service's own program. Services that share a setting
+/// share its value.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The settings of each worker.
+    pub worker: worker::Config,
+    /// The settings of worker-manager.
+    pub manager: worker_manager::Config,
+    /// The settings of main-app.
+    pub main_app: main_app::Config,
+    /// The settings of service-app.
+    pub service_app: service_app::Config,
+    /// The settings of visit-counter.
+    pub visits: visit_counter::Config,
+}
+
+/// Settings that this process chooses by itself.
+const CHOSEN: [&str; 5] = ["worker_name", "manager_name", "runner_name", "drain_timeout", "kinds"];
+
+/// How many workers run at least: enough to see ids move between them.
+const MIN_WORKERS: &str = "3";
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let command = add::<worker::Config>(command);
+        let command = add::<worker_manager::Config>(command);
+        let command = add::<main_app::Config>(command);
+        let command = add::<service_app::Config>(command);
+        let command = add::<visit_counter::Config>(command);
+        let command = CHOSEN.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.hide(true)));
+        command.mut_arg("min_workers", |arg| arg.default_value(MIN_WORKERS))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// Adds the settings of `C` that `command` does not have yet.
+fn add<C: Args>(command: Command) -> Command {
+    let own = C::augment_args(Command::new("own"));
+    own.get_arguments().fold(command, |command, arg| {
+        let is_known = command.get_arguments().any(|known| known.get_id() == arg.get_id());
+        if is_known { command } else { command.arg(arg.clone()) }
+    })
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut settings = Self {
+            worker: worker::Config::from_arg_matches(matches)?,
+            manager: worker_manager::Config::from_arg_matches(matches)?,
+            main_app: main_app::Config::from_arg_matches(matches)?,
+            service_app: service_app::Config::from_arg_matches(matches)?,
+            visits: visit_counter::Config::from_arg_matches(matches)?,
+        };
+        settings.choose();
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn choose(&mut self) {
+        "worker-system".clone_into(&mut self.manager.name);
+        "worker-system".clone_into(&mut self.service_app.jobs.name);
+        // A worker is stopped when it has no ids, or together with all others.
+        self.worker.drain_timeout.0 = std::time::Duration::ZERO;
+        self.service_app.jobs.drain_timeout.0 = std::time::Duration::from_secs(2);
+        let kinds = service_app::registry(&self.service_app, &self.service_app.client());
+        self.main_app.kinds = kinds.kinds().map(str::to_owned).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn parse(arguments: &[&str]) -> Settings {
+        Cli::parse_from(std::iter::once("test").chain(arguments.iter().copied())).settings
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_programs() {
+        #[derive(Debug, Parser)]
+        struct MainApp {
+            #[command(flatten)]
+            config: main_app::Config,
+        }
+        let (settings, alone) = (parse(&[]), MainApp::parse_from(["main-app"]).config);
+        assert_eq!(settings.main_app.backlog_limit, alone.backlog_limit);
+        assert_eq!(settings.main_app.retention, alone.retention);
+        assert_eq!(settings.main_app.kinds, ["http", "user-request"], "those that service-app runs");
+        assert_eq!((settings.manager.min_workers, settings.manager.spare), (3, 1));
+    }
+
+    #[test]
+    fn services_share_what_has_one_name() {
+        let settings = parse(&["--capacity=7", "--allowed-hosts=example.com"]);
+        assert_eq!((settings.worker.capacity, settings.manager.capacity), (7, 7));
+        assert_eq!(settings.main_app.allowed_hosts.to_string(), "example.com");
+        assert_eq!(settings.service_app.allowed_hosts.to_string(), "example.com");
+    }
+
+    /// A setting that two services call the same and mean differently needs an id of
+    /// its own in one of them.
+    #[test]
+    fn shared_settings_are_the_same_in_each_service() {
+        let services = [
+            worker::Config::augment_args(Command::new("worker")),
+            worker_manager::Config::augment_args(Command::new("worker-manager")),
+            main_app::Config::augment_args(Command::new("main-app")),
+            service_app::Config::augment_args(Command::new("service-app")),
+            visit_counter::Config::augment_args(Command::new("visit-counter")),
+        ];
+        let mut known = BTreeMap::new();
+        for arg in services.iter().flat_map(Command::get_arguments) {
+            let meaning = (arg.get_long(), arg.get_env(), arg.get_default_values());
+            assert_eq!(*known.entry(arg.get_id()).or_insert(meaning), meaning, "{}", arg.get_id());
+        }
+    }
+}
