@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use clap::Args;
-use kit_process::Shutdown;
 use kit_process::readiness::Check;
+use kit_process::{Shutdown, StoreWatch, watch_store};
 use kit_web::http;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
@@ -60,18 +60,11 @@ impl Service {
     /// Answers requests until `shutdown` drains; then finishes those under way.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
-        let checks = watch_store(self.state.store, self.check);
+        let store = self.state.store;
+        let checks = watch_store(StoreWatch::new(self.check, "values-api"), || store.ping());
         tokio::select! {
             () = http::serve(listener, router, shutdown) => {}
             () = checks => {}
         }
-    }
-}
-
-/// Keeps readiness up to date, so that probes cause no load.
-async fn watch_store(store: Arc<dyn ValuesStore>, check: Check) {
-    loop {
-        check.set(store.ping().await.is_ok());
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }

@@ -14,9 +14,11 @@ pub mod readiness;
 pub mod run;
 pub mod shutdown;
 pub mod telemetry;
+pub mod watch;
 
 pub use config::{Common, HumanDuration};
 pub use prometheus_client;
 pub use readiness::Readiness;
 pub use run::{App, run};
 pub use shutdown::Shutdown;
+pub use watch::{StoreWatch, watch_store};
