@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use kit_process::readiness::Check;
-use kit_process::{Shutdown, TaskFailed, Tasks};
+use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks, watch_store};
 use kit_web::http;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
@@ -54,16 +54,9 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
         let tasks = Tasks::new(&shutdown);
-        tasks.spawn("store watch", watch_store(self.state.store, self.check));
+        let (store, watch) = (self.state.store, StoreWatch::new(self.check, "values-api"));
+        tasks.spawn("store watch", async move { watch_store(watch, || store.ping()).await });
         http::serve(listener, router, shutdown).await;
         tasks.finish()
-    }
-}
-
-/// Keeps readiness up to date, so that probes cause no load.
-async fn watch_store(store: Arc<dyn ValuesStore>, check: Check) {
-    loop {
-        check.set(store.ping().await.is_ok());
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }

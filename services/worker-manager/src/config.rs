@@ -1,38 +1,38 @@
-//! The settings.
+//! Configuration.
 
 use clap::Args;
 use kit_process::HumanDuration;
 use values_core::{manager, scaling};
 
-/// The settings of a manager.
+/// The configuration of a manager.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The manager's name in the lease; in Kubernetes, the pod's.
+    /// The manager's name in the lease; in Kubernetes, the name of its pod.
     #[arg(id = "manager_name", long, env = "MANAGER_NAME", default_value_t = kit_process::config::process_name("worker-manager"))]
     pub name: String,
 
-    /// How many ids a worker may own; as the workers' own CAPACITY.
+    /// Maximum number of ids of a worker; the same as the workers' CAPACITY.
     #[arg(long, env = "CAPACITY", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
     pub capacity: u32,
 
-    /// Workers kept beyond what the ids need, so that a failover finds room at once.
+    /// Number of workers beyond what the ids need, so that a failover finds room at once.
     #[arg(long, env = "SPARE", default_value = "1")]
     pub spare: u32,
 
-    /// Never fewer workers than this.
+    /// Minimum number of workers.
     #[arg(long, env = "MIN_WORKERS", default_value = "2")]
     pub min_workers: u32,
 
-    /// Never more workers than this.
+    /// Maximum number of workers.
     #[arg(long, env = "MAX_WORKERS", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_workers: u32,
 
-    /// Who decides on the number of workers.
+    /// What decides on the number of workers.
     #[arg(long, env = "SCALING_MODE", value_enum, default_value = "auto")]
     pub scaling_mode: Mode,
 
-    /// How long fewer workers must have sufficed before any is removed, and how
-    /// long a scale made by hand is left alone.
+    /// How long fewer workers must have sufficed before one is removed, and how long a
+    /// scale made by hand is left alone.
     #[arg(long, env = "QUIET_WINDOW", default_value = "60s")]
     pub quiet_window: HumanDuration,
 
@@ -42,7 +42,7 @@ pub struct Config {
     pub dead_after: HumanDuration,
 }
 
-/// Who decides on the number of workers.
+/// What decides on the number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// The manager does.
@@ -51,7 +51,7 @@ pub enum Mode {
     Manual,
 }
 
-/// Ids moved in one transaction: some 20 ms of work, during which they do not tick.
+/// Ids moved in one transaction. It takes some 20 ms, during which the ids do not tick.
 const BATCH: u64 = 2000;
 
 impl Config {

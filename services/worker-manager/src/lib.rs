@@ -1,8 +1,8 @@
 //! Hands ids to workers and scales their Deployment.
 //!
-//! Two replicas run; one leads, by a lease in the database. What a replica does
-//! is decided by [`values_core::manager::Manager`]; this crate runs the effects
-//! against the store and the [`scaler`], logs and counts.
+//! Two replicas run; the one that holds the lease in the database leads.
+//! [`values_core::manager::Manager`] decides what a replica does; this crate runs the
+//! effects against the store and the [`scaler`], logs and counts.
 
 mod config;
 mod metrics;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit_process::readiness::Check;
-use kit_process::{Shutdown, TaskFailed, Tasks};
+use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks};
 use tokio::time::Instant;
 use values_core::manager::Manager;
 use values_store::ValuesStore;
@@ -23,19 +23,20 @@ pub use crate::metrics::Metrics;
 use crate::pass::Pass;
 use crate::scaler::{Orders, Scaler};
 
-/// The pause between two passes, at least and at most: four times what the pass
-/// took, so that looking takes a fifth of the time even with very many ids.
+/// The shortest and the longest pause between two passes. A pause is four times as
+/// long as the pass before it, so that passes take a fifth of the time even with very
+/// many ids.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// The dependencies of a manager.
 pub struct Deps {
-    /// The ids, the workers and the lease.
+    /// The store of ids, workers and the lease.
     pub store: Arc<dyn ValuesStore>,
-    /// Starts and stops workers; `None` where an operator does that.
+    /// Starts and stops workers; `None` where the operator does.
     pub scaler: Option<Arc<dyn Scaler>>,
-    /// The metrics of the manager.
+    /// Metrics of this manager.
     pub metrics: Metrics,
-    /// Set while the store answers.
+    /// The readiness check that follows whether the store answers.
     pub check: Check,
 }
 
@@ -65,6 +66,7 @@ impl Service {
 
     async fn manage(self, orders: Option<Orders>, shutdown: Shutdown) {
         let Self { config, deps } = self;
+        let watch = StoreWatch::new(deps.check.clone(), &config.name);
         let mut manager = Manager::new(config.policy());
         while !shutdown.is_draining() {
             let began = Instant::now();
@@ -72,10 +74,10 @@ impl Service {
                 holder: &config.name,
                 dead_after_ms: config.dead_after.as_millis(),
                 deps: &deps,
+                watch: &watch,
                 orders: orders.as_ref(),
             };
-            let answered = pass.run(&mut manager).await;
-            deps.check.set(answered);
+            pass.run(&mut manager).await;
             let pause = (began.elapsed() * 4).clamp(PAUSE.0, PAUSE.1);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -85,7 +87,7 @@ impl Service {
         if let Some(term) = manager.term()
             && let Err(error) = deps.store.resign(term).await
         {
-            tracing::warn!(%error, "the lease was not given back; it runs out by itself");
+            tracing::warn!(%error, "cannot release the lease; it expires by itself");
         }
         deps.metrics.leading.set(0);
     }

@@ -20,7 +20,7 @@ struct Cli {
     database: DatabaseArgs,
     #[command(flatten)]
     manager: worker_manager::Config,
-    /// What starts and stops workers.
+    /// The platform that starts and stops workers.
     #[arg(long, env = "SCALER", value_enum, default_value = "none")]
     scaler: ScalerKind,
     /// The Deployment of the workers, in the manager's own namespace.
@@ -34,7 +34,7 @@ enum ScalerKind {
     Kubernetes,
 }
 
-/// One for the passes, one for giving back the lease in the middle of a pass.
+/// One connection for the passes, one to release the lease in the middle of a pass.
 const OPTIONS: Options = Options { connections: 2, probe: false, ..Options::DEFAULT };
 
 fn main() -> ExitCode {

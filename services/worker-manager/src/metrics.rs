@@ -1,11 +1,11 @@
-//! What a manager counts.
+//! Metrics of a manager.
 
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::metrics::gauge::Gauge;
 use kit_process::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use kit_process::prometheus_client::registry::Registry;
 
-/// Counters of a manager. Cheap to clone.
+/// Metrics of a manager. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub(crate) leading: Gauge,
@@ -41,7 +41,7 @@ impl Metrics {
         registry.register("manager_workers", "Living workers", metrics.workers.clone());
         registry.register(
             "manager_desired_replicas",
-            "Workers asked for, by whomever",
+            "Replicas that the Deployment of workers asks for",
             metrics.desired_replicas.clone(),
         );
         registry.register("manager_moves", "Ids moved", metrics.moves.clone());

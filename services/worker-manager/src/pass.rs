@@ -1,7 +1,8 @@
-//! One pass: the effects of the state machine, run against the store.
+//! One pass: runs the effects of the state machine against the store.
 
 use std::collections::VecDeque;
 
+use kit_process::StoreWatch;
 use tokio::time::Instant;
 use values_core::assignment::Transfer;
 use values_core::manager::{Batch, Effect, Event, Manager, Replicas};
@@ -12,17 +13,18 @@ use values_store::{Error, ManagerStore};
 use crate::Deps;
 use crate::scaler::Orders;
 
-/// What a pass needs.
+/// The context of a pass.
 pub(crate) struct Pass<'a> {
     pub(crate) holder: &'a str,
     pub(crate) dead_after_ms: i64,
     pub(crate) deps: &'a Deps,
+    pub(crate) watch: &'a StoreWatch,
     pub(crate) orders: Option<&'a Orders>,
 }
 
 impl Pass<'_> {
-    /// Runs one pass; says whether the store answered all of it.
-    pub(crate) async fn run(&self, manager: &mut Manager) -> bool {
+    /// Runs one pass, which ends early when the store does not answer.
+    pub(crate) async fn run(&self, manager: &mut Manager) {
         let began = Instant::now();
         let led = manager.term();
         let mut effects = VecDeque::from(manager.step(Event::Pass));
@@ -33,7 +35,7 @@ impl Pass<'_> {
                 Ok(None) => continue,
                 Err(error) => {
                     self.deps.metrics.store_errors.inc();
-                    tracing::warn!(%error, "the database does not answer; trying again");
+                    self.watch.record(Err::<(), _>(error));
                     answered = false;
                     Event::Failed
                 }
@@ -41,13 +43,15 @@ impl Pass<'_> {
             let term = manager.term();
             effects.extend(manager.step(event));
             if !answered || manager.term() != term && term.is_some() {
-                // What is left was decided on what no longer holds.
+                // The remaining effects were decided on a state that no longer holds.
                 break;
             }
         }
         self.report_role(led, manager.term());
         self.deps.metrics.pass_seconds.observe(began.elapsed().as_secs_f64());
-        answered
+        if answered {
+            self.watch.record(Ok::<_, Error>(()));
+        }
     }
 
     async fn execute(&self, effect: Effect) -> Result<Option<Event>, Error> {
@@ -55,7 +59,7 @@ impl Pass<'_> {
         let event = match effect {
             Effect::Campaign => Event::Campaigned(store.campaign(self.holder).await?),
             Effect::Observe(term) => {
-                // Read before looking: an order given later does not count as done.
+                // Read before the observation: an order given later does not count as done.
                 let replicas = self.orders.map_or(Replicas::Unknown, Orders::replicas);
                 if let Replicas::Known(replicas) = replicas {
                     self.deps.metrics.desired_replicas.set(i64::from(replicas));
@@ -122,7 +126,8 @@ impl Pass<'_> {
     }
 }
 
-/// `3>7:2` for two ids from incarnation 3 to 7; `->7:2` for two that had no owner.
+/// Transfers for a log: `3>7:2` for two ids from incarnation 3 to 7, `->7:2` for two
+/// ids without an owner.
 fn describe(transfers: &[Transfer]) -> String {
     let from = |transfer: &Transfer| transfer.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
     let words: Vec<_> =

@@ -1,25 +1,26 @@
-//! The database's clock, as far as a worker needs it.
+//! The database's clock, read by monotonic time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Translates the database's clock to the monotonic one. The local wall clock
-/// plays no part.
+/// Maps the database's clock to the monotonic clock. The local wall clock is never
+/// read.
 #[derive(Debug, Default)]
 pub(crate) struct DatabaseClock {
-    /// When the database's clock showed how many milliseconds.
+    /// An instant, and the database's clock at it, in milliseconds since the Unix epoch.
     reading: Option<(Instant, i64)>,
 }
 
 impl DatabaseClock {
-    /// The database showed `now_ms` somewhere between `asked` and now: half-way
-    /// errs by half a round trip at most.
+    /// Records that the database's clock showed `now_ms` between `asked` and now. The
+    /// middle is taken, which is wrong by half a round trip at most.
     pub(crate) fn set(&mut self, now_ms: i64, asked: Instant) {
         self.reading = Some((asked + asked.elapsed() / 2, now_ms));
     }
 
-    /// Waits until the database's clock shows `at`; not at all for `None`.
+    /// Waits until the database's clock shows `at`, in milliseconds since the Unix epoch;
+    /// returns at once for `None`, for a time in the past and before the first reading.
     pub(crate) async fn sleep_until(&self, at: Option<i64>) {
         if let (Some(at), Some((instant, now_ms))) = (at, self.reading) {
             let ahead = u64::try_from(at - now_ms).unwrap_or(0);

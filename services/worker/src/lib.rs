@@ -1,7 +1,7 @@
 //! A worker: adds 1 to each of its ids every second, and logs them.
 //!
-//! What it does next is decided by [`values_core::worker::Worker`]; this crate
-//! runs the commands against the store, keeps time, logs and counts.
+//! [`values_core::worker::Worker`] decides which command comes next; this crate runs
+//! the commands against the store, keeps time, logs and counts.
 
 mod clock;
 mod config;
@@ -12,6 +12,7 @@ mod runner;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, TaskFailed, Tasks};
 use tokio::time::Instant;
@@ -22,17 +23,22 @@ pub use crate::config::Config;
 pub use crate::metrics::Metrics;
 pub use crate::runner::Runner;
 
-/// How soon a command that failed is tried again, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+/// The delays before a failed command is tried again: jitter at most doubles each, so
+/// they grow to between 200 and 400 ms.
+const RETRY: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(25))
+    .with_max_delay(Duration::from_millis(200))
+    .with_jitter()
+    .without_max_times();
 
 /// The dependencies of a worker.
 #[derive(Clone)]
 pub struct Deps {
-    /// The ids and workers.
+    /// The store of the ids.
     pub store: Arc<dyn ValuesStore>,
-    /// Shared by all workers of the process.
+    /// Metrics, shared by all workers of the process.
     pub metrics: Metrics,
-    /// Set while the store answers.
+    /// The readiness check that follows whether the store answers.
     pub check: Check,
 }
 
@@ -64,7 +70,7 @@ impl Service {
         let ending = Ending::new(shutdown, self.config.drain_timeout.0);
         tokio::pin!(ending);
         let mut runner = Runner::new(self.config, self.deps);
-        let mut retry = RETRY.0;
+        let mut retry = RETRY.build();
 
         while let Next::Run(command, at) = runner.next() {
             tokio::select! {
@@ -75,13 +81,13 @@ impl Service {
                 },
                 () = runner.sleep_until(at) => {
                     if runner.run(command).await {
-                        retry = RETRY.0;
+                        retry = RETRY.build();
                     } else if matches!(command, Command::Retire(_)) {
-                        // Ending does not wait for a store that is away.
+                        // A worker that ends does not wait for a store that is away.
                         return;
                     } else {
-                        tokio::time::sleep(retry).await;
-                        retry = (retry * 2).min(RETRY.1);
+                        // Without a limit of attempts there is always a next delay.
+                        tokio::time::sleep(retry.next().unwrap_or_default()).await;
                     }
                 }
             }
@@ -89,7 +95,7 @@ impl Service {
     }
 }
 
-/// The two stages in which a worker ends.
+/// Ends a worker in two stages.
 struct Ending {
     shutdown: Shutdown,
     drain_timeout: Duration,
@@ -98,7 +104,9 @@ struct Ending {
 }
 
 enum Stage {
+    /// Keep counting until the manager has moved the ids away.
     Drain,
+    /// Release the ids that are left, and end.
     Stop,
 }
 
@@ -107,7 +115,7 @@ impl Ending {
         Self { shutdown, drain_timeout, draining_since: None, stopped: false }
     }
 
-    /// The next stage, when it is time for it. Safe to drop and call again.
+    /// Waits for the next stage. Cancel-safe.
     async fn next(&mut self) -> Stage {
         if self.stopped {
             return std::future::pending().await;

@@ -19,7 +19,7 @@ struct Cli {
     worker: worker::Config,
 }
 
-/// A worker runs one command after the other, and tries again by itself.
+/// A worker runs one command at a time, and retries by itself.
 const OPTIONS: Options = Options { connections: 1, probe: false, ..Options::DEFAULT };
 
 fn main() -> ExitCode {

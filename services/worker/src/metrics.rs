@@ -1,11 +1,11 @@
-//! What workers count.
+//! Metrics of workers.
 
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::metrics::gauge::Gauge;
 use kit_process::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use kit_process::prometheus_client::registry::Registry;
 
-/// Counters of all workers in a process. Cheap to clone.
+/// Metrics of all workers in a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub(crate) owned: Gauge,
@@ -35,7 +35,11 @@ impl Metrics {
             "Ticks that skipped a second, to be caught up",
             metrics.late_ticks.clone(),
         );
-        registry.register("worker_fenced", "Times a worker was declared dead and began anew", metrics.fenced.clone());
+        registry.register(
+            "worker_fenced",
+            "Times a worker was declared dead and registered again",
+            metrics.fenced.clone(),
+        );
         registry.register(
             "worker_store_errors",
             "Commands that the database did not answer",

@@ -1,37 +1,32 @@
-//! What a worker tells people.
+//! Logs and metrics of one worker.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use values_core::types::Incarnation;
 use values_core::worker::{Change, Outcome, Report};
-use values_store::Error;
 
 use crate::metrics::Metrics;
 
-/// Logs one worker, and counts.
+/// Logs what one worker does, and counts it.
 pub(crate) struct Reporter {
     name: String,
     metrics: Metrics,
     last_second: Option<i64>,
     owned: i64,
-    failing: bool,
 }
 
 impl Reporter {
     pub(crate) fn new(name: &str, metrics: Metrics) -> Self {
-        Self { name: name.to_owned(), metrics, last_second: None, owned: 0, failing: false }
+        Self { name: name.to_owned(), metrics, last_second: None, owned: 0 }
     }
 
-    /// A command failed. Logged when it begins, not at every attempt.
-    pub(crate) fn failed(&mut self, error: &Error) {
+    /// Counts a command that the store did not answer.
+    pub(crate) fn failed(&self) {
         self.metrics.store_errors.inc();
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(worker = self.name, %error, "the database does not answer; trying again");
-        }
     }
 
-    /// A command is over after `elapsed`, and the worker has learned from it.
+    /// Logs and counts a command that took `elapsed`, and what it changed for the worker.
     pub(crate) fn done(
         &mut self,
         incarnation: Option<Incarnation>,
@@ -39,13 +34,10 @@ impl Reporter {
         change: &Change,
         elapsed: Duration,
     ) {
-        if !matches!(outcome, Outcome::Failed) && std::mem::take(&mut self.failing) {
-            tracing::info!(worker = self.name, "the database answers again");
-        }
         let incarnation = incarnation.map_or(0, |incarnation| incarnation.0);
         if change.fenced {
             self.metrics.fenced.inc();
-            tracing::warn!(worker = self.name, "declared dead meanwhile; registering anew");
+            tracing::warn!(worker = self.name, "declared dead; registering again");
         }
         if !change.gained.is_empty() || !change.lost.is_empty() {
             let (gained, lost) = (&change.gained, &change.lost);

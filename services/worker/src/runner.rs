@@ -1,5 +1,6 @@
-//! One command after the other.
+//! Runs a worker's commands, one after the other.
 
+use kit_process::StoreWatch;
 use tokio::time::Instant;
 use values_core::worker::{Command, Next, Outcome, Worker};
 use values_store::Error;
@@ -8,12 +9,13 @@ use crate::clock::DatabaseClock;
 use crate::report::Reporter;
 use crate::{Config, Deps};
 
-/// A worker at work: what it knows, what time it is, and what it tells people.
+/// A worker's state, its view of the database's clock, and its logs and metrics.
 pub struct Runner {
     config: Config,
     deps: Deps,
     worker: Worker,
     clock: DatabaseClock,
+    watch: StoreWatch,
     reporter: Reporter,
 }
 
@@ -22,10 +24,11 @@ impl Runner {
     #[must_use]
     pub fn new(config: Config, deps: Deps) -> Self {
         let reporter = Reporter::new(&config.name, deps.metrics.clone());
-        Self { config, deps, worker: Worker::new(), clock: DatabaseClock::default(), reporter }
+        let watch = StoreWatch::new(deps.check.clone(), &config.name);
+        Self { config, deps, worker: Worker::new(), clock: DatabaseClock::default(), watch, reporter }
     }
 
-    /// What it knows, which decides what it does next.
+    /// The worker's state, which decides its next command.
     #[must_use]
     pub const fn worker(&self) -> &Worker {
         &self.worker
@@ -35,27 +38,28 @@ impl Runner {
         &mut self.worker
     }
 
-    /// What to do next, and when.
+    /// The next command, and when it is due.
     #[must_use]
     pub fn next(&self) -> Next {
         self.worker.next()
     }
 
-    /// Waits until it is time, by the database's clock; not at all for `None`.
+    /// Waits until the database's clock shows `at`, in milliseconds; returns at once for `None`.
     pub(crate) async fn sleep_until(&self, at: Option<i64>) {
         self.clock.sleep_until(at).await;
     }
 
-    /// Runs `command` now and learns from its outcome, logs and counts; says
-    /// whether the store answered.
+    /// Runs `command` now, applies its outcome to the worker's state, logs and counts
+    /// it. Returns whether the store answered.
     pub async fn run(&mut self, command: Command) -> bool {
         let asked = Instant::now();
-        let outcome = self.ask(command).await.unwrap_or_else(|error| {
-            self.reporter.failed(&error);
+        let result = self.ask(command).await;
+        self.watch.record(result.as_ref());
+        let outcome = result.unwrap_or_else(|_| {
+            self.reporter.failed();
             Outcome::Failed
         });
         let answered = outcome != Outcome::Failed;
-        self.deps.check.set(answered);
         if let Some(now_ms) = time_of(&outcome) {
             self.clock.set(now_ms, asked);
         }
@@ -82,7 +86,7 @@ impl Runner {
     }
 }
 
-/// What the database's clock showed, in milliseconds, if it was asked.
+/// The database's clock in milliseconds since the Unix epoch, if the outcome holds it.
 const fn time_of(outcome: &Outcome) -> Option<i64> {
     match outcome {
         Outcome::Ticked(tick) => Some(tick.beat.now_ms),

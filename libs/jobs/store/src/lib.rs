@@ -26,7 +26,7 @@ pub use crate::statement::{InvalidStatement, Parameter, Statement};
 
 /// The schema.
 pub static MIGRATIONS: Migrations =
-    Migrations { mysql: sqlx::migrate!("migrations/mysql"), sqlite: sqlx::migrate!("migrations/sqlite") };
+    Migrations::new("jobs", sqlx::migrate!("migrations/mysql"), sqlx::migrate!("migrations/sqlite"));
 
 /// A job to be accepted.
 #[derive(Debug, Clone, PartialEq)]

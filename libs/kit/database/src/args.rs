@@ -1,11 +1,11 @@
-//! The configuration of a database.
+//! Command-line arguments for a database.
 
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{Database, InvalidUrl, Options};
 
-/// Which database to use.
+/// The database to use.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// Where the data is: `mysql://user:password@host:port/database` or `sqlite://path`.
@@ -14,12 +14,12 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// A database by its URL, without command-line arguments.
+    /// The database at `url`, without command-line arguments.
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         checked(url).map(|url| Self { url })
     }
 
-    /// Prepares a pool without connecting.
+    /// Prepares a pool. Connections are made when they are needed.
     pub fn open(&self, options: Options) -> Result<Database, InvalidUrl> {
         Database::open(self.url.expose_secret(), options)
     }

@@ -1,13 +1,12 @@
-//! Opens MySQL, MariaDB or SQLite from a URL, and keeps using it when it goes
-//! away and comes back.
+//! Opens MySQL, MariaDB or SQLite from a URL, and keeps working across outages.
 //!
-//! - [`Database::open`] never connects: a database that is down is found out,
-//!   and waited for, by whoever asks it something;
-//! - [`migrate`](Database::migrate) brings the schema up to date under the
-//!   database's own lock;
-//! - [`Scripts`](mysql::Scripts) run a transaction in one round trip, so that no
-//!   lock is ever held while a client is stopped, slow or cut off;
-//! - [`Error`] tells an outage, which passes, from a defect, which does not.
+//! - [`Database::open`] never connects; the first operation does;
+//! - [`migrate`](Database::migrate) brings the schema of a system up to date under a
+//!   lock. Several systems may share a database: each records its migrations in a
+//!   table of its own;
+//! - [`Scripts`](mysql::Scripts) run a transaction in one round trip, so that a client
+//!   that is stopped, slow or cut off holds no lock;
+//! - [`Error`] separates outages, which pass, from defects, which do not.
 
 mod args;
 mod error;

@@ -1,10 +1,11 @@
-//! Transactions in one round trip.
+//! Transactions on MySQL and MariaDB in one round trip.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use sqlx::pool::PoolConnection;
@@ -13,27 +14,32 @@ use tokio::runtime::Handle;
 
 use crate::{Error, Result};
 
-/// What one statement of a script answered.
+/// The result of one statement of a script.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// The rows of a `SELECT`.
+    /// Rows returned by a `SELECT`.
     pub rows: Vec<MySqlRow>,
-    /// The rows that a write matched.
+    /// Number of rows that a write matched.
     pub affected: u64,
-    /// What a write made `LAST_INSERT_ID(…)` remember, or the first key that was
-    /// generated for it; 0 if there is neither.
+    /// The value that the statement passed to `LAST_INSERT_ID(…)`, or the first key
+    /// that the server generated; 0 if there is neither.
     pub insert_id: u64,
 }
 
-/// How often a transaction is run again after conflicts.
-const ATTEMPTS: u32 = 5;
+/// When a transaction is run again after a conflict. Jitter keeps transactions that
+/// conflicted from meeting again.
+const RETRY: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(1))
+    .with_max_delay(Duration::from_millis(10))
+    .with_max_times(4)
+    .with_jitter();
 
 /// Runs scripts on the connections of a pool. Cheap to clone.
 ///
-/// A pool asks each connection that is given back whether it is well, which is a
-/// round trip more for each script. Where connections need not be
-/// [probed](crate::Options::probe), one is kept at hand instead. It counts as one
-/// in use: let nobody else wait for a pool of one.
+/// The pool pings each connection that is returned to it, which costs each script a
+/// round trip. Where connections need not be [probed](crate::Options::probe), one is
+/// kept for the next script instead. The pool counts it as in use, so a pool of one
+/// connection cannot serve anyone else.
 #[derive(Debug, Clone)]
 pub struct Scripts {
     pool: MySqlPool,
@@ -41,31 +47,25 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    /// On a pool that [`Database::open`](crate::Database::open) made.
+    /// Scripts on a pool made by [`Database::open`](crate::Database::open).
     #[must_use]
     pub fn new(pool: MySqlPool) -> Self {
         Self { pool, at_hand: Arc::default() }
     }
 
-    /// Runs a script of statements, sent as one packet, and returns the answer to
-    /// each statement in order.
+    /// Sends a script of statements as one packet, and returns the answer to each
+    /// statement in order.
     ///
-    /// A transaction written as one script never waits for its client: a client
-    /// that is stopped, slow or cut off holds no lock. The script goes on to its
-    /// end when the caller is dropped. When it fails or exceeds `timeout`, its
-    /// connection is closed, so that nothing of it stays open. After a conflict it
-    /// is run again; a script that writes must therefore be one transaction.
+    /// A transaction written as one script never waits for its client, so a client
+    /// that is stopped, slow or cut off holds no lock. The script runs to its end even
+    /// if the returned future is dropped. If it fails or exceeds `timeout`, its
+    /// connection is closed, which ends its transaction. After a conflict the script is
+    /// run again, so a script that writes must be one transaction.
     ///
-    /// `sql` is sent as it is: it may hold numbers, constants and [`text`], nothing
-    /// else from outside.
+    /// `sql` is sent as it is. Input from outside may only be put into it as numbers
+    /// and by [`text`] and [`bytes`].
     pub async fn run(&self, sql: &str, timeout: Duration) -> Result<Vec<Answer>> {
-        for _ in 1..ATTEMPTS {
-            match self.attempt(sql, timeout).await {
-                Err(Error::Conflict(_)) => {}
-                result => return result,
-            }
-        }
-        self.attempt(sql, timeout).await
+        (|| self.attempt(sql, timeout)).retry(RETRY).when(|error| matches!(error, Error::Conflict(_))).await
     }
 
     async fn attempt(&self, sql: &str, timeout: Duration) -> Result<Vec<Answer>> {
@@ -85,8 +85,8 @@ impl Scripts {
         let error = match tokio::time::timeout(timeout, answers(&mut connection, sql)).await {
             Ok(Ok(answers)) => {
                 if let Some(mut surplus) = self.keep(connection) {
-                    // The pool tries a connection that is given back. Should the network go dark
-                    // right then, its place in the pool is free again in time.
+                    // The pool pings a connection that is returned. The timeout frees its place
+                    // in the pool if the network fails during the ping.
                     tokio::spawn(async move { tokio::time::timeout(timeout, surplus.return_to_pool()).await });
                 }
                 return Ok(answers);
@@ -103,7 +103,7 @@ impl Scripts {
         self.at_hand.lock().ok()?.take()
     }
 
-    /// Keeps `connection` for the next script, or hands it back.
+    /// Keeps `connection` for the next script, or returns it if one is kept already.
     fn keep(&self, connection: PoolConnection<MySql>) -> Option<PoolConnection<MySql>> {
         match self.at_hand.lock() {
             Ok(mut place) if place.is_none() && !self.pool.options().get_test_before_acquire() => {
@@ -114,7 +114,7 @@ impl Scripts {
     }
 }
 
-/// Runs a future to its end, in the background if it is dropped on the way.
+/// Runs a future to its end, in the background if it is dropped before.
 struct ToItsEnd<F>(Option<Pin<Box<F>>>)
 where
     F: Future<Output: Send> + Send + 'static;
@@ -161,13 +161,13 @@ async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<
     Ok(answers)
 }
 
-/// A literal for any text, whatever it holds, to be put into a script.
+/// A SQL literal for any text.
 #[must_use]
 pub fn text(text: &str) -> String {
     format!("_utf8mb4 {}", bytes(text.as_bytes()))
 }
 
-/// A literal for any bytes, to be put into a script.
+/// A SQL literal for any bytes.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

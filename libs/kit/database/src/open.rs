@@ -1,4 +1,4 @@
-//! From a URL to a pool of connections.
+//! Opens a pool of connections from a URL.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use sqlx::Executor;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
-/// A database, by its kind.
+/// A pool of connections to a database.
 #[derive(Debug, Clone)]
 pub enum Database {
     /// MySQL 8.0.16 or later, or MariaDB 10.6 or later.
@@ -16,20 +16,20 @@ pub enum Database {
     Sqlite(SqlitePool),
 }
 
-/// How to use the database.
+/// Options of a connection pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Connections at most, at least 1.
+    /// Maximum number of connections, at least 1.
     pub connections: u32,
-    /// Whether a connection is tried before and after each use. It costs round trips
-    /// and saves a caller who cannot try again from a connection that has died.
+    /// Whether to ping a connection before and after each use. It costs round trips, and
+    /// protects a caller that cannot retry from a connection that has died.
     pub probe: bool,
-    /// How long to wait for a free connection or for the server to come back.
+    /// How long to wait for a free connection or for an unreachable server.
     pub acquire_timeout: Duration,
 }
 
 impl Options {
-    /// For a service that answers requests.
+    /// For services that answer requests.
     pub const DEFAULT: Self = Self { connections: 4, probe: true, acquire_timeout: Duration::from_secs(2) };
 }
 
@@ -39,22 +39,22 @@ impl Default for Options {
     }
 }
 
-/// The URL names no database that this library knows.
+/// The URL does not name a supported database.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidUrl {
-    /// Not the scheme of a known database.
+    /// The scheme is not that of a supported database.
     #[error("expected mysql://user:password@host:port/database or sqlite://path")]
     Scheme,
-    /// A part of the URL cannot be understood. It is not repeated, as it may hold a password.
+    /// The URL cannot be parsed. It is not repeated, because it may hold a password.
     #[error("not a valid {0} URL")]
     Malformed(&'static str),
-    /// There is no database name after the host.
+    /// The URL has no database name after the host.
     #[error("names no database: expected mysql://user:password@host:port/database")]
     NoDatabase,
 }
 
 impl Database {
-    /// Prepares a pool for `url` without connecting.
+    /// Prepares a pool for `url`. Connections are made when they are needed.
     pub fn open(url: &str, options: Options) -> Result<Self, InvalidUrl> {
         match Kind::of(url)? {
             Kind::MySql => open_mysql(url, options).map(Self::MySql),
@@ -62,7 +62,7 @@ impl Database {
         }
     }
 
-    /// Closes all connections, waiting for those in use.
+    /// Closes all connections, and waits for those in use.
     pub async fn close(&self) {
         match self {
             Self::MySql(pool) => pool.close().await,
@@ -71,7 +71,7 @@ impl Database {
     }
 }
 
-/// Whether `url` can be understood, without opening anything.
+/// Checks `url` without opening anything.
 pub(crate) fn check(url: &str) -> Result<(), InvalidUrl> {
     match Kind::of(url)? {
         Kind::MySql => mysql_options(url).map(drop),
@@ -113,8 +113,9 @@ fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
         .acquire_timeout(options.acquire_timeout)
         .test_before_acquire(options.probe)
         .after_connect(|connection, _| {
-            // Writers meet on single rows only: gap locks would add deadlocks and no safety.
-            // A lock that is held for a second is held by a person, or by somebody who is gone.
+            // Writers conflict on single rows only: gap locks would add deadlocks and no safety.
+            // The services hold locks for milliseconds, so a lock held for a second is held by
+            // a user's session or by a client that is gone.
             Box::pin(async move {
                 connection
                     .execute(

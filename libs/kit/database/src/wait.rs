@@ -1,4 +1,4 @@
-//! Waiting for a database that is away.
+//! Waits for a database that is unreachable.
 
 use std::time::Duration;
 
@@ -7,9 +7,12 @@ use backon::{ExponentialBuilder, Retryable};
 use crate::{Database, Migrations, Result};
 
 impl Database {
-    /// Brings the schema up to date, and waits for as long as the database is
-    /// away. Fails only if waiting does not help.
-    pub async fn prepare(&self, migrations: &'static Migrations) -> Result<()> {
+    /// [Migrates](Self::migrate), and retries for as long as the database is
+    /// unavailable.
+    ///
+    /// # Errors
+    /// Only errors that a retry does not help against.
+    pub async fn prepare(&self, migrations: &Migrations) -> Result<()> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(2))

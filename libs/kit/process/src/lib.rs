@@ -16,6 +16,7 @@ pub mod run;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+pub mod watch;
 
 pub use config::{Common, HumanDuration};
 pub use prometheus_client;
@@ -23,3 +24,4 @@ pub use readiness::Readiness;
 pub use run::{App, run};
 pub use shutdown::Shutdown;
 pub use tasks::{Spawner, TaskFailed, Tasks};
+pub use watch::{StoreWatch, watch_store};

@@ -6,6 +6,7 @@
 //!   free ports and in a temporary folder;
 //! - [`Process`]: a program with its output and its signals;
 //! - [`Proxy`]: a network that breaks on demand;
+//! - [`SqlBackend`] and [`on_every_backend!`]: one test on SQLite and on a server;
 //! - [`eventually`]: waiting for something with a deadline;
 //! - [`TaskPanic`]: a background task that panics.
 //!
@@ -13,6 +14,7 @@
 //! A failure to set something up is a panic that says what is missing: no test
 //! is ever skipped.
 
+mod backend;
 mod folder;
 mod janitor;
 mod mariadb;
@@ -26,6 +28,7 @@ mod server;
 mod supervision;
 mod wait;
 
+pub use backend::SqlBackend;
 pub use folder::Folder;
 pub use mariadb::{MariaDb, MariaDbOptions, TestDatabase};
 pub use ports::free_port;

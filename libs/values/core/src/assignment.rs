@@ -1,72 +1,72 @@
-//! Spreads ids over workers: balanced within one, never above a capacity, with
-//! the fewest moves possible.
+//! Distributes ids over workers: balanced within one, never above a capacity, with the
+//! fewest moves possible.
 //!
 //! The problem has no weights, so the optimum is exact and needs no solver.
 //! Water-filling gives each worker its target load; an id moves only if it has
 //! no living owner, its owner is draining, or its owner is above its target.
-//! Only numbers of ids are planned, since ids are interchangeable: the store
-//! picks the lowest ids of a source when it applies a [`Transfer`].
+//! Ids are interchangeable, so only their numbers are planned. The store picks the lowest
+//! ids of a source when it applies a [`Transfer`].
 
 use crate::types::{Incarnation, WorkerState};
 
-/// A living worker as the planner sees it.
+/// A living worker, as input of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkerLoad {
-    /// Which worker.
+    /// The incarnation of the worker.
     pub incarnation: Incarnation,
-    /// Active workers take ids, draining ones only give; a dead one's ids count
-    /// as orphans.
+    /// Active workers receive ids, draining ones only give them away. Ids of dead workers
+    /// count as orphans.
     pub state: WorkerState,
-    /// How many ids it may own.
+    /// Maximum number of ids.
     pub capacity: u64,
-    /// How many ids it owns.
+    /// Number of ids that it owns.
     pub load: u64,
 }
 
-/// Ids that nobody alive ticks.
+/// Ids without a living owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Orphans {
     /// The dead or unknown owner in their rows; `None` for new and released ids.
     pub owner: Option<Incarnation>,
-    /// How many.
+    /// Number of ids.
     pub count: u64,
 }
 
-/// Gives `count` ids of one owner to another.
+/// Moves `count` ids from one owner to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transfer {
     /// The owner in the rows; `None` for ids without one.
     pub from: Option<Incarnation>,
-    /// The active worker that gets them.
+    /// The active worker that receives them.
     pub to: Incarnation,
-    /// How many, at least 1.
+    /// Number of ids, at least 1.
     pub count: u64,
 }
 
-/// What to move now.
+/// The moves to make now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Sources that are not ticking come first, then the emptiest workers.
+    /// The moves. Ids that are not ticking come first, then the workers with the fewest ids.
     pub transfers: Vec<Transfer>,
-    /// The fewest moves that reach the balanced target, by its closed form.
+    /// The fewest moves that reach the balanced target, by a closed form.
     pub optimum: u64,
-    /// Ids that stay without a living owner, because every slot is taken.
+    /// Number of ids that stay without a living owner, because all workers are full.
     pub unplaced: u64,
 }
 
 impl Plan {
-    /// How many ids the plan moves.
+    /// Number of ids that the plan moves.
     #[must_use]
     pub fn moves(&self) -> u64 {
         self.transfers.iter().map(|transfer| transfer.count).sum()
     }
 }
 
-/// Plans the moves from the present ownership to a balanced one.
+/// Plans the moves from the current ownership to a balanced one.
 ///
-/// When the active workers' capacities do not suffice, every slot is filled,
-/// ids without a living owner first; ids on draining or overfull workers stay
-/// there, since a late move is better than no ticks. The result depends only on
+/// If the capacities of the active workers do not suffice, all are filled, with ids
+/// without a living owner first. The other ids stay on draining or overfull workers,
+/// which go on ticking them. The result depends only on
 /// the set of inputs, not on their order. Takes `O(w log w)` for `w` workers,
 /// whatever the number of ids.
 #[must_use]
@@ -102,7 +102,7 @@ fn living(workers: &[WorkerLoad], state: WorkerState) -> Vec<&WorkerLoad> {
     workers.iter().filter(|worker| worker.state == state).collect()
 }
 
-/// Orphans and draining workers' ids, in the order in which they are placed.
+/// Orphans and the ids of draining workers, in the order in which they are placed.
 fn sources(orphans: &[Orphans], draining: &[&WorkerLoad]) -> Vec<(Option<Incarnation>, u64)> {
     let mut orphaned: Vec<_> = orphans.iter().map(|group| (group.owner, group.count)).collect();
     orphaned.sort_unstable();
@@ -112,9 +112,9 @@ fn sources(orphans: &[Orphans], draining: &[&WorkerLoad]) -> Vec<(Option<Incarna
     orphaned
 }
 
-/// The balanced load of each active worker, by water-filling: everyone gets the
-/// same level or one more, capped by capacity. The odd ones out go to workers
-/// that hold more than the level already, which saves a move each.
+/// The balanced load of each active worker, by water-filling: each gets the same level
+/// or one more, capped by its capacity. Those that hold more than the level already get
+/// the one more, which saves a move each.
 fn targets(active: &[&WorkerLoad], total: u64) -> Vec<u64> {
     let mut by_capacity: Vec<usize> = (0..active.len()).collect();
     by_capacity.sort_by_key(|&i| active[i].capacity);

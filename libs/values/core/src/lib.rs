@@ -1,14 +1,14 @@
-//! Who ticks which id: the pure core of the values system.
+//! The pure core of the values system: it decides which worker ticks which id.
 //!
-//! Nothing in here does I/O, reads a clock or draws a random number. The
-//! services, the property tests, the storage conformance suite and the model
-//! checker all call these same functions:
+//! It does no I/O, reads no clock and draws no random numbers. The services, the
+//! property tests, the conformance suite of the store and the model checker call the
+//! same functions:
 //!
-//! - [`tables`] says what every storage operation does to the database, and is
-//!   the oracle that each backend is compared with;
-//! - [`assignment`] spreads ids over workers with the fewest moves;
+//! - [`tables`] specifies what every storage operation does to the database; each
+//!   backend is compared with it;
+//! - [`assignment`] distributes ids over workers with the fewest moves;
 //! - [`scaling`] decides how many workers there should be;
-//! - [`manager`] and [`worker`] are the two protocol participants as
+//! - [`manager`] and [`worker`] are the two participants of the protocol, as
 //!   `step(state, event) -> effects`.
 
 pub mod assignment;

@@ -1,37 +1,36 @@
 //! A manager replica as a state machine: `step(event) -> effects`.
 //!
-//! The caller runs one pass about every 100 ms: it feeds [`Event::Pass`], runs
-//! the effects in order against the store and feeds each answer back. A pass
-//! ends when no effects are left, or at the first refusal or failure: what is
-//! left of it then is dropped. Every effect but [`Effect::Campaign`] carries
-//! the term, and the store refuses it once that term is over, so two managers
-//! that both believe to lead do no harm.
+//! The caller runs a pass about every 100 ms: it feeds [`Event::Pass`], runs the effects
+//! in order against the store, and feeds each answer back. A pass ends when no effects
+//! are left, or at the first refusal or failure, which drops the remaining effects.
+//! Every effect but [`Effect::Campaign`] carries the term. The store refuses it once the
+//! term is over, so two managers that both believe that they lead do no harm.
 
 use crate::assignment::{self, Transfer};
 use crate::scaling::{self, Decision, Scaling, View};
 use crate::tables::{Campaign, Observation, is_stale};
 use crate::types::{Incarnation, Term};
 
-/// The settings of a manager.
+/// The configuration of a manager.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// A worker without a heartbeat for this long is dead. In milliseconds.
+    /// Milliseconds without a heartbeat after which a worker is dead.
     pub dead_after_ms: i64,
-    /// Ids moved in one transaction at most, so that ticks run in between.
+    /// Maximum number of ids moved in one transaction, so that ticks run in between.
     pub batch: u64,
-    /// How many workers there should be.
+    /// How the number of workers is decided.
     pub scaling: scaling::Policy,
 }
 
-/// The longest silence of the database, in milliseconds by its own clock, after
-/// which heartbeats still tell a dead worker from one that could not write
-/// either. Also what a forward step of that clock may amount to.
+/// The longest gap between two answers of the database, in milliseconds by its clock,
+/// that does not count as an outage. After a longer one, a missing heartbeat does not
+/// mean that a worker is dead. Forward steps of the clock up to this size do no harm.
 pub const CONTACT_GAP_MS: i64 = 1500;
 
-/// What happened.
+/// An input of the state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Time for a pass.
+    /// A pass begins.
     Pass,
     /// The answer to [`Effect::Campaign`].
     Campaigned(Campaign),
@@ -41,45 +40,46 @@ pub enum Event {
     Expired(Option<u64>),
     /// [`Effect::Assign`], [`Effect::SetDraining`] was done; `false` under a stale term.
     Done(bool),
-    /// The store did not answer. What it did, or may yet do, is unknown: this ends
-    /// the term.
+    /// The store did not answer. It is unknown whether the effect was or will be applied,
+    /// so the term ends.
     Failed,
 }
 
-/// What the scaler knows of the number of workers asked for.
+/// The number of workers that the platform is asked to run, as far as the scaler knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Replicas {
-    /// There is no scaler, it has not answered yet, or an order is under way.
+    /// There is no scaler, it has not answered yet, or an order is being executed.
     Unknown,
-    /// So many, read after the last order, if any, was carried out.
+    /// The number, read after the last order was executed.
     Known(u32),
-    /// So many; the last order failed.
+    /// The number, read after the last order failed.
     OrderFailed(u32),
 }
 
-/// What to do, in order.
+/// An output of the state machine. Effects are run in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Try to take the lease.
     Campaign,
-    /// Renew the lease and look.
+    /// Renew the lease, and read the workers and their loads.
     Observe(Term),
-    /// Declare these workers dead, if they still look so.
+    /// Declare these workers dead, if their heartbeats are still too old.
     Expire(Term, Vec<Incarnation>),
     /// Move ids.
     Assign(Term, Batch),
     /// Set these workers to draining, or back to active.
     SetDraining(Term, Vec<Incarnation>, bool),
-    /// Tell the scaler. Not fenced: it is idempotent and corrected by the next pass.
+    /// Ask the scaler for a number of workers. Not fenced: it is idempotent, and the next
+    /// pass corrects it.
     Scale {
         /// The new number of workers.
         replicas: u32,
-        /// Names of the empty workers to remove.
+        /// Names of the workers without ids, to be removed.
         victims: Vec<String>,
     },
 }
 
-/// A part of a plan, for one transaction.
+/// The part of a plan that one transaction carries out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// The moves.
@@ -93,13 +93,13 @@ pub struct Batch {
 pub struct Manager {
     policy: Policy,
     leading: Option<Term>,
-    /// The last term it won, over or not.
+    /// The last term that it won, which may be over.
     won: Option<Term>,
     scaling: Scaling,
     contact: Option<Contact>,
 }
 
-/// Since when, and until when, the database has been answering, by its clock.
+/// The time during which the database has been answering, by its clock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Contact {
     since_ms: i64,
@@ -107,13 +107,13 @@ struct Contact {
 }
 
 impl Manager {
-    /// A replica that does not lead yet.
+    /// A replica that does not lead.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self { policy, leading: None, won: None, scaling: Scaling::default(), contact: None }
     }
 
-    /// The term it leads under, as far as it knows.
+    /// The term under which the replica leads, as far as it knows.
     #[must_use]
     pub const fn term(&self) -> Option<Term> {
         self.leading
@@ -139,16 +139,15 @@ impl Manager {
         self.note_contact(campaign.now_ms);
         self.leading = campaign.won;
         let Some(term) = campaign.won else { return Vec::new() };
-        // What it remembers is good if nobody has led in between.
+        // The remembered state is valid if no other manager has led in between.
         if self.won.replace(term).is_none_or(|last| last.0 + 1 != term.0) {
             self.scaling = Scaling::default();
         }
         vec![Effect::Observe(term)]
     }
 
-    /// Gives up the term. Moves that were not answered may still be on their way
-    /// to the database, planned on what is over by then; the next term, even its
-    /// own, shuts them out.
+    /// Gives up the term. Moves that were not answered may still reach the database,
+    /// planned on an outdated state; the next term, even this replica's own, fences them.
     fn failed(&mut self) -> Vec<Effect> {
         self.leading = None;
         self.scaling.forget_order();
@@ -167,8 +166,9 @@ impl Manager {
         effects
     }
 
-    /// Workers to declare dead: silent for too long while the database was there
-    /// for them. Right after an outage everybody looks dead, so nobody is.
+    /// Workers to declare dead: those without a heartbeat for too long while the database
+    /// was answering. Right after an outage no worker has a recent heartbeat, so none is
+    /// declared dead.
     fn stale(&self, observation: &Observation) -> Vec<Incarnation> {
         let trusted = self
             .contact
@@ -215,7 +215,7 @@ impl Manager {
 
     fn scale(&mut self, term: Term, observation: &Observation, replicas: Replicas) -> Option<Effect> {
         if self.policy.scaling.mode == scaling::Mode::Manual {
-            // Drained before the mode was changed; nobody is going to remove them now.
+            // Drained before the mode was changed to manual; they will not be removed now.
             let drained = scaling::drained(observation.workers.iter());
             return (!drained.is_empty()).then_some(Effect::SetDraining(term, drained, false));
         }

@@ -1,11 +1,12 @@
-//! How many workers there should be: up at once, down after a quiet window and
-//! by draining first, and an operator's own `kubectl scale` honoured meanwhile.
+//! Decides how many workers there should be. It scales up at once, and down after a
+//! quiet window by draining first. It leaves an operator's own `kubectl scale` alone for
+//! that window.
 
 use std::collections::BTreeMap;
 
 use crate::types::{Incarnation, WorkerRow, WorkerState};
 
-/// Who decides on the number of workers.
+/// What decides on the number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The manager does.
@@ -14,21 +15,21 @@ pub enum Mode {
     Manual,
 }
 
-/// The settings of the decision.
+/// The configuration of the decision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// Who decides.
+    /// What decides on the number of workers.
     pub mode: Mode,
     /// Ids per worker, at least 1.
     pub capacity: u32,
     /// Workers kept beyond what the ids need, so that a failover finds room.
     pub spare: u32,
-    /// Never fewer workers than this.
+    /// Minimum number of workers.
     pub min: u32,
-    /// Never more workers than this.
+    /// Maximum number of workers.
     pub max: u32,
-    /// How long fewer workers must have sufficed before any is removed, and how
-    /// long a scale made by hand is left alone. In milliseconds.
+    /// Milliseconds for which fewer workers must have sufficed before one is removed, and
+    /// for which a scale made by hand is left alone.
     pub quiet_window_ms: i64,
 }
 
@@ -41,38 +42,38 @@ impl Policy {
     }
 }
 
-/// What the decision looks at.
+/// The input of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// The database's clock, in milliseconds.
+    /// The database's clock, in milliseconds since the Unix epoch.
     pub now_ms: i64,
-    /// All ids, owned or not.
+    /// Number of ids, with and without owners.
     pub ids: u64,
-    /// What the Deployment asks for now.
+    /// The replicas that the Deployment asks for.
     pub replicas: u32,
     /// Living workers with the number of ids each owns.
     pub workers: &'a [(WorkerRow, u64)],
 }
 
-/// What to do about the number of workers.
+/// A decision on the number of workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing.
     Keep,
-    /// Ask for this many workers; the named ones, empty by now, are the ones to go.
+    /// Ask for this many workers, and remove the named ones, which have no ids.
     Scale {
         /// The new number of workers.
         replicas: u32,
-        /// Names of the workers to remove, if the platform lets one choose.
+        /// Names of the workers to remove, if the platform offers a choice.
         victims: Vec<String>,
     },
-    /// Empty these workers, so that they can be removed later.
+    /// Drain these workers, so that they can be removed later.
     Drain(Vec<Incarnation>),
-    /// Give these drained workers ids again.
+    /// Set these draining workers back to active.
     Reactivate(Vec<Incarnation>),
 }
 
-/// What the decision remembers between passes.
+/// The state between two decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scaling {
     expected: Option<u32>,
@@ -80,7 +81,7 @@ pub struct Scaling {
     quiet: Option<Quiet>,
 }
 
-/// Somebody else set the replicas: left alone until `until_ms`, unless more ids come.
+/// An operator set the replicas: they stay until `until_ms`, unless more ids need more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Hold {
     until_ms: i64,
@@ -95,7 +96,7 @@ struct Quiet {
 }
 
 impl Scaling {
-    /// Decides on one observation. Call it only while leading and in [`Mode::Auto`].
+    /// Decides on one input. Called only by the leader, in [`Mode::Auto`].
     pub fn decide(&mut self, policy: &Policy, view: &View<'_>) -> Decision {
         let desired = policy.desired(view.ids);
         self.notice_hand_made_scale(policy, view, desired);
@@ -113,8 +114,8 @@ impl Scaling {
         }
     }
 
-    /// The last order may not have been given: any number of workers may now be
-    /// what came of it, rather than an operator's doing.
+    /// The last order may or may not have taken effect, so the next number of replicas
+    /// is not taken for an operator's.
     pub(crate) fn forget_order(&mut self) {
         self.expected = None;
     }
@@ -135,7 +136,7 @@ impl Scaling {
         self.hold.is_some()
     }
 
-    /// The most workers desired during a whole quiet window, once it is over.
+    /// The most workers desired during a quiet window, once that is over.
     fn quiet_target(&mut self, policy: &Policy, view: &View<'_>, desired: u32) -> Option<u32> {
         if desired >= view.replicas {
             self.quiet = None;
@@ -148,7 +149,7 @@ impl Scaling {
         (view.now_ms - quiet.since_ms >= policy.quiet_window_ms).then_some(quiet.peak)
     }
 
-    /// Drains the emptiest surplus workers, then gives up their replicas.
+    /// Drains the surplus workers with the fewest ids, then removes their replicas.
     fn shrink(&mut self, view: &View<'_>, target: u32) -> Decision {
         let victims = victims(view, target as usize);
         let undrained: Vec<Incarnation> = victims
@@ -172,8 +173,8 @@ impl Scaling {
     }
 }
 
-/// All but `target` workers: those already draining first, then the emptiest,
-/// then the youngest.
+/// All but `target` workers: first those that are draining, then those with the fewest
+/// ids, then the youngest.
 fn victims<'a>(view: &View<'a>, target: usize) -> Vec<&'a (WorkerRow, u64)> {
     let mut workers = present(view);
     workers.sort_by_key(|(worker, load)| {
@@ -183,8 +184,8 @@ fn victims<'a>(view: &View<'a>, target: usize) -> Vec<&'a (WorkerRow, u64)> {
     workers
 }
 
-/// The last life of each pod. A container that has started again leaves a former
-/// life that looks alive for a while, and is no pod to count or to remove.
+/// The latest incarnation of each pod. A container that has restarted leaves an earlier
+/// incarnation that looks alive for a while, but is not another pod.
 fn present<'a>(view: &View<'a>) -> Vec<&'a (WorkerRow, u64)> {
     let mut present: BTreeMap<&str, &(WorkerRow, u64)> = BTreeMap::new();
     for life in view.workers {
@@ -196,8 +197,8 @@ fn present<'a>(view: &View<'a>) -> Vec<&'a (WorkerRow, u64)> {
     present.into_values().collect()
 }
 
-/// Drained workers that nobody is going to remove go back to work: the platform
-/// removed others in their place, or more ids came.
+/// Draining workers that are no longer to be removed, because the platform removed
+/// others or because there are more ids.
 fn reactivate(view: &View<'_>) -> Decision {
     let workers = present(view);
     let drained = drained(workers.iter().map(|(worker, _)| worker));
@@ -207,7 +208,7 @@ fn reactivate(view: &View<'_>) -> Decision {
     Decision::Reactivate(drained)
 }
 
-/// Those that drain without being about to exit.
+/// Draining workers that are not about to exit.
 pub(crate) fn drained<'a>(workers: impl Iterator<Item = &'a WorkerRow>) -> Vec<Incarnation> {
     workers
         .filter(|worker| worker.state == WorkerState::Draining && worker.capacity > 0)

@@ -1,18 +1,18 @@
-//! The database of the values system, in plain data: what each storage
-//! operation reads and writes, in one atomic step.
+//! The database of the values system as plain data: each storage operation as one atomic
+//! step.
 //!
-//! This is the specification. The SQL backends are compared with it operation
-//! by operation, and the model checker explores the protocol on top of it.
+//! This is the specification. The conformance suite compares each SQL backend with it,
+//! and the model checker explores the protocol on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::{Orphans, Transfer, WorkerLoad};
 use crate::types::{Incarnation, Lease, Term, ValueRow, WorkerRow, WorkerState};
 
-/// All rows, and the clock they are stamped with.
+/// All rows, and the database's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tables {
-    /// The database's clock, in milliseconds since 1970. It may step back.
+    /// The database's clock, in milliseconds since the Unix epoch. It may step back.
     pub now_ms: i64,
     /// The `values` table.
     pub values: BTreeMap<i64, ValueRow>,
@@ -23,59 +23,59 @@ pub struct Tables {
     last_incarnation: i64,
 }
 
-/// What a worker learns from each of its writes.
+/// The result of a heartbeat, which every write of a worker carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Beat {
-    /// The database's clock when it answered, in milliseconds.
+    /// The database's clock, in milliseconds since the Unix epoch.
     pub now_ms: i64,
-    /// `false` once the worker has been declared dead: it must register anew.
+    /// `false` once the worker has been declared dead; it then has to register again.
     pub alive: bool,
-    /// Changes whenever ids were given or taken.
+    /// The generation of the worker, which changes whenever its ids do.
     pub generation: i64,
 }
 
-/// What a worker learns from a full tick.
+/// The result of a full tick.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tick {
     /// The heartbeat that the tick carried.
     pub beat: Beat,
     /// What was counted.
     pub counted: Counted,
-    /// Every row it owns, as committed, ascending by id.
+    /// Every row that the worker owns, as committed, in ascending order of ids.
     pub rows: Vec<OwnedRow>,
 }
 
 impl Tick {
-    /// The second at which the rows are as they were read.
+    /// The second at which the rows were read.
     #[must_use]
     pub const fn second(&self) -> i64 {
         self.counted.second_at(self.beat.now_ms)
     }
 }
 
-/// What a worker learns from a light tick.
+/// The result of a light tick.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct LightTick {
     /// What was counted.
     pub counted: Counted,
-    /// The heartbeat, in milliseconds by the database's clock, if there was one:
-    /// if the worker is alive and of the generation that it expected.
+    /// The heartbeat, in milliseconds by the database's clock; `None` if the worker is
+    /// dead or has another generation than it expected.
     pub beat_ms: Option<i64>,
 }
 
 /// What a tick counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Counted {
-    /// How many rows it changed.
+    /// Number of rows changed.
     pub rows: u64,
-    /// The second up to which it counted them; `None` if it changed none, or if
-    /// the database did not tell.
+    /// The second up to which they were counted; `None` if no row was changed, or if the
+    /// database did not return it.
     pub second: Option<i64>,
 }
 
 impl Counted {
-    /// The second that was counted; as good as any other, if none was, is that of
-    /// the heartbeat, which the database may have run one second later.
+    /// The second that was counted. If none was, the second of the heartbeat, which the
+    /// database may have run one second later.
     #[must_use]
     pub const fn second_at(&self, beat_ms: i64) -> i64 {
         match self.second {
@@ -85,7 +85,7 @@ impl Counted {
     }
 }
 
-/// A row as far as its worker needs it.
+/// The columns of a row that its worker needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnedRow {
     /// The id.
@@ -96,42 +96,42 @@ pub struct OwnedRow {
     pub last_tick: i64,
 }
 
-/// What a manager learns from asking for the lease.
+/// The result of a campaign for the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Campaign {
     /// The database's clock, in milliseconds.
     pub now_ms: i64,
-    /// The new term, if the lease was free.
+    /// The new term, if the manager took the lease.
     pub won: Option<Term>,
 }
 
-/// What the leader sees.
+/// The workers and their loads, as the leader reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Observation {
     /// The database's clock, in milliseconds.
     pub now_ms: i64,
-    /// Workers that are not dead, ascending by incarnation.
+    /// Workers that are not dead, in ascending order of incarnations.
     pub workers: Vec<WorkerRow>,
-    /// How many ids each owner has, dead, unknown and no owner (`None`)
-    /// included, ascending; owners of nothing are left out.
+    /// Number of ids of each owner, in ascending order: of living, dead and unknown
+    /// workers, and without owner (`None`). Owners without ids are left out.
     pub loads: Vec<(Option<Incarnation>, u64)>,
 }
 
 impl Observation {
-    /// How many ids there are.
+    /// Number of ids.
     #[must_use]
     pub fn ids(&self) -> u64 {
         self.loads.iter().map(|(_, count)| count).sum()
     }
 
-    /// How many ids `worker` owns.
+    /// Number of ids that `worker` owns.
     #[must_use]
     pub fn load(&self, worker: Incarnation) -> u64 {
         self.loads.iter().find(|(owner, _)| *owner == Some(worker)).map_or(0, |(_, count)| *count)
     }
 
-    /// The planner's view: living workers with their loads, and everything else
-    /// as orphans.
+    /// The input of a plan: living workers with their loads, and all other ids as
+    /// orphans.
     #[must_use]
     pub fn fleet(&self) -> (Vec<WorkerLoad>, Vec<Orphans>) {
         let mut loads: BTreeMap<Option<Incarnation>, u64> = self.loads.iter().copied().collect();
@@ -151,7 +151,7 @@ impl Observation {
 
 /// Worker operations. None of them needs the lease: a row's `owner` is the fence.
 impl Tables {
-    /// Adds a worker under a new incarnation.
+    /// Registers a worker under a new incarnation.
     pub fn register(&mut self, name: &str, capacity: u32) -> Incarnation {
         self.last_incarnation += 1;
         let incarnation = Incarnation(self.last_incarnation);
@@ -169,11 +169,11 @@ impl Tables {
         incarnation
     }
 
-    /// Counts the seconds of every row that `worker` owns, and reads them. A
-    /// heartbeat, too.
+    /// Counts the seconds of every row that `worker` owns, reads the rows, and renews the
+    /// heartbeat.
     ///
-    /// Rows are ticked whatever the worker's state: ownership alone decides, and
-    /// a dead worker's rows are caught up by whoever is next.
+    /// Rows are counted in any state of the worker: ownership alone decides. The next
+    /// owner of a dead worker's rows catches them up.
     pub fn tick(&mut self, worker: Incarnation) -> Tick {
         let counted = self.count(worker);
         let owned = self.values.values().filter(|row| row.owner == Some(worker));
@@ -181,8 +181,8 @@ impl Tables {
         Tick { beat: self.heartbeat(worker), counted, rows }
     }
 
-    /// Counts as [`Tables::tick`] does and reads nothing. A heartbeat only if
-    /// `worker` is alive and still of this `generation`.
+    /// Counts as [`Tables::tick`] does, without reading rows. Renews the heartbeat only
+    /// if `worker` is alive and still has this `generation`.
     pub fn light_tick(&mut self, worker: Incarnation, generation: i64) -> LightTick {
         let counted = self.count(worker);
         let expected = self.living(worker).is_some_and(|row| row.generation == generation);
@@ -196,7 +196,7 @@ impl Tables {
         Counted { rows, second: (rows > 0).then_some(now) }
     }
 
-    /// Says that `worker` is alive.
+    /// Renews the heartbeat of `worker`.
     pub fn heartbeat(&mut self, worker: Incarnation) -> Beat {
         let now_ms = self.now_ms;
         match self.living(worker) {
@@ -208,7 +208,8 @@ impl Tables {
         }
     }
 
-    /// Says that `worker` is about to exit: it drains, and takes no more ids.
+    /// Renews the heartbeat of `worker`, which is about to exit: it drains and receives no
+    /// more ids.
     pub fn leave(&mut self, worker: Incarnation) -> Beat {
         if let Some(row) = self.living(worker) {
             row.state = WorkerState::Draining;
@@ -217,7 +218,7 @@ impl Tables {
         self.heartbeat(worker)
     }
 
-    /// Ends `worker`: releases what it still owns and says how much that was.
+    /// Ends `worker`: releases the ids that it still owns, and returns their number.
     pub fn retire(&mut self, worker: Incarnation) -> u64 {
         if let Some(row) = self.living(worker) {
             row.state = WorkerState::Dead;
@@ -236,12 +237,12 @@ impl Tables {
     }
 }
 
-/// Manager operations. Each but [`Tables::campaign`] is fenced: under a stale
-/// term it changes nothing and answers `None`.
+/// Manager operations. All but [`Tables::campaign`] are fenced: under a stale term they
+/// change nothing and return `None`.
 impl Tables {
-    /// Takes the lease under the next term if it is free or its own, or if its
-    /// end is further away than any holder could have asked for, which means that
-    /// the clock stepped back.
+    /// Takes the lease under the next term if it is free or held by `holder`. A lease that
+    /// ends later than any holder could have asked for is free, too: the clock stepped
+    /// back.
     pub fn campaign(&mut self, holder: &str, ttl_ms: i64) -> Campaign {
         let now_ms = self.now_ms;
         let held = self.lease.until > now_ms && self.lease.until <= now_ms + 2 * ttl_ms;
@@ -252,7 +253,7 @@ impl Tables {
         Campaign { now_ms, won: Some(Term(self.lease.term)) }
     }
 
-    /// Prolongs the lease, if half of it is over, and reads who owns how much.
+    /// Renews the lease, if half of it is over, and reads the workers and their loads.
     pub fn observe(&mut self, term: Term, ttl_ms: i64) -> Option<Observation> {
         if self.lease.term != term.0 {
             return None;
@@ -271,8 +272,8 @@ impl Tables {
         })
     }
 
-    /// Declares those of `workers` dead whose heartbeat is not within
-    /// `dead_after_ms` of now, and says how many those were.
+    /// Declares those of `workers` dead whose heartbeat is not within `dead_after_ms`
+    /// milliseconds of now, and returns their number.
     pub fn expire(&mut self, term: Term, ttl_ms: i64, workers: &[Incarnation], dead_after_ms: i64) -> Option<u64> {
         self.renew(term, ttl_ms)?;
         let now_ms = self.now_ms;
@@ -288,9 +289,9 @@ impl Tables {
         Some(expired)
     }
 
-    /// Moves ids, the lowest of each source first, tells every worker concerned
-    /// by its generation, and says how many moved. Ids that left their source
-    /// since it was observed stay where they are.
+    /// Moves ids, the lowest of each source first, raises the generation of every worker
+    /// concerned, and returns how many moved. Ids that have left their source since it
+    /// was read stay where they are.
     pub fn assign(&mut self, term: Term, ttl_ms: i64, transfers: &[Transfer]) -> Option<u64> {
         self.renew(term, ttl_ms)?;
         let mut moved = 0;
@@ -321,7 +322,7 @@ impl Tables {
         Some(())
     }
 
-    /// Ends the term at once, so that nobody waits for the lease to run out.
+    /// Ends the term at once, so that no manager waits for the lease to expire.
     pub fn resign(&mut self, term: Term) {
         if self.lease.term == term.0 {
             self.lease.until = 0;
@@ -337,13 +338,14 @@ impl Tables {
     }
 }
 
-/// The workers that `transfers` give to or take from.
+/// The workers that `transfers` give ids to or take ids from.
 #[must_use]
 pub fn concerned(transfers: &[Transfer]) -> BTreeSet<Incarnation> {
     transfers.iter().flat_map(|transfer| transfer.from.into_iter().chain([transfer.to])).collect()
 }
 
-/// Whether a heartbeat is too old, or so far ahead that the clock stepped back.
+/// Whether a heartbeat is too old, or so far in the future that the clock must have
+/// stepped back.
 #[must_use]
 pub const fn is_stale(heartbeat: i64, now_ms: i64, dead_after_ms: i64) -> bool {
     heartbeat < now_ms - dead_after_ms || heartbeat > now_ms + dead_after_ms

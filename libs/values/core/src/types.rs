@@ -1,11 +1,11 @@
-//! The words that the whole values system shares.
+//! Types that the whole values system shares.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One life of a worker. Handed out by the database at registration, ascending
-/// and never reused, so that a row's `owner` is also its fence.
+/// One registration of a worker. The database assigns incarnations in ascending order
+/// and never reuses one, so a row's `owner` is also its fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub i64);
@@ -16,7 +16,7 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// One reign of a manager; every takeover of the lease takes the next one.
+/// The term of a leading manager. Every manager that takes the lease gets the next term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Term(pub i64);
@@ -27,15 +27,15 @@ impl fmt::Display for Term {
     }
 }
 
-/// Where a worker is in its life.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
-    /// Takes ids.
+    /// The worker may receive ids.
     Active,
-    /// Keeps ticking what it owns while its ids are moved away.
+    /// The worker ticks its ids while the manager moves them away.
     Draining,
-    /// Fenced for good: it owns nothing that counts and must register anew.
+    /// The worker is fenced: it may not tick any more and has to register again.
     Dead,
 }
 
@@ -51,7 +51,7 @@ impl WorkerState {
     }
 }
 
-/// The text in a `workers.state` column is none of the three states.
+/// The text of a `workers.state` column is not a state.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownState(pub String);
 
@@ -81,31 +81,30 @@ impl std::str::FromStr for WorkerState {
 pub struct ValueRow {
     /// The id.
     pub id: i64,
-    /// Starts at `initial_value` and grows by one each second.
+    /// The count: `initial_value`, plus one for each second counted since `first_tick`.
     pub value: i64,
     /// The value at `first_tick`.
     pub initial_value: i64,
-    /// The second, by the database's clock, at which the row was added.
+    /// The second since the Unix epoch, by the database's clock, at which the row was added.
     pub first_tick: i64,
-    /// The second up to which `value` has been counted.
+    /// The second since the Unix epoch up to which `value` has been counted.
     pub last_tick: i64,
-    /// The worker that ticks the row; nobody, while it waits for one.
+    /// The worker that ticks the row; `None` until the manager assigns one.
     pub owner: Option<Incarnation>,
-    /// Grows by one whenever the row changes hands.
+    /// Grows by one whenever the owner changes.
     pub epoch: i64,
 }
 
 impl ValueRow {
-    /// A row as a bare `INSERT` leaves it at second `now`.
+    /// The row that an `INSERT` of an id alone makes at second `now`.
     #[must_use]
     pub const fn new(id: i64, value: i64, now: i64) -> Self {
         Self { id, value, initial_value: value, first_tick: now, last_tick: now, owner: None, epoch: 0 }
     }
 
-    /// Counts the seconds up to `now`, missed ones included, and says how many
-    /// they were. Does nothing when the clock stands still or stepped back, or
-    /// when the sum would not fit: such a row stands still rather than stop its
-    /// worker.
+    /// Counts the seconds up to `now`, including missed ones, and returns their number.
+    /// Does nothing if the clock has not advanced, or if the value would overflow: then
+    /// the row stops, and its worker goes on.
     pub const fn tick(&mut self, now: i64) -> i64 {
         if now <= self.last_tick {
             return 0;
@@ -127,15 +126,15 @@ impl ValueRow {
 /// A row of the `workers` table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct WorkerRow {
-    /// This life of the worker.
+    /// The incarnation of the worker.
     pub incarnation: Incarnation,
-    /// The pod or task it runs in.
+    /// The name of the pod or task.
     pub name: String,
-    /// Where it is in its life.
+    /// The state of the worker.
     pub state: WorkerState,
-    /// How many ids it may own; 0 once it is leaving.
+    /// Maximum number of ids; 0 once the worker is leaving.
     pub capacity: u32,
-    /// When it last wrote, in milliseconds by the database's clock.
+    /// The last heartbeat, in milliseconds since the Unix epoch by the database's clock.
     pub heartbeat: i64,
     /// Grows whenever ids are given to it or taken from it, so that it looks.
     pub generation: i64,
@@ -146,8 +145,8 @@ pub struct WorkerRow {
 pub struct Lease {
     /// The term of the current or last leader; 0 before the first.
     pub term: i64,
-    /// Who holds it.
+    /// The name of the manager that holds the lease.
     pub holder: String,
-    /// When it may be taken over, in milliseconds by the database's clock.
+    /// When the lease expires, in milliseconds since the Unix epoch by the database's clock.
     pub until: i64,
 }

@@ -1,61 +1,59 @@
-//! A worker as a state machine: which command to run next, when, and what its
+//! A worker as a state machine: which command comes next, when it is due, and what its
 //! outcome means.
 //!
-//! Time is the database's clock, in milliseconds: the caller translates it to
-//! its own monotonic clock, so a wrong wall clock on a worker's machine does no
-//! harm. Clocks decide only when a worker writes, never what is counted.
+//! Times are milliseconds by the database's clock. The caller maps them to its monotonic
+//! clock, so a wrong wall clock on the worker's machine does no harm. Clocks decide only
+//! when a worker writes, never what is counted.
 //!
-//! A row's `value − last_tick` never changes: the table's constraint sees to it.
-//! So a worker that has read its rows once need not read them again to know what
-//! a tick made of them, as long as they are the same rows. A *light* tick says
-//! whether they are, a *full* tick reads them.
+//! A constraint of the table keeps a row's `value − last_tick` constant. A worker that
+//! has read its rows once therefore knows their values after each tick, as long as it
+//! owns the same rows. A *light* tick checks that it does; a *full* tick reads them.
 
 use crate::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use crate::types::Incarnation;
 
-/// How often a worker writes: a tick, and half-way to the next one a heartbeat.
+/// Milliseconds between two writes of a worker: a tick, and half a second later a heartbeat.
 pub const BEAT_MS: i64 = 500;
 
-/// The part of a second over which workers spread their ticks, so that they do
-/// not all reach the database in the same millisecond.
+/// The milliseconds of a second over which workers spread their ticks, so that these do
+/// not all reach the database at once.
 const SPREAD_MS: i64 = 400;
 
-/// How much longer than usual a worker is silent rather than beat right before a
-/// tick: clocks are not read to the millisecond, and a heartbeat that came a
-/// little early needs no other.
+/// A heartbeat that is due less than so many milliseconds before a tick is skipped: the
+/// tick carries one, and clocks are not read to the millisecond.
 const SLACK_MS: i64 = 50;
 
-/// After how many seconds at the latest a tick reads the rows again, so that what
-/// people write by hand without telling the worker is noticed.
+/// Maximum number of seconds between two full ticks, which find changes that users made
+/// in the table by hand.
 pub const REREAD_SECONDS: i64 = 10;
 
 /// A command to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Become a worker.
+    /// Register under a new incarnation.
     Register,
     /// Count the seconds of all owned ids, and read them.
     Tick(Incarnation),
-    /// Count the seconds of all owned ids, which are known as of this generation.
+    /// Count the seconds of all owned ids, which the worker has read in this generation.
     LightTick(Incarnation, i64),
-    /// Say that one is alive.
+    /// Renew the heartbeat.
     Heartbeat(Incarnation),
-    /// Say that one is about to exit, and is alive until then.
+    /// Renew the heartbeat, and ask the manager to move the ids away.
     Leave(Incarnation),
-    /// Release what is left and end.
+    /// Release the remaining ids and end.
     Retire(Incarnation),
 }
 
-/// The next thing to do.
+/// What a worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// Run the command, at this time by the database's clock; `None` is now.
+    /// Run the command at this time, in milliseconds by the database's clock; `None` is now.
     Run(Command, Option<i64>),
     /// The worker has ended.
     Exit,
 }
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Of [`Command::Register`].
@@ -68,65 +66,65 @@ pub enum Outcome {
     Beat(Beat),
     /// Of [`Command::Retire`].
     Retired,
-    /// Of any: the store did not answer, so the command may have been carried out.
+    /// Of any command: the store did not answer. The command may have taken effect.
     Failed,
 }
 
-/// What changed for this worker, for its log and metrics.
+/// What an outcome changed for the worker, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
-    /// Ids it has ticked now and did not tick before.
+    /// Ids that it ticks now and did not tick before.
     pub gained: Vec<i64>,
-    /// Ids it ticked before and owns no more.
+    /// Ids that it ticked before and no longer owns.
     pub lost: Vec<i64>,
-    /// It was declared dead and registers anew.
+    /// Whether it was declared dead, and so registers again.
     pub fenced: bool,
-    /// What it ticked, if it knows.
+    /// The ids and values after the tick, if the worker knows them.
     pub report: Option<Report>,
 }
 
-/// What a tick left in the table.
+/// A worker's ids and values after a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The second, by the database's clock.
+    /// The second since the Unix epoch, by the database's clock.
     pub second: i64,
-    /// Every id that the worker owns with its value, ascending by id.
+    /// Every id that the worker owns, with its value, in ascending order of ids.
     pub values: Vec<(i64, i64)>,
 }
 
-/// How far a worker is with ending.
+/// The stages in which a worker ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Ending {
-    /// Asked to drain; nothing said to the database yet.
+    /// Asked to drain; the database does not know yet.
     Asked,
-    /// Its ids are being moved away.
+    /// The manager moves its ids away.
     Leaving,
-    /// Nothing left to do but to release what may be left.
+    /// Only the release of remaining ids is left to do.
     Over,
     /// Ended.
     Ended,
 }
 
-/// One worker, through all its incarnations.
+/// A worker through all its incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Worker {
     incarnation: Option<Incarnation>,
-    /// What the last tick found; `None` makes the next command a full tick.
+    /// The rows as the last full tick read them; `None` makes the next tick a full one.
     found: Option<Found>,
     last_tick_ms: i64,
     last_beat_ms: i64,
-    /// Each owned id with its `value − last_tick`, ascending.
+    /// Each owned id with its `value − last_tick`, in ascending order of ids.
     owned: Vec<(i64, i64)>,
     ending: Option<Ending>,
 }
 
-/// What a worker has found out about its rows.
+/// What a worker knows about its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Found {
     generation: i64,
-    /// When the rows were read, if all of them had been counted up to that second.
-    /// Else one of them is locked, full or ahead of the clock, and the next tick
-    /// has to read them again.
+    /// The database's clock in milliseconds when the rows were read, all of them counted
+    /// up to that second. `None` if a row was locked, full or ahead of the clock: then the
+    /// next tick has to read the rows again.
     in_step_ms: Option<i64>,
 }
 
@@ -137,25 +135,25 @@ impl Worker {
         Self::default()
     }
 
-    /// Its present life, if it has one.
+    /// The current incarnation, if the worker is registered.
     #[must_use]
     pub const fn incarnation(&self) -> Option<Incarnation> {
         self.incarnation
     }
 
-    /// Asks it to have its ids moved away, and then to end.
+    /// Asks the worker to end after the manager has moved its ids away.
     pub fn drain(&mut self) {
         self.ending.get_or_insert(Ending::Asked);
     }
 
-    /// Asks it to end now, releasing its ids to whoever is next.
+    /// Asks the worker to release its ids and to end now.
     pub fn stop(&mut self) {
         if self.ending != Some(Ending::Ended) {
             self.ending = Some(Ending::Over);
         }
     }
 
-    /// What to do next.
+    /// The next command, and when it is due.
     #[must_use]
     pub fn next(&self) -> Next {
         let Some(incarnation) = self.incarnation else {
@@ -186,7 +184,7 @@ impl Worker {
         Next::Run(tick, Some(tick_at))
     }
 
-    /// Learns what a command came to.
+    /// Applies the outcome of a command.
     pub fn apply(&mut self, outcome: &Outcome) -> Change {
         match outcome {
             Outcome::Registered(incarnation) => {
@@ -230,8 +228,8 @@ impl Worker {
         }
     }
 
-    /// Believes a light tick only if everything was as expected; else a full tick
-    /// finds out, at once.
+    /// Accepts a light tick only if it counted exactly what was expected. Otherwise a
+    /// full tick follows at once.
     fn lightly_ticked(&mut self, tick: &LightTick) -> Change {
         let Counted { rows, second } = tick.counted;
         let all = rows == self.owned.len() as u64 && (rows == 0 || second.is_some());
@@ -245,8 +243,8 @@ impl Worker {
         Change { report: Some(Report { second, values }), ..Change::default() }
     }
 
-    /// The next second is due after the one that was counted, even if the heartbeat
-    /// came after its end.
+    /// The second after the one that was counted is due next, even if the heartbeat ran
+    /// in a later one.
     fn ticked_at(&mut self, second: i64, beat_ms: i64) {
         self.last_tick_ms = beat_ms.min(second * 1000 + 999);
         self.last_beat_ms = beat_ms;
@@ -280,26 +278,26 @@ impl Worker {
 }
 
 impl Found {
-    /// Whether a tick then does without reading the rows again.
+    /// Whether a tick at that time may be a light one.
     fn is_good_at(&self, at_ms: i64) -> bool {
         let age = |read_ms: i64| at_ms.div_euclid(1000) - read_ms.div_euclid(1000);
         self.in_step_ms.is_some_and(|read_ms| age(read_ms) < REREAD_SECONDS)
     }
 }
 
-/// The row's `value − last_tick`. It may not fit, but whatever is added to it
-/// wraps back to the value.
+/// The row's `value − last_tick`. It may wrap around; adding the tick wraps it back to
+/// the value.
 const fn offset(row: &OwnedRow) -> (i64, i64) {
     (row.id, row.value.wrapping_sub(row.last_tick))
 }
 
-/// The ids of `ids` that are not in `known`, which is ascending.
+/// Those of `ids` that are not in `known`, which is in ascending order.
 fn missing(known: &[(i64, i64)], ids: &[(i64, i64)]) -> Vec<i64> {
     let is_known = |id: i64| known.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     ids.iter().map(|(id, _)| *id).filter(|id| !is_known(*id)).collect()
 }
 
-/// Where in the second this worker ticks, in milliseconds: the fractional parts
+/// The millisecond of a second at which this worker ticks: the fractional parts
 /// of multiples of the golden ratio are spread evenly however many there are
 /// (Knuth, The Art of Computer Programming, volume 3, section 6.4).
 #[must_use]

@@ -1,8 +1,8 @@
-//! Storage of the values system: three small traits, one for each service,
-//! implemented for MySQL and MariaDB and for SQLite.
+//! Storage of the values system: a trait for each service, implemented for MySQL and
+//! MariaDB and for SQLite.
 //!
-//! What each operation does is written down once, as plain data, in
-//! [`values_core::tables`]; the conformance suite compares every backend with it.
+//! [`values_core::tables`] specifies each operation on plain data. The conformance
+//! suite compares every backend with it.
 
 mod mysql;
 mod rows;
@@ -23,56 +23,57 @@ pub use crate::sqlite::SqliteStore;
 
 /// The schema.
 pub static MIGRATIONS: Migrations =
-    Migrations { mysql: sqlx::migrate!("migrations/mysql"), sqlite: sqlx::migrate!("migrations/sqlite") };
+    Migrations::new("values", sqlx::migrate!("migrations/mysql"), sqlx::migrate!("migrations/sqlite"));
 
-/// What a worker asks for. Every write is one transaction.
+/// Operations of a worker. Every write is one transaction.
 #[async_trait]
 pub trait WorkerStore: Send + Sync {
-    /// Adds a worker, with room for `capacity` ids, under a new incarnation.
+    /// Registers a worker that may own `capacity` ids, and returns its new incarnation.
     async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation>;
 
-    /// Counts the seconds of every id that `worker` owns, says that it is alive,
-    /// and reads the rows.
+    /// Counts the seconds of every id that `worker` owns, renews its heartbeat, and
+    /// reads its rows.
     async fn tick(&self, worker: Incarnation) -> Result<Tick>;
 
-    /// Counts them without reading the rows, and says that `worker` is alive only
-    /// if it is still of this `generation`. While somebody keeps a row locked it
-    /// may do nothing at all, and says so by an answer that nobody expects.
+    /// Counts the seconds without reading the rows, and renews the heartbeat only if
+    /// `worker` still has this `generation`. While another session holds a lock on one
+    /// of the rows, it may do nothing and return [`LightTick::default`].
     async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick>;
 
-    /// Says that `worker` is alive.
+    /// Renews the heartbeat of `worker`.
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat>;
 
-    /// Says that `worker` is alive and about to exit, so that its ids move away.
+    /// Renews the heartbeat of `worker` and sets its capacity to 0, so that the manager
+    /// moves its ids away.
     async fn leave(&self, worker: Incarnation) -> Result<Beat>;
 
-    /// Ends `worker` and releases the ids that it still owns; says how many. A row
-    /// that somebody keeps locked stays behind, with an owner that is dead.
+    /// Sets `worker` to dead, releases the ids that it still owns, and returns their
+    /// number. A row that another session has locked keeps the dead owner.
     async fn retire(&self, worker: Incarnation) -> Result<u64>;
 }
 
-/// What a manager asks for. Under a stale term every operation changes nothing
-/// and answers `None`.
+/// Operations of a manager. Under a stale term every operation changes nothing and
+/// returns `None`.
 #[async_trait]
 pub trait ManagerStore: Send + Sync {
-    /// Takes the lease under the next term, if it is free or its own. Holders'
-    /// names must differ.
+    /// Takes the lease under the next term, if it is free or held by `holder`. Each
+    /// manager needs a name of its own.
     async fn campaign(&self, holder: &str) -> Result<Campaign>;
 
-    /// Renews the lease and reads who owns how much.
+    /// Renews the lease, and reads the workers and how many ids each owns.
     async fn observe(&self, term: Term) -> Result<Option<Observation>>;
 
-    /// Declares those of `workers` dead whose heartbeat is still not within
-    /// `dead_after_ms` of now; says how many.
+    /// Declares those of `workers` dead whose heartbeat is older than `dead_after_ms`
+    /// milliseconds, and returns their number.
     async fn expire(&self, term: Term, workers: &[Incarnation], dead_after_ms: i64) -> Result<Option<u64>>;
 
-    /// Moves ids; says how many moved.
+    /// Moves ids, and returns how many moved.
     async fn assign(&self, term: Term, transfers: &[Transfer]) -> Result<Option<u64>>;
 
     /// Sets workers that are not leaving to draining, or back to active.
     async fn set_draining(&self, term: Term, workers: &[Incarnation], draining: bool) -> Result<Option<()>>;
 
-    /// Gives the lease back.
+    /// Releases the lease.
     async fn resign(&self, term: Term) -> Result<()>;
 }
 
@@ -81,35 +82,35 @@ pub trait ManagerStore: Send + Sync {
 pub struct NewValue {
     /// The id, at least 1.
     pub id: i64,
-    /// What it counts from.
+    /// The initial value.
     pub value: i64,
 }
 
-/// What came of adding ids.
+/// The result of [`CatalogStore::add`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {
     /// All were added.
     All,
-    /// Nothing was added, since these ids, and possibly more, exist or are meant
-    /// to be added twice.
+    /// Nothing was added, because these ids, and possibly more, exist or occur twice in
+    /// the request.
     Exist(Vec<i64>),
 }
 
-/// Which rows to list: ascending by id.
+/// A page of rows, in ascending order of ids.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// Only ids greater than this.
     pub after: Option<i64>,
     /// Only ids of this worker.
     pub owner: Option<Incarnation>,
-    /// At most so many.
+    /// Maximum number of rows.
     pub limit: u32,
 }
 
-/// What values-api asks for.
+/// Operations of values-api.
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
-    /// Asks whether the database is there and has the tables.
+    /// Checks that the database answers and has the tables.
     async fn ping(&self) -> Result<()>;
 
     /// Adds `count` ids above the largest one, and returns them in order.
@@ -118,37 +119,39 @@ pub trait CatalogStore: Send + Sync {
     /// Adds all of `values`, or none.
     async fn add(&self, values: &[NewValue]) -> Result<Added>;
 
-    /// Removes an id; says whether it was there. Fails with a
-    /// [lock wait timeout](Error::is_lock_wait_timeout) while somebody keeps its
-    /// row locked.
+    /// Removes an id, and returns whether it existed.
+    ///
+    /// # Errors
+    /// A [lock wait timeout](Error::is_lock_wait_timeout) while another session has
+    /// locked the row.
     async fn remove(&self, id: i64) -> Result<bool>;
 
-    /// Removes the `count` largest ids, or all if there are fewer, and returns
-    /// them. Those that somebody keeps locked are passed over.
+    /// Removes the `count` largest ids, or all if there are fewer, and returns them.
+    /// Locked rows are skipped.
     async fn remove_count(&self, count: u32) -> Result<Vec<i64>>;
 
     /// Reads one row.
     async fn get(&self, id: i64) -> Result<Option<ValueRow>>;
 
-    /// Reads some rows.
+    /// Reads a page of rows.
     async fn list(&self, page: Page) -> Result<Vec<ValueRow>>;
 
-    /// Reads who owns how much.
+    /// Reads the workers and how many ids each owns.
     async fn overview(&self) -> Result<Observation>;
 }
 
-/// Everything that the values system asks of its database.
+/// All operations of the values system.
 pub trait ValuesStore: WorkerStore + ManagerStore + CatalogStore {}
 
 impl<T: WorkerStore + ManagerStore + CatalogStore> ValuesStore for T {}
 
-/// How long the manager's lease lasts without being renewed, in milliseconds.
+/// Milliseconds after which the manager's lease expires unless it is renewed.
 pub const LEASE_TTL_MS: i64 = 1000;
 
-/// Workers that have been dead for this long are removed, in milliseconds.
+/// Milliseconds after which dead workers are removed.
 const FORGET_DEAD_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Ids in one statement at most, which bounds the length of a packet.
+/// Maximum number of ids in one statement, which bounds the size of a packet.
 const CHUNK: usize = 1000;
 
 /// The store on `database`.
@@ -160,14 +163,14 @@ pub fn open(database: &Database) -> Arc<dyn ValuesStore> {
     }
 }
 
-/// Numbers as SQL wants them between the parentheses of an `IN`, where nothing is
-/// in no numbers.
+/// Numbers for the parentheses of a SQL `IN`. No numbers become `NULL`, which matches
+/// nothing.
 fn list(numbers: impl IntoIterator<Item = i64>) -> String {
     let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
     if numbers.is_empty() { "NULL".to_owned() } else { numbers.join(",") }
 }
 
-/// Ids that occur more than once.
+/// The ids that occur more than once.
 fn repeated(values: &[NewValue]) -> Vec<i64> {
     let mut ids: Vec<i64> = values.iter().map(|new| new.id).collect();
     ids.sort_unstable();

@@ -1,4 +1,4 @@
-//! How rows are stored and read, whatever the database.
+//! Statements and rows that all databases share.
 
 use kit_database::{Error, Result};
 use sqlx::FromRow;
@@ -13,7 +13,7 @@ pub(crate) const WORKERS: &str = "SELECT incarnation, name, state, capacity, hea
 /// Counts ids by owner.
 pub(crate) const LOADS: &str = "SELECT owner, COUNT(*) FROM `values` GROUP BY owner ORDER BY owner";
 
-/// Asks whether the tables are there.
+/// Checks that the tables exist.
 pub(crate) const PING: &str = "SELECT id FROM `values` LIMIT 1";
 
 const VALUE: &str = "SELECT id, value, initial_value, first_tick, last_tick, owner, epoch FROM `values`";
@@ -36,7 +36,7 @@ pub(crate) fn insert_sql(values: &[NewValue]) -> String {
     format!("INSERT INTO `values` (id, value) VALUES {}", rows.join(","))
 }
 
-/// Reads which of `values` exist, the lowest ten of them.
+/// Reads the lowest ten of `values` that exist.
 pub(crate) fn existing_sql(values: &[NewValue]) -> String {
     let ids = list(values.iter().map(|new| new.id));
     format!("SELECT id FROM `values` WHERE id IN ({ids}) ORDER BY id LIMIT 10")

@@ -1,4 +1,4 @@
-//! The configuration of Redis.
+//! Command-line arguments for Redis.
 
 use clap::Args;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
@@ -45,18 +45,18 @@ pub struct RedisArgs {
     counter_key: String,
 }
 
-/// Settings that are well formed each, and cannot be used.
+/// Arguments that are well-formed by themselves but cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct InvalidRedis {
     /// The variable to change.
     pub variable: &'static str,
-    /// What is wrong with it, without its value.
+    /// What is wrong, without the value, which may be secret.
     pub reason: String,
 }
 
 impl RedisArgs {
-    /// A counter, without connecting.
+    /// Prepares a counter. The first operation connects.
     pub fn open(&self) -> Result<RedisStore, InvalidRedis> {
         let client = match self.redis_ca.as_deref().filter(|authority| !authority.is_empty()) {
             Some(authority) => self.with_authority(authority)?,
@@ -70,7 +70,7 @@ impl RedisArgs {
         if !matches!(server.addr(), ConnectionAddr::TcpTls { .. }) {
             return Err(invalid("REDIS_CA", "has no use without a REDIS_URL that begins with rediss://"));
         }
-        // Without any, none would ever be found to vouch for the server.
+        // Without a certificate, every connection would fail later.
         if !authority.contains("-----BEGIN CERTIFICATE-----") {
             return Err(invalid("REDIS_CA", "holds no certificate in PEM"));
         }
@@ -106,7 +106,7 @@ impl RedisArgs {
     }
 }
 
-/// A variable that is set to nothing is taken as not set: compose files do that.
+/// An empty variable counts as not set: compose files set such variables.
 fn text(secret: Option<&SecretString>) -> Option<&str> {
     secret.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty())
 }

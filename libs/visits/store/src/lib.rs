@@ -1,5 +1,5 @@
-//! Where visits are counted: one small trait, on Redis and, within one process, on
-//! SQLite. A conformance suite runs on both.
+//! Stores that count visits: one trait, implemented for Redis and, within one process,
+//! for SQLite. A conformance suite runs on both.
 
 mod args;
 mod redis;
@@ -15,47 +15,46 @@ pub use crate::args::{InvalidRedis, RedisArgs};
 pub use crate::redis::RedisStore;
 pub use crate::sqlite::SqliteStore;
 
-/// The schema on SQLite; there is none on MySQL.
-pub static MIGRATIONS: Migrations =
-    Migrations { mysql: Migrator::DEFAULT, sqlite: sqlx::migrate!("migrations/sqlite") };
+/// The schema for SQLite. MySQL is not used.
+pub static MIGRATIONS: Migrations = Migrations::new("visits", Migrator::DEFAULT, sqlx::migrate!("migrations/sqlite"));
 
-/// The name of the counter unless set: the key in Redis.
+/// The default name of the counter, which is its key in Redis.
 pub const DEFAULT_KEY: &str = "counter";
 
-/// What a counter stood at.
+/// The count after an addition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {
     /// The count.
     pub total: i64,
-    /// Which contact answered: it changes whenever the counter was out of sight,
-    /// and may have come back as it was a while ago.
+    /// The number of the connection that answered. A new number means that the store was
+    /// out of reach, and may have lost the latest additions.
     pub contact: u64,
 }
 
-/// Why a counter did not answer. What was asked for may still have happened.
+/// Why an operation failed. It may have taken effect all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is away, or refuses to be asked at present. Asking again later is right.
+    /// The store is unreachable or refuses requests. Retry later.
     #[error("{0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It did not answer in time.
+    /// The store did not answer within this time.
     #[error("no answer within {0:.1?}")]
     Timeout(Duration),
 }
 
-/// The result of asking a counter something.
+/// The result of an operation on a counter.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A counter. Every operation is over after `within`, whatever the store does.
+/// A counter. Every operation returns within `within`, even if the store does not answer.
 #[async_trait]
 pub trait VisitStore: Send + Sync {
-    /// Adds `amount`, at least 0, in one step, and returns what the counter stands
-    /// at then. It begins at 0.
+    /// Adds `amount`, at least 0, atomically, and returns the new count. A new counter
+    /// starts at 0.
     async fn add(&self, amount: i64, within: Duration) -> Result<Total>;
 
-    /// What the counter stands at.
+    /// Reads the count.
     async fn read(&self, within: Duration) -> Result<i64>;
 
-    /// Asks whether the store would count now, and counts nothing.
+    /// Checks that the store would count now, without counting.
     async fn ping(&self, within: Duration) -> Result<()>;
 }

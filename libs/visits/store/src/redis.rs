@@ -1,4 +1,4 @@
-//! Redis.
+//! The counter on Redis.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,24 +10,24 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{Error, Result, Total, VisitStore};
 
-/// The least time from one attempt to connect to the next, so that a Redis that
-/// refuses connections is asked often, and not incessantly.
+/// The shortest time between two attempts to connect, which bounds the load on a Redis
+/// that refuses connections.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A counter in Redis.
 ///
-/// It connects when it is asked something. A connection that failed in any way,
-/// by silence too, is dropped and never used again, so that no late answer to one
-/// request is taken for the answer to another.
+/// The first operation connects. A connection on which a request failed or timed out
+/// is closed and never used again, so that a late answer to one request is not taken
+/// for the answer to another.
 pub struct RedisStore {
     client: Client,
     key: String,
     link: Mutex<Option<Link>>,
-    /// When the last attempt to connect began; held during one.
+    /// The attempts to connect; locked during an attempt.
     connecting: tokio::sync::Mutex<Attempts>,
 }
 
-/// Without the client, which holds the password.
+/// Omits the client, which holds the password.
 impl std::fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisStore").field("key", &self.key).finish_non_exhaustive()
@@ -48,9 +48,9 @@ struct Attempts {
 
 /// Why a request was not answered.
 enum Failure {
-    /// The connection broke, or Redis said no.
+    /// The connection broke, or Redis returned an error.
     Refused(RedisError),
-    /// Time is up.
+    /// The deadline passed.
     Silence,
 }
 
@@ -61,10 +61,10 @@ impl RedisStore {
         Self { client, key: key.into(), link: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
-    /// Runs `command`; says by which connection.
+    /// Runs `command`, and returns its answer and the number of the connection.
     ///
-    /// An old connection that turns out to be broken is replaced at once, and the
-    /// command run again: it may then have been carried out twice.
+    /// If an existing connection turns out to be broken, the command is run again on a
+    /// new one, so it may take effect twice.
     async fn run<T: FromRedisValue>(&self, command: &Cmd, within: Duration) -> Result<(T, u64)> {
         let deadline = Instant::now() + within;
         let old = self.link();
@@ -117,7 +117,7 @@ impl RedisStore {
         answer
     }
 
-    /// The connection that others have made meanwhile, or a new one.
+    /// Returns the connection that another request has made meanwhile, or makes one.
     async fn connect(&self) -> std::result::Result<Link, RedisError> {
         let mut attempts = self.connecting.lock().await;
         if let Some(link) = self.link() {
@@ -127,7 +127,7 @@ impl RedisStore {
             tokio::time::sleep_until(last + PAUSE).await;
         }
         attempts.last = Some(Instant::now());
-        // Deadlines are those of the requests.
+        // Each request has a deadline of its own.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         attempts.connections += 1;
@@ -162,7 +162,7 @@ impl VisitStore for RedisStore {
     }
 
     async fn ping(&self, within: Duration) -> Result<()> {
-        // A Redis that is read-only, full, or has something else at the key answers to PING.
+        // PING succeeds even if Redis is read-only or full, or if the key has another type.
         self.add(0, within).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! SQLite, for one process.
+//! The counter on SQLite, for one process.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sqlx::sqlite::SqlitePool;
 
 use crate::{Error, Result, Total, VisitStore};
 
-/// A counter in a SQLite file. Whatever was answered is on disk.
+/// A counter in a SQLite file. An addition is on disk before it is answered.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
@@ -29,7 +29,7 @@ impl VisitStore for SqliteStore {
         let sql = "INSERT INTO counters (name, visits) VALUES (?, ?) \
                    ON CONFLICT (name) DO UPDATE SET visits = visits + excluded.visits RETURNING visits";
         let query = sqlx::query_scalar(sql).bind(&self.key).bind(amount).fetch_one(&self.pool);
-        // The file is always in sight: it loses nothing.
+        // A file never loses additions, so the contact never changes.
         Ok(Total { total: answer(within, query).await?, contact: 0 })
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Scaler, ScalerError};
 
-/// Who the API server's audit log and managed fields say it was.
+/// The name in the API server's audit log and in managed fields.
 const FIELD_MANAGER: &str = "worker-manager";
 
 /// Pods with a lower cost are removed first; the default is 0.
@@ -17,8 +17,8 @@ const VICTIM_COST: &str = "-1000";
 
 /// Scales a Deployment of workers.
 ///
-/// Needs `get` and `patch` on `deployments/scale` of that Deployment, and
-/// `patch` on pods for the hint which ones to remove.
+/// Needs `get` and `patch` on `deployments/scale` of that Deployment, and `patch` on
+/// pods, to set their deletion cost.
 pub struct KubernetesScaler {
     deployments: Api<Deployment>,
     pods: Api<Pod>,
@@ -36,8 +36,8 @@ impl KubernetesScaler {
         }
     }
 
-    /// The controller removes the pods with the lowest cost first. That is only
-    /// a hint: if it takes another one, that one's ids fail over.
+    /// Marks pods to be removed first: the controller prefers those with the lowest
+    /// deletion cost. If it removes another pod, that pod's ids fail over.
     async fn mark(&self, victims: &[String]) {
         let cost = json!({
             "metadata": { "annotations": { "controller.kubernetes.io/pod-deletion-cost": VICTIM_COST } }

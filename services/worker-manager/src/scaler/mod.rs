@@ -1,4 +1,4 @@
-//! What starts and stops workers.
+//! Starts and stops workers.
 
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
@@ -11,15 +11,15 @@ pub(crate) use orders::Orders;
 /// A platform that runs a number of workers.
 #[async_trait]
 pub trait Scaler: Send + Sync {
-    /// How many workers are asked for at present.
+    /// Reads how many workers the platform is asked to run.
     async fn replicas(&self) -> Result<u32, ScalerError>;
 
-    /// Asks for `replicas` workers. If that is fewer than there are, `victims`
-    /// are the names of the empty ones, which should be stopped.
+    /// Asks the platform to run `replicas` workers. If that is fewer than there are,
+    /// `victims` names the workers without ids, which should be stopped.
     async fn scale(&self, replicas: u32, victims: &[String]) -> Result<(), ScalerError>;
 }
 
-/// The platform did not do what it was asked.
+/// The platform refused a request or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ScalerError(#[from] Box<dyn std::error::Error + Send + Sync>);

@@ -1,5 +1,5 @@
-//! A slow platform does not delay failovers: a background task talks to the platform,
-//! and passes read only the task's last result.
+//! Talks to the platform in a task of its own, so that a slow platform does not delay
+//! failovers. Passes read only the last answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +11,13 @@ use values_core::manager::Replicas;
 
 use super::Scaler;
 
-/// How often the number of replicas is read, to notice a scale made by hand.
+/// How often the number of replicas is read, to notice `kubectl scale`.
 const POLL: Duration = Duration::from_secs(1);
 
 /// How long the platform may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Orders to a [`Scaler`], carried out one after the other.
+/// Orders to a [`Scaler`], executed one at a time.
 pub(crate) struct Orders {
     given: AtomicU64,
     order: watch::Sender<Order>,
@@ -26,7 +26,7 @@ pub(crate) struct Orders {
 
 #[derive(Debug, Clone, Default)]
 struct Order {
-    /// 1 for the first order; 0 means none yet.
+    /// 1 for the first order; 0 for none.
     number: u64,
     replicas: u32,
     victims: Vec<String>,
@@ -34,7 +34,7 @@ struct Order {
 
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// The order that was carried out before reading.
+    /// The number of the last order executed before the reading.
     after: u64,
     replicas: Replicas,
 }
@@ -48,13 +48,13 @@ impl Orders {
         Self { given: AtomicU64::new(0), order, reading }
     }
 
-    /// What is known of the number of replicas: nothing, while an order is under way.
+    /// The number of replicas as last read; unknown while an order is being executed.
     pub(crate) fn replicas(&self) -> Replicas {
         let reading = *self.reading.borrow();
         if reading.after == self.given.load(Ordering::Relaxed) { reading.replicas } else { Replicas::Unknown }
     }
 
-    /// Gives an order. It replaces one that has not been begun.
+    /// Gives an order. It replaces an order that has not been started.
     pub(crate) fn scale(&self, replicas: u32, victims: Vec<String>) {
         let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
         self.order.send_replace(Order { number, replicas, victims });
@@ -74,7 +74,7 @@ async fn carry_out(scaler: Arc<dyn Scaler>, mut orders: watch::Receiver<Order>, 
             }
         }
         let replicas = match tokio::time::timeout(TIMEOUT, scaler.replicas()).await {
-            // Said once: the state machine begins anew from it.
+            // Reported once: the state machine starts again from it.
             Ok(Ok(replicas)) if std::mem::take(&mut failed) => Replicas::OrderFailed(replicas),
             Ok(Ok(replicas)) => Replicas::Known(replicas),
             Ok(Err(error)) => unknown(&error),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::scaler::ScalerError;
 
-    /// Does as it is told, but for the orders that it is told to fail.
+    /// Executes orders, unless it is set to fail.
     #[derive(Default)]
     struct Platform {
         replicas: Mutex<u32>,

@@ -4,72 +4,47 @@ use std::sync::Arc;
 
 use jobs_core::{Effects, Event, Priority};
 use jobs_store::{Accepted, Claim, Done, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, happen};
-use kit_database::sqlx::{self, AssertSqlSafe};
-use kit_database::{Database, Options};
-use testkit::{Folder, MariaDb, MariaDbOptions, TestDatabase};
+use kit_database::Options;
+use testkit::SqlBackend;
 use uuid::Uuid;
 
 /// Long enough that no lease runs out while a test runs.
 pub(crate) const LEASE_MS: i64 = 600_000;
 
+const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: std::time::Duration::from_secs(20) };
+
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn JobsStore>,
-    database: Database,
-    home: Home,
-}
-
-enum Home {
-    Sqlite { _folder: Folder },
-    MySql(TestDatabase),
-}
-
-/// The server of these tests: what they are about does not depend on the disk.
-pub(crate) async fn server() -> &'static MariaDb {
-    MariaDb::shared_with(MariaDbOptions { durable: false, ..MariaDbOptions::default() }).await
+    backend: SqlBackend,
 }
 
 impl Backend {
-    pub(crate) async fn sqlite() -> Self {
-        let folder = Folder::new("jobs");
-        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
-        Self::open(&url, Home::Sqlite { _folder: folder }).await
+    pub(crate) async fn sqlite(_: &str) -> Self {
+        Self::open(SqlBackend::sqlite(OPTIONS)).await
     }
 
     pub(crate) async fn mysql(name: &str) -> Self {
-        let database = server().await.database(name).await;
-        let url = database.url().to_owned();
-        Self::open(&url, Home::MySql(database)).await
+        Self::open(SqlBackend::mysql(name, OPTIONS).await).await
     }
 
-    async fn open(url: &str, home: Home) -> Self {
-        let options = Options { connections: 8, probe: false, acquire_timeout: std::time::Duration::from_secs(20) };
-        let database = Database::open(url, options).expect("a valid URL");
-        database.migrate(&MIGRATIONS).await.expect("the migrations apply");
-        Self { store: jobs_store::open(&database), database, home }
+    async fn open(backend: SqlBackend) -> Self {
+        backend.database().migrate(&MIGRATIONS).await.expect("the migrations apply");
+        Self { store: jobs_store::open(backend.database()), backend }
     }
 
     /// The URL of a database on a server.
     pub(crate) fn url(&self) -> &str {
-        let Home::MySql(database) = &self.home else { panic!("SQLite has no server") };
-        database.url()
+        self.backend.on_server().expect("SQLite has no server").url()
     }
 
     /// Runs statements as a user would.
     pub(crate) async fn sql(&self, sql: &str) {
-        let sql = AssertSqlSafe(sql.to_owned());
-        match &self.database {
-            Database::MySql(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
-            Database::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
-        }
+        self.backend.sql(sql).await.unwrap();
     }
 
     /// A number from the database.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        let sql = AssertSqlSafe(sql.to_owned());
-        match &self.database {
-            Database::MySql(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
-            Database::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
-        }
+        self.backend.number(sql).await
     }
 
     /// Lets time pass: all times in the tables are set off in its place.

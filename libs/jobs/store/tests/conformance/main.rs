@@ -14,27 +14,4 @@ mod people;
 mod run;
 mod sweep;
 
-/// Makes a test for each backend of each function that takes one.
-macro_rules! on_every_backend {
-    ($($test:ident),+ $(,)?) => {
-        mod sqlite {
-            use crate::backend::Backend;
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test(Backend::sqlite().await).await;
-                }
-            )+
-        }
-        mod mysql {
-            use crate::backend::Backend;
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test(Backend::mysql(stringify!($test)).await).await;
-                }
-            )+
-        }
-    };
-}
-pub(crate) use on_every_backend;
+pub(crate) use testkit::on_every_backend;

@@ -1,4 +1,4 @@
-//! What real servers' errors are taken for.
+//! The classification of errors of real servers.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn what_makes_no_sense_is_refused() {
     }
 }
 
-/// All of these are a matter of order at the start, and so of waiting.
+/// Users, databases and tables may be created after the service has started, so it waits.
 #[tokio::test]
 async fn who_is_not_let_in_waits() {
     let (database, _scripts) = numbers("let_in").await;

@@ -32,7 +32,7 @@ async fn write(scripts: &Scripts) -> kit_database::Result<()> {
     scripts.run(WRITE, TIMEOUT).await.map(drop)
 }
 
-/// Several callers at once, each of whom has to be told in time.
+/// Several callers at once; each has to get an error in time.
 async fn fails_in_time(scripts: &Scripts) {
     let callers: Vec<_> = (0..6)
         .map(|_| {
@@ -90,7 +90,7 @@ async fn a_server_that_is_killed_or_restarted_is_used_again() {
         recovers(&trusting).await;
         recovers(&probing).await;
     }
-    // Who tries connections first does not even notice.
+    // A pool that pings connections first does not notice.
     server.restart().await;
     write(&probing).await.unwrap();
 }
@@ -142,13 +142,13 @@ async fn a_lost_client_holds_no_lock() {
     proxy.lose_replies();
     let error = through.run(WRITE, TIMEOUT).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    // The transaction was one packet, so it comes to its end: nobody waits for its locks.
+    // The transaction was one packet, so it runs to its end and releases its locks.
     let direct = small(database.url(), true);
     write(&direct).await.unwrap();
     assert_eq!(count(&database).await, 3);
 }
 
-static NO_MIGRATIONS: Migrations = Migrations { mysql: Migrator::DEFAULT, sqlite: Migrator::DEFAULT };
+static NO_MIGRATIONS: Migrations = Migrations::new("nothing", Migrator::DEFAULT, Migrator::DEFAULT);
 
 #[tokio::test]
 async fn preparing_waits_for_the_server() {

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
+mod backend;
 mod errors;
 mod faults;
+mod migrations;
 mod scripts;
 
 use kit_database::mysql::Scripts;

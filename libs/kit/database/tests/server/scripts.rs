@@ -1,4 +1,4 @@
-//! Scripts: one packet, one transaction, whatever becomes of the caller.
+//! Scripts: one packet and one transaction, even if the caller goes away.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn goes_on_when_its_caller_is_gone() {
     let mut other = database.connect().await;
     other.execute("BEGIN").await.unwrap();
     other.execute("INSERT INTO numbers VALUES (2)").await.unwrap();
-    // Waits in its middle, for a row that the other connection will give up.
+    // Waits in its middle for a row lock that the other connection will release.
     let sql = "SET innodb_lock_wait_timeout = 50; BEGIN; INSERT INTO numbers VALUES (1); DELETE FROM numbers WHERE n = 2; INSERT INTO numbers VALUES (3); COMMIT";
     let mut observer = database.connect().await;
     tokio::select! {

@@ -218,7 +218,7 @@ fn send_as_worker(model: &Protocol, state: &mut State, pod: usize, fate: Fate) {
     platform::replace_if_ended(state, pod);
 }
 
-/// Feeds an outcome to a worker, and judges what it then tells people.
+/// Applies an outcome to a worker, and judges its report.
 fn hear(model: &Protocol, state: &mut State, pod: usize, command: Command, outcome: &Outcome) {
     let Some(worker) = &mut state.pods[pod] else { return };
     let report = worker.apply(outcome).report;

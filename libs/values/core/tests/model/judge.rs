@@ -77,7 +77,7 @@ const fn ticker(command: Command) -> Option<Incarnation> {
 }
 
 /// Whether a row may change hands like this: given away by its own worker, or
-/// moved by a manager to a worker that was told so.
+/// moved by a manager to a worker whose generation it raised.
 fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> bool {
     match sent {
         Sent::Worker(_, Command::Retire(worker)) => old.owner == Some(*worker) && new.owner.is_none(),
@@ -89,8 +89,8 @@ fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> boo
     }
 }
 
-/// Workers: exactly the living ones are told that they live, and exactly those of
-/// the generation that they expect that it is as they expect.
+/// Workers: exactly the living ones learn that they are alive, and exactly those with the
+/// generation that they expect get a heartbeat from a light tick.
 fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome) {
     if let (Command::LightTick(worker, generation), Outcome::LightlyTicked(tick)) = (command, outcome) {
         let as_expected = before.workers.get(&worker).is_some_and(|row| row.generation == generation);
@@ -122,8 +122,8 @@ pub(crate) fn report(
     state.require(Rule::Report, right && report.second == state.second());
 }
 
-/// Managers: a stale term changes nothing and is told so; terms only grow, by
-/// campaigns.
+/// Managers: an operation under a stale term changes nothing and is refused; terms only
+/// grow, by campaigns.
 fn terms(state: &mut State, before: &Tables, effect: &Effect, event: &Event) {
     let accepted = match event {
         Event::Observed(observation, _) => observation.is_some(),

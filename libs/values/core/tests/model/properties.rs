@@ -66,7 +66,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
 /// Something that the search must have come across, or it proves little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Witness {
-    /// A worker that was declared dead ticked in vain and was told.
+    /// A worker that was declared dead ticked in vain and learned of it.
     ZombieRejected,
     /// A dead worker's row was caught up by another one.
     Takeover,

@@ -56,7 +56,7 @@ pub(crate) struct Budget {
     pub(crate) terminations: u8,
     pub(crate) added_rows: u8,
     pub(crate) removed_rows: u8,
-    /// Pods removed by the platform instead of the ones it was told.
+    /// Pods that the platform removed instead of the requested ones.
     pub(crate) wrong_kills: u8,
     /// Replicas set by an operator.
     pub(crate) hand_scales: u8,
@@ -69,7 +69,7 @@ pub(crate) struct State {
     /// The worker in each pod; `None` is a place without a pod.
     pub(crate) pods: Vec<Option<Worker>>,
     pub(crate) managers: Vec<Replica>,
-    /// Commands that arrive late or never, and whose answer nobody reads.
+    /// Commands that arrive late or never, and whose answers are lost.
     pub(crate) strays: Vec<Sent>,
     /// What the Deployment asks for.
     pub(crate) replicas: u32,
@@ -114,7 +114,7 @@ impl Account {
 
 impl Config {
     /// The state in which every search starts: all workers are registered, all
-    /// ids are new, nobody leads.
+    /// ids are new, no manager leads.
     pub(crate) fn start(&self) -> State {
         let mut state = State {
             tables: Tables::default(),

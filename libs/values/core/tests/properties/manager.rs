@@ -126,7 +126,7 @@ proptest! {
     }
 }
 
-/// A leader with enough contact to expire whoever is silent.
+/// A leader whose database has answered for long enough to expire silent workers.
 fn trusting() -> (Manager, i64) {
     let mut manager = leader(10, Mode::Manual, 0);
     for now in (100..=2_000).step_by(100) {

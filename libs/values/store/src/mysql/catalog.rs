@@ -1,4 +1,4 @@
-//! What values-api asks for.
+//! Operations of values-api.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use values_core::types::ValueRow;
 use super::{MySqlStore, answer, observation_sql, only_row, read_observation};
 use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated, rows};
 
-/// The largest requests add or remove 100,000 rows.
+/// The timeout of requests that add or remove up to 100,000 rows.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl CatalogStore for MySqlStore {
             let rows = left.min(CHUNK);
             left -= rows;
             let rows = vec!["()"; rows].join(",");
-            // A cluster that replicates both ways leaves gaps between its ids.
+            // A multi-primary cluster leaves gaps between generated ids.
             let _ = write!(
                 sql,
                 "; INSERT INTO `values` () VALUES {rows}; \
@@ -73,7 +73,7 @@ impl CatalogStore for MySqlStore {
 
     async fn remove_count(&self, count: u32) -> Result<Vec<i64>> {
         match self.remove_chosen(self.largest(count, "").await?).await {
-            // Who is locked for a moment only, as by a tick, is worth waiting for; but that was longer.
+            // Locks that a tick holds last a moment and are waited for; these lasted longer.
             Err(error) if error.is_lock_wait_timeout() => {
                 self.remove_chosen(self.largest(count, "FOR UPDATE SKIP LOCKED").await?).await
             }
@@ -106,9 +106,9 @@ impl MySqlStore {
         read_ids(answer(&self.run_long(&sql).await?, 0)?)
     }
 
-    /// Removes those of `ids` that are still there, and returns them, ascending.
+    /// Removes those of `ids` that still exist, and returns them in ascending order.
     async fn remove_chosen(&self, mut ids: Vec<i64>) -> Result<Vec<i64>> {
-        // In the order in which workers and managers lock rows.
+        // Rows are locked in the same order as by workers and managers.
         ids.sort_unstable();
         let mut sql = String::from("BEGIN");
         for chunk in ids.chunks(CHUNK) {

@@ -1,4 +1,4 @@
-//! What a manager asks for.
+//! Operations of a manager.
 
 use std::fmt::Write;
 
@@ -56,8 +56,8 @@ impl ManagerStore for MySqlStore {
         if_held(&answers, answer(&answers, 3)?.affected)
     }
 
-    /// A row that somebody else keeps locked stays where it is until later: to wait
-    /// for it here would hold the lease, and with it the ids of workers that died.
+    /// Skips rows that other sessions have locked; a later pass moves them. Waiting for
+    /// them would keep the lease row locked, and so delay failovers.
     async fn assign(&self, term: Term, transfers: &[Transfer]) -> Result<Option<u64>> {
         let mut sql = String::new();
         for Transfer { from, to, count } in transfers {
@@ -96,8 +96,8 @@ impl ManagerStore for MySqlStore {
     }
 }
 
-/// A transaction that renews the lease, which locks it until the end, so that
-/// nobody takes it over meanwhile. `@held` says whether the term still held.
+/// A transaction that first renews the lease. This locks the lease to the end of the
+/// transaction, so no other manager can take it. `@held` is whether the term still holds.
 fn fenced(term: Term, sql: &str) -> String {
     format!(
         "BEGIN; \

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 //!
-//! Every write is a script, sent in one packet: no transaction ever waits for
-//! its client. Only numbers are put into the scripts.
+//! Every write is a script that is sent as one packet, so no transaction waits for its
+//! client. Only numbers are put into the scripts.
 
 mod catalog;
 mod manager;
@@ -20,20 +20,21 @@ use values_core::types::Incarnation;
 
 use crate::rows;
 
-/// The present second. Signed, since negative values are values, too.
+/// The current second since the Unix epoch. Signed, because ids may count from negative
+/// values.
 const NOW: &str = "CAST(UNIX_TIMESTAMP() AS SIGNED)";
 
-/// The present millisecond.
+/// The current millisecond since the Unix epoch.
 const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
-/// A limit that is none. It keeps servers from joining rows before they lock them.
+/// A limit that no table reaches. It makes servers lock the rows before they join them.
 const ENDLESS: u64 = u64::MAX;
 
 /// The store on MySQL or MariaDB.
 #[derive(Debug, Clone)]
 pub struct MySqlStore {
     scripts: Scripts,
-    /// Workers some of whose rows somebody else keeps locked.
+    /// Workers with rows that other sessions have locked.
     obstructed: Arc<Mutex<BTreeSet<Incarnation>>>,
 }
 
@@ -44,7 +45,7 @@ impl MySqlStore {
         Self { scripts, obstructed: Arc::default() }
     }
 
-    /// Runs a script that has to be quick, since others wait for its locks.
+    /// Runs a script with a short timeout, because others wait for its locks.
     async fn run(&self, sql: &str) -> Result<Vec<Answer>> {
         self.scripts.run(sql, Duration::from_secs(3)).await
     }

@@ -1,4 +1,4 @@
-//! What a worker asks for.
+//! Operations of a worker.
 
 use async_trait::async_trait;
 use kit_database::Result;
@@ -45,7 +45,7 @@ impl WorkerStore for MySqlStore {
     async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
         match self.run(&light_tick_sql(worker, generation)).await {
             Err(error) if error.is_lock_wait_timeout() => {
-                // The full tick that follows does not wait once more.
+                // The full tick that follows skips locked rows instead of waiting again.
                 self.set_obstructed(worker, true);
                 Ok(LightTick::default())
             }
@@ -91,20 +91,20 @@ impl MySqlStore {
     }
 }
 
-/// The present second, which the acknowledgement of the statement then carries. The
-/// statements of one packet may each be of another second.
+/// The current second, returned in the statement's acknowledgement. The statements of
+/// one packet may run in different seconds.
 const COUNTED: &str = "LAST_INSERT_ID(CAST(UNIX_TIMESTAMP() AS SIGNED))";
 
-/// Whether a row waits for seconds to be counted. The last condition keeps a row
-/// that is full from failing the others.
+/// Whether a row has seconds to count. The last condition excludes rows whose value
+/// would overflow, so that they do not fail the statement for the others.
 fn due_sql() -> String {
     format!("last_tick < {NOW} AND value <= {} - GREATEST({NOW} - last_tick, 0)", i64::MAX)
 }
 
-/// Counts the seconds of the rows of `worker`. This statement is the whole safety
-/// argument: `owner` fences, and `last_tick` makes doing it late, twice or never
-/// the same in the end. `SET` works from left to right, so `value` comes before
-/// `last_tick`.
+/// Counts the seconds of the rows of `worker`. Safety rests on this statement alone:
+/// `owner` fences, and `last_tick` makes it idempotent, so that running it late or
+/// twice counts the same seconds. `SET` assigns from left to right, so `value` comes
+/// before `last_tick`.
 fn count_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \
@@ -113,13 +113,13 @@ fn count_sql(worker: Incarnation) -> String {
     )
 }
 
-/// The same for the rows that nobody else has locked, so that whoever keeps one
-/// locked stops that one only. It costs half as much again, hence not always.
+/// Counts the same, but skips rows that other sessions have locked. It costs half as
+/// much again, so it is used only while rows are locked.
 ///
-/// The argument holds as it stands. What is counted is the `last_tick` of a row
-/// that was locked as it was read, and stays locked to the end: `owner` and
-/// `last_tick` can be nobody else's in between, and are asked for again. No order
-/// of assignments is assumed, as there is none where tables are joined.
+/// The safety argument still holds. A row is locked when it is read and stays locked to
+/// the end, so `owner` and `last_tick` cannot change in between, and the statement
+/// checks them again. It does not depend on the order of assignments, which joins leave
+/// open.
 fn count_unlocked_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE (SELECT id, last_tick AS counted FROM `values` WHERE owner = {worker} AND {due} \
@@ -131,7 +131,7 @@ fn count_unlocked_sql(worker: Incarnation) -> String {
     )
 }
 
-/// A transaction that counts, carries a heartbeat, and reads the rows.
+/// A transaction that counts, renews the heartbeat, and reads the rows.
 fn tick_sql(worker: Incarnation, count: &str, more_columns: &str) -> String {
     format!(
         "BEGIN; {count}; {beat}; \
@@ -153,8 +153,8 @@ fn read_tick(answers: &[Answer]) -> Result<Tick> {
     })
 }
 
-/// A transaction that counts and carries a heartbeat, and reads nothing: what it
-/// has to say fits into the acknowledgements of its two writes.
+/// A transaction that counts and renews the heartbeat without reading rows. Its result
+/// is in the acknowledgements of its two writes.
 fn light_tick_sql(worker: Incarnation, generation: i64) -> String {
     format!(
         "BEGIN; {count}; \
@@ -174,13 +174,13 @@ fn counted(answer: &Answer) -> Counted {
     Counted { rows: answer.affected, second: remembered(answer) }
 }
 
-/// What `LAST_INSERT_ID(…)` was given. A statement that changed nothing gave it
-/// nothing, and one whose table has triggers may have forgotten it.
+/// The value passed to `LAST_INSERT_ID(…)`; `None` if the statement changed nothing, or
+/// if a trigger of the table discarded the value.
 fn remembered(answer: &Answer) -> Option<i64> {
     i64::try_from(answer.insert_id).ok().filter(|id| *id > 0)
 }
 
-/// Two statements: a heartbeat that may set more, and what it found.
+/// Two statements: a heartbeat that also sets `set`, and a read of its result.
 fn beat_sql(worker: Incarnation, set: &str) -> String {
     format!(
         "UPDATE workers SET heartbeat = {NOW_MS}{set} WHERE incarnation = {worker} AND state <> 'dead'; \

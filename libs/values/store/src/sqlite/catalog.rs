@@ -1,4 +1,4 @@
-//! What values-api asks for.
+//! Operations of values-api.
 
 use async_trait::async_trait;
 use kit_database::sqlite::begin;

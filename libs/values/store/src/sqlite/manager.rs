@@ -1,4 +1,4 @@
-//! What a manager asks for.
+//! Operations of a manager.
 
 use async_trait::async_trait;
 use kit_database::Result;
@@ -106,7 +106,8 @@ impl ManagerStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// A transaction that renews the lease, and its time; `None` under a stale term.
+    /// Begins a transaction that renews the lease, and returns it with its time in
+    /// milliseconds; `None` under a stale term.
     async fn fenced(&self, term: Term) -> Result<Option<(Transaction<'static, Sqlite>, i64)>> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;

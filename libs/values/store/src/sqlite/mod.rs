@@ -26,7 +26,7 @@ impl SqliteStore {
     }
 }
 
-/// The present millisecond. Each transaction asks for it once.
+/// The current millisecond since the Unix epoch, read once per transaction.
 async fn now_ms(connection: &mut SqliteConnection) -> Result<i64> {
     Ok(sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)").fetch_one(connection).await?)
 }

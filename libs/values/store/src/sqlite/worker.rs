@@ -1,4 +1,4 @@
-//! What a worker asks for.
+//! Operations of a worker.
 
 use async_trait::async_trait;
 use kit_database::Result;
@@ -96,7 +96,8 @@ impl WorkerStore for SqliteStore {
     }
 }
 
-/// Counts the seconds of the rows of `worker`. See the same on MySQL for the argument.
+/// Counts the seconds of the rows of `worker`. The safety argument is that of the same
+/// statement for MySQL.
 async fn count(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64) -> Result<Counted> {
     let second = now_ms.div_euclid(1000);
     let rows = sqlx::query(
@@ -112,7 +113,7 @@ async fn count(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i
     Ok(Counted { rows, second: (rows > 0).then_some(second) })
 }
 
-/// A heartbeat that may set more, and what it found.
+/// A heartbeat that also sets `set`, and a read of its result.
 async fn beat(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64, set: &'static str) -> Result<Beat> {
     let sql = format!(
         "UPDATE workers SET heartbeat = {now_ms}{set} \

@@ -1,29 +1,27 @@
-//! A store with an empty database of its own, a clock to move, and the tables to look at.
+//! A store on an empty database, whose clock can be moved and whose tables can be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use kit_database::mysql::text;
-use kit_database::sqlx::{self, AssertSqlSafe};
-use kit_database::{Database, Options};
-use testkit::{Folder, MariaDb, MariaDbOptions, TestDatabase};
+use kit_database::{Options, sqlx};
+use testkit::SqlBackend;
 use values_core::types::{Incarnation, Lease, Term, ValueRow, WorkerRow};
 use values_store::{MIGRATIONS, Page, ValuesStore};
 
 /// Far enough from zero that clocks can be set back.
 const START_MS: i64 = 1_800_000_000_000;
 
+/// MySQL's clock is set per connection, so there is only one.
+const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
+
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn ValuesStore>,
-    database: Database,
-    home: Home,
-}
-
-enum Home {
-    Sqlite(Folder),
-    /// Its clock, if there is one, stands still on the single connection of the store.
-    MySql(TestDatabase, Option<AtomicI64>),
+    backend: SqlBackend,
+    /// The time at which MySQL's clock stands still, in milliseconds since the Unix
+    /// epoch; `None` where the clock runs.
+    clock: Option<AtomicI64>,
 }
 
 /// All rows.
@@ -34,113 +32,90 @@ pub(crate) struct Contents {
     pub(crate) lease: Lease,
 }
 
-/// The server of these tests: what they are about does not depend on the disk.
-pub(crate) async fn server() -> &'static MariaDb {
-    MariaDb::shared_with(MariaDbOptions { durable: false, ..MariaDbOptions::default() }).await
-}
-
 impl Backend {
-    pub(crate) async fn sqlite() -> Self {
-        let folder = Folder::new("values");
-        let url = format!("sqlite://{}", folder.path().join("values.db").display());
-        Self::open(&url, Home::Sqlite(folder)).await
+    pub(crate) async fn sqlite(_: &str) -> Self {
+        Self::open(SqlBackend::sqlite(OPTIONS), None).await
     }
 
     pub(crate) async fn mysql(name: &str) -> Self {
-        let database = server().await.database(name).await;
-        let url = database.url().to_owned();
-        let backend = Self::open(&url, Home::MySql(database, Some(AtomicI64::default()))).await;
+        let backend = Self::open(SqlBackend::mysql(name, OPTIONS).await, Some(AtomicI64::default())).await;
         backend.set_clock(START_MS).await;
         backend
     }
 
-    /// With the server's clock, which goes on, on any connection.
+    /// On MySQL, with the server's clock, which runs.
     pub(crate) async fn mysql_in_real_time(name: &str) -> Self {
-        let database = server().await.database(name).await;
-        let url = database.url().to_owned();
-        Self::open(&url, Home::MySql(database, None)).await
+        Self::open(SqlBackend::mysql(name, OPTIONS).await, None).await
     }
 
-    /// Which connection the store uses; another one after a failure.
-    pub(crate) async fn connection(&self) -> u64 {
-        let Database::MySql(pool) = &self.database else { panic!("SQLite has no connections to tell apart") };
-        sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(pool).await.expect("its number")
+    async fn open(backend: SqlBackend, clock: Option<AtomicI64>) -> Self {
+        backend.database().migrate(&MIGRATIONS).await.expect("the migrations apply");
+        Self { store: values_store::open(backend.database()), backend, clock }
     }
 
-    /// A user who talks to MySQL.
+    /// The number of the connection that the store uses; another one after a failure.
+    pub(crate) async fn connection(&self) -> i64 {
+        self.backend.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await
+    }
+
+    /// A user's connection to MySQL.
     pub(crate) async fn user(&self) -> sqlx::MySqlConnection {
-        let Home::MySql(database, _) = &self.home else { panic!("SQLite has no users") };
-        database.connect().await
-    }
-
-    async fn open(url: &str, home: Home) -> Self {
-        // One connection, as the clock of MySQL is that of a connection.
-        let database = Database::open(url, Options { connections: 1, ..Options::default() }).expect("a valid URL");
-        database.migrate(&MIGRATIONS).await.expect("the migrations apply");
-        Self { store: values_store::open(&database), database, home }
+        self.backend.on_server().expect("SQLite has no users").connect().await
     }
 
     /// Another store on the same database, with its own connections and the real clock.
     pub(crate) fn another(&self, connections: u32) -> Arc<dyn ValuesStore> {
         let options =
             Options { connections, acquire_timeout: std::time::Duration::from_secs(20), ..Options::default() };
-        values_store::open(&Database::open(&self.url(), options).expect("a valid URL"))
+        values_store::open(&self.backend.reopen(options))
     }
 
-    pub(crate) fn url(&self) -> String {
-        match &self.home {
-            Home::Sqlite(folder) => format!("sqlite://{}", folder.path().join("values.db").display()),
-            Home::MySql(database, _) => database.url().to_owned(),
-        }
+    /// Migrates once more, as another process does that starts.
+    pub(crate) async fn migrate_again(&self) {
+        self.backend.reopen(OPTIONS).migrate(&MIGRATIONS).await.expect("the migrations apply");
     }
 
     /// Runs a statement as a user would.
     pub(crate) async fn sql(&self, sql: &str) -> kit_database::Result<()> {
-        let sql = AssertSqlSafe(sql.to_owned());
-        match &self.database {
-            Database::MySql(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|_| ())?,
-            Database::Sqlite(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|_| ())?,
-        }
-        Ok(())
+        self.backend.sql(sql).await
     }
 
-    /// Lets time pass, or steps the clock back. A clock that cannot be set goes on
-    /// by itself and is moved by whole seconds, as that is what rows hold: all times in the tables are set off in its place, and those of `model`.
+    /// Moves the clock by `ms`, forwards or back. Where the clock cannot be set, all
+    /// times in the tables and in `model` are moved the other way instead, by whole
+    /// seconds, which is what rows hold.
     pub(crate) async fn advance(&self, ms: i64, model: Option<&mut values_core::tables::Tables>) {
-        match &self.home {
-            Home::MySql(_, Some(now)) => self.set_clock(now.load(Ordering::Relaxed) + ms).await,
-            Home::Sqlite(_) | Home::MySql(_, None) => {
-                let seconds = ms / 1000;
-                let ms = seconds * 1000;
-                let sql = format!(
-                    "UPDATE `values` SET first_tick = first_tick - {seconds}, last_tick = last_tick - {seconds}; \
-                     UPDATE workers SET heartbeat = heartbeat - {ms}; \
-                     UPDATE manager_lease SET until = until - {ms} WHERE until <> 0"
-                );
-                self.sql(&sql).await.expect("the rows can be set off");
-                if let Some(model) = model {
-                    for row in model.values.values_mut() {
-                        row.first_tick -= seconds;
-                        row.last_tick -= seconds;
-                    }
-                    model.workers.values_mut().for_each(|row| row.heartbeat -= ms);
-                    if model.lease.until != 0 {
-                        model.lease.until -= ms;
-                    }
-                }
+        if let Some(now) = &self.clock {
+            return self.set_clock(now.load(Ordering::Relaxed) + ms).await;
+        }
+        let seconds = ms / 1000;
+        let ms = seconds * 1000;
+        let sql = format!(
+            "UPDATE `values` SET first_tick = first_tick - {seconds}, last_tick = last_tick - {seconds}; \
+             UPDATE workers SET heartbeat = heartbeat - {ms}; \
+             UPDATE manager_lease SET until = until - {ms} WHERE until <> 0"
+        );
+        self.sql(&sql).await.expect("the rows can be set off");
+        if let Some(model) = model {
+            for row in model.values.values_mut() {
+                row.first_tick -= seconds;
+                row.last_tick -= seconds;
+            }
+            model.workers.values_mut().for_each(|row| row.heartbeat -= ms);
+            if model.lease.until != 0 {
+                model.lease.until -= ms;
             }
         }
     }
 
     /// Sets the clock again, which went with its connection if an operation failed.
     pub(crate) async fn hold_clock(&self) {
-        if let Home::MySql(_, Some(now)) = &self.home {
+        if let Some(now) = &self.clock {
             self.set_clock(now.load(Ordering::Relaxed)).await;
         }
     }
 
     async fn set_clock(&self, now_ms: i64) {
-        if let Home::MySql(_, Some(now)) = &self.home {
+        if let Some(now) = &self.clock {
             now.store(now_ms, Ordering::Relaxed);
             let sql = format!("SET timestamp = {}.{:03}", now_ms.div_euclid(1000), now_ms.rem_euclid(1000));
             self.sql(&sql).await.expect("the clock can be set");
@@ -153,9 +128,9 @@ impl Backend {
 
     /// Empties all tables, so that it is as new.
     pub(crate) async fn reset(&self) {
-        let sql = match &self.home {
-            Home::Sqlite(_) => "DELETE FROM `values`; DELETE FROM workers; DELETE FROM sqlite_sequence",
-            Home::MySql(..) => "TRUNCATE `values`; TRUNCATE workers",
+        let sql = match self.backend.on_server() {
+            None => "DELETE FROM `values`; DELETE FROM workers; DELETE FROM sqlite_sequence",
+            Some(_) => "TRUNCATE `values`; TRUNCATE workers",
         };
         self.sql(sql).await.expect("the tables can be emptied");
         self.sql("UPDATE manager_lease SET term = 0, holder = '', until = 0").await.expect("the lease can be reset");
@@ -178,10 +153,7 @@ impl Backend {
     async fn workers(&self) -> BTreeMap<Incarnation, WorkerRow> {
         const SQL: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers";
         type Row = (i64, String, String, u32, i64, i64);
-        let rows: Vec<Row> = match &self.database {
-            Database::MySql(pool) => sqlx::query_as(SQL).fetch_all(pool).await.expect("the workers"),
-            Database::Sqlite(pool) => sqlx::query_as(SQL).fetch_all(pool).await.expect("the workers"),
-        };
+        let rows: Vec<Row> = self.backend.rows(SQL).await;
         let row = |(incarnation, name, state, capacity, heartbeat, generation): Row| {
             let incarnation = Incarnation(incarnation);
             let state = state.parse().expect("a known state");
@@ -192,10 +164,7 @@ impl Backend {
 
     async fn lease(&self) -> Lease {
         const SQL: &str = "SELECT term, holder, until FROM manager_lease";
-        let (term, holder, until): (i64, String, i64) = match &self.database {
-            Database::MySql(pool) => sqlx::query_as(SQL).fetch_one(pool).await.expect("the lease"),
-            Database::Sqlite(pool) => sqlx::query_as(SQL).fetch_one(pool).await.expect("the lease"),
-        };
+        let (term, holder, until) = self.backend.rows(SQL).await.remove(0);
         Lease { term, holder, until }
     }
 
@@ -218,8 +187,8 @@ impl Backend {
 
 /// Text as a literal that all backends understand.
 pub(crate) fn literal(backend: &Backend, value: &str) -> String {
-    match backend.home {
-        Home::Sqlite(_) => format!("'{}'", value.replace('\'', "''")),
-        Home::MySql(..) => text(value),
+    match backend.backend.on_server() {
+        None => format!("'{}'", value.replace('\'', "''")),
+        Some(_) => text(value),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use testkit::on_every_backend;
 use values_store::{Added, NewValue, Page};
 
 use crate::backend::Backend;
-use crate::on_every_backend;
 
 on_every_backend!(
     it_answers_once_there_are_tables,

@@ -1,4 +1,4 @@
-//! Users who lock rows on MySQL and take their time.
+//! Sessions of users that hold row locks on MySQL.
 
 use kit_database::sqlx::{MySqlConnection, raw_sql};
 use values_core::assignment::{Orphans, Transfer};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use testkit::on_every_backend;
 use values_core::assignment::Transfer;
 use values_core::types::{Incarnation, Term, WorkerState};
 use values_store::LEASE_TTL_MS;
 
 use crate::backend::Backend;
-use crate::on_every_backend;
 
 on_every_backend!(
     the_lease_is_taken_over_only_when_it_has_run_out,

@@ -300,7 +300,7 @@ fn compare(backend: impl Future<Output = Backend>) {
 
 #[test]
 fn sqlite_does_as_specified() {
-    compare(Backend::sqlite());
+    compare(Backend::sqlite("model"));
 }
 
 #[test]

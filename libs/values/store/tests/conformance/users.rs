@@ -1,7 +1,8 @@
 //! What users write to the table by hand.
 
+use testkit::on_every_backend;
+
 use crate::backend::Backend;
-use crate::on_every_backend;
 
 on_every_backend!(
     an_id_alone_is_enough,

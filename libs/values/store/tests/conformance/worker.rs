@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use kit_database::sqlx::{MySqlConnection, raw_sql};
+use testkit::on_every_backend;
 use values_core::assignment::Transfer;
 use values_core::tables::{LightTick, OwnedRow};
 use values_core::types::{Incarnation, WorkerState};
 use values_core::worker::{Command, Next, Outcome, Worker};
 
 use crate::backend::{Backend, literal};
-use crate::on_every_backend;
 
 on_every_backend!(
     incarnations_ascend_and_are_never_reused,

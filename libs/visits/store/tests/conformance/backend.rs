@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Parser;
 use kit_database::sqlx::SqlitePool;
 use kit_database::{Database, Options};
-use testkit::{Folder, Redis};
+use testkit::{Redis, SqlBackend};
 use visits_store::{MIGRATIONS, RedisArgs, RedisStore, SqliteStore, VisitStore};
 
 /// Two counters in one store, of which one is never touched.
@@ -14,7 +14,7 @@ pub(crate) struct Backend {
     pub(crate) other: Arc<dyn VisitStore>,
     /// Of SQLite.
     pub(crate) pool: Option<SqlitePool>,
-    _folder: Option<Folder>,
+    _file: Option<SqlBackend>,
 }
 
 #[derive(Parser)]
@@ -39,17 +39,15 @@ impl Backend {
         let server = Redis::shared().await;
         let prefix = server.prefix(name);
         let store = |key| Arc::new(at(server.url(), &format!("{prefix}{key}")));
-        Self { store: store("counter"), other: store("other"), pool: None, _folder: None }
+        Self { store: store("counter"), other: store("other"), pool: None, _file: None }
     }
 
-    pub(crate) async fn sqlite() -> Self {
-        let folder = Folder::new("visits");
-        let url = format!("sqlite://{}", folder.path().join("visits.db").display());
-        let database = Database::open(&url, Options::DEFAULT).unwrap();
-        database.migrate(&MIGRATIONS).await.unwrap();
-        let Database::Sqlite(pool) = database else { panic!("the URL is one of SQLite") };
+    pub(crate) async fn sqlite(_: &str) -> Self {
+        let file = SqlBackend::sqlite(Options::DEFAULT);
+        file.database().migrate(&MIGRATIONS).await.unwrap();
+        let Database::Sqlite(pool) = file.database().clone() else { panic!("the file is one of SQLite") };
         let store = |key| Arc::new(SqliteStore::new(pool.clone(), key));
         let (store, other) = (store("counter"), store("other"));
-        Self { store, other, pool: Some(pool), _folder: Some(folder) }
+        Self { store, other, pool: Some(pool), _file: Some(file) }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testkit::on_every_backend;
 use visits_store::Error;
 
 use crate::PATIENCE;
@@ -52,31 +53,12 @@ async fn refuses_to_overflow(backend: Backend) {
     assert_eq!(store.add(1, PATIENCE).await.unwrap().total, i64::MAX);
 }
 
-macro_rules! on_each_backend {
-    ($($test:ident),+) => {
-        mod redis {
-            use super::Backend;
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(Backend::redis(stringify!($test)).await).await;
-            })+
-        }
-        mod sqlite {
-            use super::Backend;
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(Backend::sqlite().await).await;
-            })+
-        }
-    };
-}
-
-on_each_backend!(counts, adds_at_once_never_overlap, refuses_to_overflow);
+on_every_backend!([redis, sqlite]: counts, adds_at_once_never_overlap, refuses_to_overflow);
 
 /// What Redis does to deadlines is among its faults.
 #[tokio::test]
 async fn a_locked_file_is_given_up_in_time() {
-    let backend = Backend::sqlite().await;
+    let backend = Backend::sqlite("locked").await;
     let store = backend.store;
     assert_eq!(store.add(1, PATIENCE).await.unwrap().total, 1);
     let lock = kit_database::sqlite::begin(backend.pool.as_ref().unwrap()).await.unwrap();

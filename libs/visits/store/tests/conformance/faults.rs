@@ -19,7 +19,7 @@ async fn add(store: &RedisStore) -> i64 {
     store.add(1, PATIENCE).await.unwrap().total
 }
 
-/// Several callers at once, each of whom has to be told in time.
+/// Several callers at once; each has to get an error in time.
 async fn fails_in_time(store: &RedisStore) {
     let caller = async || {
         let began = Instant::now();
@@ -36,7 +36,7 @@ async fn recovers(store: &RedisStore) -> i64 {
     eventually_ok(PATIENCE, "the counter to go on", async || store.add(1, WITHIN).await).await.total
 }
 
-/// How many clients Redis knows, but for the one who asks.
+/// Number of clients of Redis, without the one that asks.
 async fn connections(redis: &Redis) -> usize {
     let clients = redis.command(&["CLIENT", "LIST"]).await.unwrap();
     clients.lines().filter(|line| !line.is_empty()).count() - 1

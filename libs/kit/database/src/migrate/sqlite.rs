@@ -1,0 +1,37 @@
+//! Migrations on SQLite.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use sqlx::SqlitePool;
+use sqlx::migrate::{Migrate, Migrator};
+
+use super::carry_over::carry_over;
+use super::{LOCK_TIMEOUT, Migrations, convert};
+use crate::{Error, Result, sqlite};
+
+const COUNT_DEFAULT_TABLES: &str =
+    "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
+
+pub(super) async fn migrate(pool: &SqlitePool, migrations: &Migrations) -> Result<()> {
+    // When several processes create a file at once, SQLite refuses some of them
+    // without waiting, because they all change its journal mode.
+    let backoff = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(1))
+        .with_total_delay(Some(LOCK_TIMEOUT))
+        .with_jitter()
+        .without_max_times();
+    let migrator = migrations.prepared(&migrations.sqlite);
+    (|| run(pool, &migrator)).retry(backoff).when(|error| matches!(error, Error::Conflict(_))).await
+}
+
+/// Everything is one transaction. It takes the write lock of the file, so that it
+/// excludes other processes, and it is atomic.
+async fn run(pool: &SqlitePool, migrator: &Migrator) -> Result<()> {
+    let mut transaction = sqlite::begin(pool).await?;
+    transaction.ensure_migrations_table(&migrator.table_name).await.map_err(convert)?;
+    carry_over(&mut *transaction, migrator, COUNT_DEFAULT_TABLES).await?;
+    migrator.run_direct(None, &mut *transaction, false).await.map_err(convert)?;
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,18 @@
+//! An empty database for one test.
+
+use std::future::{Ready, ready};
+
+use kit_database::Options;
+use testkit::SqlBackend;
+
+pub(crate) struct Backend(pub(crate) SqlBackend);
+
+impl Backend {
+    pub(crate) fn sqlite(_: &str) -> Ready<Self> {
+        ready(Self(SqlBackend::sqlite(Options::DEFAULT)))
+    }
+
+    pub(crate) async fn mysql(name: &str) -> Self {
+        Self(SqlBackend::mysql(name, Options::DEFAULT).await)
+    }
+}

@@ -1,0 +1,144 @@
+//! One test on every kind of database.
+
+use kit_database::{Database, Options};
+use sqlx::mysql::MySqlRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow};
+
+use crate::{Folder, MariaDb, MariaDbOptions, TestDatabase};
+
+/// Makes one test per backend of each of the given functions. Each function takes
+/// a `crate::backend::Backend`, which is made by `Backend::sqlite(name)` or
+/// `Backend::mysql(name)`, where `name` is the function's name. Other backends are
+/// listed in front: `on_every_backend!([sqlite, redis]: test, ...)`.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_every_backend!([sqlite, mysql]: $($test),+);
+    };
+    ([$($backend:ident),+]: $($test:ident),+ $(,)?) => {
+        $crate::on_every_backend!(@each [$($backend),+] [$($test),+]);
+    };
+    (@each [$($backend:ident),+] $tests:tt) => {
+        $($crate::on_every_backend!(@one $backend $tests);)+
+    };
+    (@one $backend:ident [$($test:ident),+]) => {
+        mod $backend {
+            use crate::backend::Backend;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(Backend::$backend(stringify!($test)).await).await;
+                }
+            )+
+        }
+    };
+}
+
+/// An empty database of one test, removed when this is dropped.
+#[derive(Debug)]
+pub struct SqlBackend {
+    database: Database,
+    home: Home,
+}
+
+#[derive(Debug)]
+enum Home {
+    Sqlite(Folder),
+    Server(TestDatabase),
+}
+
+impl SqlBackend {
+    /// A SQLite file.
+    #[must_use]
+    pub fn sqlite(options: Options) -> Self {
+        Self::open(Home::Sqlite(Folder::new("database")), options)
+    }
+
+    /// A database on the shared server, whose name begins with `name`.
+    pub async fn mysql(name: &str, options: Options) -> Self {
+        Self::open(Home::Server(Self::server().await.database(name).await), options)
+    }
+
+    /// The shared server. It does not write every commit to disk, since the tests
+    /// that use it do not stop it.
+    pub async fn server() -> &'static MariaDb {
+        MariaDb::shared_with(MariaDbOptions { durable: false, ..MariaDbOptions::default() }).await
+    }
+
+    fn open(home: Home, options: Options) -> Self {
+        let database = Database::open(&home.url(), options).expect("a valid URL");
+        Self { database, home }
+    }
+
+    /// The database.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// A second pool of connections to the same database.
+    #[must_use]
+    pub fn reopen(&self, options: Options) -> Database {
+        Database::open(&self.url(), options).expect("a valid URL")
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.home.url()
+    }
+
+    /// The database on the server; `None` for SQLite.
+    #[must_use]
+    pub const fn on_server(&self) -> Option<&TestDatabase> {
+        match &self.home {
+            Home::Sqlite(_) => None,
+            Home::Server(database) => Some(database),
+        }
+    }
+
+    /// Runs statements, as a user would.
+    pub async fn sql(&self, sql: &str) -> kit_database::Result<()> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &self.database {
+            Database::MySql(pool) => sql.execute(pool).await.map(drop)?,
+            Database::Sqlite(pool) => sql.execute(pool).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Runs a query and returns its rows.
+    ///
+    /// # Panics
+    /// When the query fails.
+    pub async fn rows<T>(&self, sql: &str) -> Vec<T>
+    where
+        T: for<'r> FromRow<'r, MySqlRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let query = AssertSqlSafe(sql.to_owned());
+        let rows = match &self.database {
+            Database::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            Database::Sqlite(pool) => sqlx::query_as(query).fetch_all(pool).await,
+        };
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Runs a query that returns one number.
+    ///
+    /// # Panics
+    /// When the query fails or returns no row.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let rows: Vec<(i64,)> = self.rows(sql).await;
+        rows.first().unwrap_or_else(|| panic!("{sql}: no row")).0
+    }
+}
+
+impl Home {
+    fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("test.db").display()),
+            Self::Server(database) => database.url().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! All systems in one database, on every backend.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod backend;
+mod operations;
+mod schema;
+mod upgrade;
+
+use kit_database::Migrations;
+
+/// Every system that keeps data in a database.
+static SYSTEMS: [&Migrations; 3] = [&jobs_store::MIGRATIONS, &values_store::MIGRATIONS, &visits_store::MIGRATIONS];

@@ -1,0 +1,90 @@
+//! The systems at work in one database, all at the same time.
+
+use jobs_core::Priority;
+use jobs_store::{Accepted, Claim, Done, NewJob, Statement};
+use kit_database::Database;
+use testkit::on_every_backend;
+use values_core::assignment::Transfer;
+use visits_store::{SqliteStore, VisitStore};
+
+use crate::SYSTEMS;
+use crate::backend::Backend;
+
+on_every_backend!(all_systems_work_at_once);
+
+/// Rounds of each system.
+const ROUNDS: i64 = 20;
+
+async fn all_systems_work_at_once(backend: Backend) {
+    for system in SYSTEMS {
+        backend.migrate(system).await;
+    }
+    let database = backend.0.database();
+    tokio::join!(
+        async { tokio::spawn(values(database.clone())).await.unwrap() },
+        async { tokio::spawn(jobs(database.clone())).await.unwrap() },
+        async { tokio::spawn(visits(database.clone())).await.unwrap() },
+    );
+    assert_eq!(backend.0.number("SELECT COUNT(*) FROM user_requests").await, ROUNDS);
+    assert_eq!(backend.0.number("SELECT COUNT(*) FROM `values`").await, ROUNDS);
+    assert_eq!(backend.0.number("SELECT COUNT(*) FROM jobs WHERE state = 'succeeded'").await, ROUNDS);
+}
+
+/// Ids are added, assigned by a manager and ticked by a worker.
+async fn values(database: Database) {
+    let store = values_store::open(&database);
+    let worker = store.register("worker", u32::MAX).await.unwrap();
+    let term = store.campaign("manager").await.unwrap().won.unwrap();
+    for round in 1..=ROUNDS {
+        assert_eq!(store.add_count(1).await.unwrap(), [round]);
+        // The lease may have run out on a slow machine; it is this manager's own.
+        let term = store.campaign("manager").await.unwrap().won.unwrap_or(term);
+        let transfer = Transfer { from: None, to: worker, count: 1 };
+        assert_eq!(store.assign(term, &[transfer]).await.unwrap(), Some(1));
+        let tick = store.tick(worker).await.unwrap();
+        assert!(tick.beat.alive && i64::try_from(tick.rows.len()).unwrap() == round, "{tick:?}");
+    }
+}
+
+/// Jobs are accepted, claimed and finished, with an effect each.
+async fn jobs(database: Database) {
+    let store = jobs_store::open(&database);
+    for number in 1..=ROUNDS {
+        let id = uuid::Uuid::now_v7();
+        let new = NewJob {
+            id,
+            key: Some(format!("key {number}")),
+            request_hash: [0; 32],
+            kind: "user-request".to_owned(),
+            payload: "{}".to_owned(),
+            priority: Priority::Default,
+            max_attempts: 1,
+            run_at: 0,
+            traceparent: None,
+            callback_url: None,
+        };
+        assert_eq!(store.accept(&[new]).await.unwrap(), [Accepted::New(id)]);
+        let claimed = store.claim(&[id], Claim { number, worker: "a worker", lease_ms: 60_000 }).await.unwrap();
+        let done = Done {
+            id,
+            token: claimed[0].job.lease_token,
+            attempt: claimed[0].job.attempt,
+            worker: "a worker".to_owned(),
+            started_at: claimed[0].started_at,
+            result: "{}".to_owned(),
+            effect: vec![Statement::new("INSERT INTO user_requests (job_id, data) VALUES (?, ?)").bind(id).bind("{}")],
+            has_callback: false,
+        };
+        assert!(store.finish(&[done]).await.remove(0).unwrap());
+    }
+}
+
+/// Visits are counted; on a server that is done by Redis.
+async fn visits(database: Database) {
+    let Database::Sqlite(pool) = database else { return };
+    let store = SqliteStore::new(pool, "counter");
+    for round in 1..=ROUNDS {
+        assert_eq!(store.add(1, std::time::Duration::from_secs(20)).await.unwrap().total, round);
+    }
+    assert_eq!(store.read(std::time::Duration::from_secs(20)).await.unwrap(), ROUNDS);
+}

@@ -1,0 +1,51 @@
+//! Databases that a release has used whose systems had a database each. It recorded
+//! migrations in `_sqlx_migrations`.
+
+use kit_database::sqlx::migrate::{MigrateError, Migrator};
+use kit_database::{Database, Migrations};
+use testkit::on_every_backend;
+
+use crate::SYSTEMS;
+use crate::backend::Backend;
+
+on_every_backend!(an_installation_is_carried_over_and_joined_by_the_others);
+
+/// Migrates, and so checks the record, as that release does.
+async fn start_as_before(backend: &Backend, migrations: &Migrations) -> Result<(), MigrateError> {
+    let as_before = |migrator: &Migrator| {
+        let mut migrator = Migrator::with_migrations(migrator.migrations.to_vec());
+        migrator.set_ignore_missing(true).set_locking(false);
+        migrator
+    };
+    match backend.0.database() {
+        Database::MySql(pool) => as_before(&migrations.mysql).run(pool).await,
+        Database::Sqlite(pool) => as_before(&migrations.sqlite).run(pool).await,
+    }
+}
+
+type Record = (i64, String, bool, Vec<u8>, i64);
+
+async fn records(backend: &Backend, table: &str) -> Vec<Record> {
+    let columns = "version, description, success, checksum, execution_time";
+    backend.0.rows(&format!("SELECT {columns} FROM {table} ORDER BY version")).await
+}
+
+async fn an_installation_is_carried_over_and_joined_by_the_others(backend: Backend) {
+    for system in SYSTEMS {
+        let backend = backend.another().await;
+        start_as_before(&backend, system).await.unwrap();
+        let before = records(&backend, "_sqlx_migrations").await;
+        let schema = backend.schema().await;
+        // Had a migration to be run again, that would fail: its record could not be copied.
+        backend.migrate(system).await;
+        assert_eq!(records(&backend, &system.table()).await, before, "{}", system.system());
+        for other in SYSTEMS {
+            backend.migrate(other).await;
+        }
+        let now = backend.schema().await;
+        assert!(schema.iter().all(|(name, definition)| now.get(name) == Some(definition)), "{}", system.system());
+        assert_eq!(records(&backend, "_sqlx_migrations").await, before, "{}", system.system());
+        // A rollback of that system.
+        start_as_before(&backend, system).await.unwrap();
+    }
+}
