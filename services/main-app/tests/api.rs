@@ -100,7 +100,7 @@ impl Server {
             tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))
         });
         let task = tokio::spawn(main_app::build(config, deps, shutdown.clone()).run(listener, shutdown.clone()));
-        Self { address, store, client: Client::new(), shutdown, task, runner, _folder: folder }
+        Self { address, store, client: testkit::http_client(), shutdown, task, runner, _folder: folder }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>, key: Option<&str>) -> Response {

@@ -1,4 +1,4 @@
-//! Calls whoever wants to know that a job has ended.
+//! Delivers callbacks: requests that report the end of a job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,22 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-/// How often the database is asked who is to be called.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// The time between two queries for due callbacks.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Calls that are made at once.
+/// The largest number of callbacks that are delivered at once.
 const BATCH: u32 = 16;
 
-/// How long others keep away from a call that is being made.
+/// How long a callback is leased to the process that delivers it, in milliseconds.
 const LEASE_MS: i64 = 120_000;
 
-/// How often it is tried: for about three hours, with these delays.
-const ATTEMPTS: u32 = 12;
+/// The largest number of attempts. With the delays of [`BACKOFF`] they take about three hours.
+const MAX_ATTEMPTS: u32 = 12;
+
+/// The delays between attempts.
 const BACKOFF: Backoff = Backoff { first_ms: 5000, most_ms: 3_600_000 };
 
-/// What is counted. Cheap to clone.
+/// The metrics of callbacks. Clones share their values.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     delivered: Counter,
@@ -41,14 +43,22 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics =
             Self { delivered: Counter::default(), failures: Counter::default(), given_up: Counter::default() };
-        registry.register("jobs_callbacks_delivered", "Callbacks that were answered by 2xx", metrics.delivered.clone());
-        registry.register("jobs_callback_failures", "Attempts at callbacks that failed", metrics.failures.clone());
-        registry.register("jobs_callbacks_given_up", "Callbacks that are not tried again", metrics.given_up.clone());
+        registry.register(
+            "jobs_callbacks_delivered",
+            "Callbacks that were answered with 2xx",
+            metrics.delivered.clone(),
+        );
+        registry.register("jobs_callback_failures", "Failed attempts to deliver a callback", metrics.failures.clone());
+        registry.register(
+            "jobs_callbacks_given_up",
+            "Callbacks that are not retried any more",
+            metrics.given_up.clone(),
+        );
         metrics
     }
 }
 
-/// Calls back.
+/// Delivers callbacks that are due.
 pub(crate) struct Callbacks {
     store: Arc<dyn JobsStore>,
     client: Client,
@@ -67,7 +77,7 @@ impl Callbacks {
         Self { store, client, key, metrics }
     }
 
-    /// Calls until `shutdown` drains, and finishes the calls that are being made.
+    /// Delivers callbacks until `shutdown` drains, and then finishes those in progress.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_draining() {
             let due = self.store.due_callbacks(BATCH, LEASE_MS).await.unwrap_or_default();
@@ -77,14 +87,14 @@ impl Callbacks {
             if is_all {
                 tokio::select! {
                     () = shutdown.draining() => {}
-                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
             }
         }
     }
 
-    /// Calls once, and writes down what came of it. If that is lost, the call is made
-    /// again later.
+    /// Delivers `callback` and records the result. If the result cannot be recorded, the
+    /// callback is delivered again when its lease ends.
     async fn call(&self, callback: &Callback) {
         let attempt = callback.attempt + 1;
         let (error, retry_ms) = match self.attempt(callback).await {
@@ -94,21 +104,21 @@ impl Callbacks {
             }
             Err((reason, is_transient)) => {
                 self.metrics.failures.inc();
-                let again = is_transient && attempt < ATTEMPTS;
+                let again = is_transient && attempt < MAX_ATTEMPTS;
                 self.metrics.given_up.inc_by(u64::from(!again));
                 tracing::warn!(job = %callback.job, attempt, again, reason, "a callback failed");
                 (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, jobs_runner::random())))
             }
         };
         if let Err(error) = self.store.called(callback.job, error.as_deref(), retry_ms).await {
-            tracing::warn!(%error, job = %callback.job, "the database does not answer");
+            tracing::warn!(%error, job = %callback.job, "the result of a callback could not be recorded");
         }
     }
 
     async fn attempt(&self, callback: &Callback) -> Result<(), (String, bool)> {
         let url = Url::parse(&callback.url).map_err(|error| (error.to_string(), false))?;
         let row = self.store.get(callback.job).await.map_err(|error| (error.to_string(), true))?;
-        let row = row.ok_or_else(|| ("the job is gone".to_owned(), false))?;
+        let row = row.ok_or_else(|| ("the job no longer exists".to_owned(), false))?;
         let parsed = |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let result: Option<Value> = parsed(&row.result);
         let ended_at = row.ended_at.unwrap_or(0);
@@ -122,10 +132,10 @@ impl Callbacks {
         let response = self.client.send(Request { method: Method::POST, url, headers, body }).await;
         let response = response.map_err(|error| (error.to_string(), error.is_transient()))?;
         let status = response.status;
-        if status.is_success() { Ok(()) } else { Err((format!("it answered {status}"), true)) }
+        if status.is_success() { Ok(()) } else { Err((format!("the server answered {status}"), true)) }
     }
 
-    /// The signature is over the time and the body, so that neither can be replaced.
+    /// The headers of a callback. The signature covers the time and the body.
     fn headers(
         &self,
         body: &[u8],
@@ -141,7 +151,7 @@ impl Callbacks {
     }
 }
 
-/// `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>" in hexadecimal>`.
+/// Returns `t=<Unix time in seconds>,v1=<HMAC-SHA256 of "<t>.<body>" in hexadecimal>`.
 fn sign(key: &hmac::Key, seconds: i64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(key);
     context.update(format!("{seconds}.").as_bytes());
@@ -155,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_over_time_and_body() {
+    fn a_signature_covers_time_and_body() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
         let signature = sign(&key, 1_700_000_000, b"{}");
         // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret

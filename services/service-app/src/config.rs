@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings of service-app.
 
 use clap::Args;
 use kit_http_client::{Allowlist, Client, Options};
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 /// The settings of service-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// How jobs are run.
+    /// The settings of the job runner.
     #[command(flatten)]
     pub jobs: jobs_runner::Config,
 
@@ -16,16 +16,16 @@ pub struct Config {
     #[arg(long, env = "PROCESSING_TIME", default_value = "1s")]
     pub processing_time: HumanDuration,
 
-    /// Hosts that jobs and callbacks may call, with commas in between:
+    /// Hosts that jobs and callbacks may call, separated by commas:
     /// example.com,*.example.org,10.0.0.7:8080. None by default.
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 
-    /// Whether those hosts may be at private addresses, too.
+    /// Whether these hosts may have private addresses.
     #[arg(long, env = "ALLOW_PRIVATE_ADDRESSES")]
     pub allow_private_addresses: bool,
 
-    /// How long a call may take, redirects included.
+    /// The longest time from a request to the end of its response, redirects included.
     #[arg(long, env = "CALL_TIMEOUT", default_value = "30s")]
     pub call_timeout: HumanDuration,
 
@@ -33,24 +33,27 @@ pub struct Config {
     #[arg(long, env = "HTTP_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub http_concurrency: u16,
 
-    /// With what callbacks are signed; without it they are not.
+    /// The secret that signs callbacks. Without it, callbacks are not signed.
     #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true)]
     pub callback_secret: Option<SecretString>,
 }
 
-/// The longest answer to a call, in bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// The longest response body of a call, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// The largest number of redirects that one call follows.
+const MAX_REDIRECTS: u32 = 3;
 
 impl Config {
-    /// A client that calls whom it may.
+    /// Creates the HTTP client of jobs and callbacks.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(Options {
-            allowed: self.allowed_hosts.clone(),
-            private_addresses: self.allow_private_addresses,
+            allowlist: self.allowed_hosts.clone(),
+            allow_private_addresses: self.allow_private_addresses,
             timeout: self.call_timeout.0,
-            max_answer: MAX_ANSWER,
-            max_redirects: 3,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+            max_redirects: MAX_REDIRECTS,
         })
     }
 }

@@ -1,9 +1,9 @@
-//! Which addresses belong to the network that one stands in.
+//! Public and private IP addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of anybody on the internet, and not of this machine,
-/// this network, a cloud's metadata service or nobody at all.
+/// Whether `address` is a unicast address of the public internet. Loopback, private,
+/// link-local (cloud metadata services), multicast and reserved addresses are not.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -32,7 +32,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(address);
     }
     let [a, b, ..] = address.segments();
-    // Global unicast, without what is translated to other addresses or is for examples.
+    // Global unicast, except for prefixes that embed another address (6to4, Teredo) and
+    // those for documentation.
     let global = a & 0xe000 == 0x2000;
     let translated = a == 0x2002 || (a == 0x2001 && b < 0x200);
     let documentation = (a == 0x2001 && b == 0xdb8) || a == 0x3fff;
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_in_any_clothes_are_not_public() {
+    fn private_addresses_are_not_public_in_any_notation() {
         for address in [
             "127.0.0.1",
             "127.9.9.9",

@@ -1,63 +1,55 @@
-//! Which hosts may be called.
+//! The hosts that the client may call.
 
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
 
-/// Hosts that may be called: by name, by name below a domain, or by address; each
-/// on any port, or on one.
+/// The hosts that the client may call.
 ///
-/// Written as a list with commas: `example.com,*.example.org,10.0.0.7:8080`.
-/// Nobody, if it is empty.
+/// The text form is a comma-separated list such as
+/// `example.com,*.example.org,10.0.0.7:8080`. An entry is a name, a wildcard for all
+/// names below a domain, or an IP address, each optionally with a port; without one,
+/// all ports are allowed. An empty list allows no host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowlist(Vec<Entry>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
-    /// Lower case. With a leading dot: any name that ends with it.
+    /// A name or an IP address in its canonical form. A leading dot stands for all names
+    /// below the domain.
     host: String,
+    /// The only port that is allowed.
     port: Option<u16>,
 }
 
-/// An entry that is no host.
+/// An entry of an [`Allowlist`] that is not a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a host, such as example.com, *.example.com or 10.0.0.7:8080")]
 pub struct InvalidEntry(String);
 
-/// Why a URL may not be called.
+/// Why an [`Allowlist`] refuses a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not `http` or `https`, or with a password, or without a host.
+    /// The scheme is neither `http` nor `https`, or the URL contains a user or a password.
     #[error("only http and https URLs without user and password can be called")]
-    Form,
-    /// The host is not on the list.
-    #[error("the host {0} is not on the list of those that may be called")]
-    Host(String),
+    UnsupportedUrl,
+    /// This host is not on the list.
+    #[error("the host {0} is not on the list of allowed hosts")]
+    HostNotAllowed(String),
 }
 
 impl Allowlist {
-    /// Whether `url` may be called, as far as its name tells.
+    /// Checks the scheme, host and port of `url`. Does not resolve names.
     pub fn check(&self, url: &Url) -> Result<(), Refused> {
         let has_user = !url.username().is_empty() || url.password().is_some();
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => format!("[{address}]"),
-            None => return Err(Refused::Form),
-        };
+        let host = url.host_str().ok_or(Refused::UnsupportedUrl)?.trim_end_matches('.');
         if !matches!(url.scheme(), "http" | "https") || has_user {
-            return Err(Refused::Form);
+            return Err(Refused::UnsupportedUrl);
         }
         let port = url.port_or_known_default();
-        let permits = |entry: &Entry| entry.is_host(&host) && entry.port.is_none_or(|of| Some(of) == port);
-        if self.0.iter().any(permits) { Ok(()) } else { Err(Refused::Host(host)) }
-    }
-
-    /// Whether nobody may be called.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        let permits = |entry: &Entry| entry.is_host(host) && entry.port.is_none_or(|of| Some(of) == port);
+        if self.0.iter().any(permits) { Ok(()) } else { Err(Refused::HostNotAllowed(host.to_owned())) }
     }
 }
 
@@ -85,7 +77,8 @@ impl FromStr for Entry {
     fn from_str(text: &str) -> Result<Self, InvalidEntry> {
         let invalid = || InvalidEntry(text.to_owned());
         let (below, rest) = text.strip_prefix("*.").map_or(("", text), |rest| (".", rest));
-        // A URL is read as it will be later, so that both mean the same host.
+        // The URL parser brings entries and URLs into the same canonical form. The parse with
+        // an unknown scheme keeps a port that is the default of http.
         let url = Url::parse(&format!("foo://{rest}/")).map_err(|_| invalid())?;
         let canonical = Url::parse(&format!("http://{rest}/")).map_err(|_| invalid())?;
         let is_bare = url.path() == "/" && url.username().is_empty() && url.query().is_none();
@@ -110,9 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_listed_is_permitted() {
-        let list: Allowlist = " example.com, *.Example.org,10.0.0.7:8080 ,[::1]:80".parse().unwrap();
-        assert_eq!(list.to_string(), "example.com,*.example.org,10.0.0.7:8080,[::1]:80");
+    fn only_listed_hosts_are_allowed() {
+        let list: Allowlist = " example.com, *.Example.org,10.0.0.7:8080 ,[::1]:80,[::ffff:10.0.0.9]".parse().unwrap();
+        assert_eq!(list.to_string(), "example.com,*.example.org,10.0.0.7:8080,[::1]:80,[::ffff:a00:9]");
         for url in [
             "http://example.com/",
             "https://EXAMPLE.com:8443/a?b",
@@ -121,6 +114,7 @@ mod tests {
             "http://10.0.0.7:8080/",
             "http://0x0a000007:8080/",
             "http://[::1]/",
+            "http://[::ffff:10.0.0.9]/",
         ] {
             assert_eq!(list.check(&Url::parse(url).unwrap()), Ok(()), "{url}");
         }
@@ -143,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn entries_that_are_not_hosts_are_refused() {
         for entry in ["http://example.com", "a/b", "*", "*.", "a b", "example.com:port", "me@example.com", "a?b"] {
             assert!(entry.parse::<Allowlist>().is_err(), "{entry}");
         }

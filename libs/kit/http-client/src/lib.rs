@@ -1,16 +1,25 @@
-//! HTTP requests to hosts that somebody has allowed, and to nobody else.
+//! An HTTP client for URLs that users name.
 //!
-//! What users may name is a way into the network that this process stands in. So a
-//! host has to be on the [`Allowlist`]; its address must not be a private one, unless
-//! those are allowed; the address that was checked is the one that is connected to,
-//! whatever the name means a moment later; and each redirect is checked like the
-//! first request.
+//! Such a URL is a way into the network in which the process runs (server-side
+//! request forgery). The client therefore checks every request, redirects included:
+//!
+//! - The host must be on the [`Allowlist`].
+//! - The address must be public, unless [`Options::allow_private_addresses`] is set.
+//!   The client connects to the address that it checked and does not resolve the
+//!   name a second time, so a DNS server cannot replace the address in between.
+//! - Proxies that the environment names are ignored: a proxy would resolve the name
+//!   itself.
 
 mod address;
 mod allowlist;
 mod client;
+mod error;
+mod resolver;
+#[cfg(test)]
+mod tests;
 
 pub use allowlist::{Allowlist, InvalidEntry, Refused};
-pub use client::{Client, Error, Options, Request, Response};
+pub use client::{Client, Options, Request, Response};
+pub use error::Error;
 pub use http;
 pub use url::Url;

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -24,6 +25,9 @@ use crate::config::LogFormat;
 /// The target of spans that are made for traces only. They cost more than many a
 /// request, so they are off unless traces go somewhere.
 pub const SPANS: &str = "request_span";
+
+/// How long one request to the collector may take.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends with the process, and then sends the traces that are left.
 #[derive(Debug)]
@@ -66,7 +70,10 @@ where
 
 fn trace_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
     let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+    let tls = kit_tls::client_config(kit_tls::public_roots());
+    #[expect(clippy::disallowed_methods, reason = "the client receives its TLS configuration")]
+    let client = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).timeout(EXPORT_TIMEOUT).build()?;
+    let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).build()?;
     let resource = Resource::builder().with_service_name(service).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -1,4 +1,4 @@
-//! What is left when the test process is killed: a shell that cleans up.
+//! Cleans up after the test process, even if that is killed.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -10,12 +10,13 @@ use rustix::process::Pid;
 
 use crate::process::lock;
 
-/// Statics are not dropped and a process may be killed at any time, so a shell
-/// outlives this process by a moment. It learns of the end by the end of its
-/// input, which also tells it which processes run; each leads a group.
+/// A shell that runs a little longer than this process: Rust does not drop statics,
+/// and a killed process cannot clean up. The shell reads from a pipe which processes
+/// run, each the leader of a process group. When this process ends, the pipe closes,
+/// and the shell kills the groups and removes the folders.
 static JANITOR: LazyLock<Janitor> = LazyLock::new(Janitor::start);
 
-/// Servers that were just killed may still be writing: hence the repetition.
+/// The loop repeats the removal because servers that were just killed may still write.
 const SCRIPT: &str = r#"
     trap '' INT TERM HUP
     cd /
@@ -35,18 +36,18 @@ struct Janitor {
     shell: Mutex<Child>,
 }
 
-/// The folder of all folders.
+/// The parent of all temporary folders.
 pub(crate) fn root() -> &'static Path {
     &JANITOR.root
 }
 
-/// Has a process that was just started killed at the end.
+/// Registers a process that was just started, to be killed when this process ends.
 pub(crate) fn started(pid: Pid) {
     JANITOR.tell('+', pid);
 }
 
-/// Forgets a process that has ended. To be called before it is reaped, as its
-/// number may be given to another one afterwards.
+/// Removes a process that has ended. The caller must not have reaped it yet: from then
+/// on, the system may give its id to another process.
 pub(crate) fn ended(pid: Pid) {
     JANITOR.tell('-', pid);
 }
@@ -54,23 +55,23 @@ pub(crate) fn ended(pid: Pid) {
 impl Janitor {
     fn start() -> Self {
         let root =
-            tempfile::Builder::new().prefix("testkit-").tempdir().expect("a temporary folder can be made").keep();
+            tempfile::Builder::new().prefix("testkit-").tempdir().expect("cannot create a temporary folder").keep();
         let shell = Command::new("sh")
             .args(["-c", SCRIPT, "testkit-janitor"])
             .arg(&root)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A Ctrl-C in the terminal is not for it.
+            // In its own group, the shell does not receive Ctrl-C from the terminal.
             .process_group(0)
             .spawn()
-            .expect("sh can be run");
+            .expect("cannot run sh");
         Self { root, shell: Mutex::new(shell) }
     }
 
     fn tell(&self, sign: char, pid: Pid) {
         let mut shell = lock(&self.shell);
-        // Without a shell there is nobody to clean up, and nothing that tests could do.
+        // A test cannot do anything about a shell that has ended.
         let _ = shell.stdin.as_mut().map(|input| input.write_all(format!("{sign} {pid}\n").as_bytes()));
     }
 }

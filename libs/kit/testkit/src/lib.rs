@@ -1,21 +1,23 @@
-//! What the tests of all systems stand on.
+//! Servers, processes and network faults for the tests of all systems.
 //!
-//! - [`MariaDb`], [`Redis`] and [`RabbitMq`]: servers that a test may restart,
-//!   kill and stop. They are found by `TEST_DATABASE_URL`, `TEST_REDIS_URL` and
-//!   `TEST_AMQP_URL`, or else started from the installed binaries, privately, on
-//!   free ports and in a temporary folder;
-//! - [`Process`]: a program with its output and its signals;
-//! - [`Proxy`]: a network that breaks on demand;
-//! - [`SqlBackend`] and [`on_every_backend!`]: one test on SQLite and on a server;
-//! - [`eventually`]: waiting for something with a deadline;
+//! - [`MariaDb`], [`Redis`] and [`RabbitMq`]: servers that a test can restart, kill
+//!   and pause. A private server is started from the installed binaries, on a free
+//!   port and in a temporary folder. `TEST_DATABASE_URL`, `TEST_REDIS_URL` and
+//!   `TEST_AMQP_URL` name running servers to use instead.
+//! - [`Process`]: a program, its output and its signals.
+//! - [`Proxy`]: a network connection that fails on demand.
+//! - [`http_client`]: an HTTP client.
+//! - [`SqlBackend`] and [`on_every_backend!`]: one test on SQLite and on a server.
 //! - [`TaskPanic`]: a background task that panics.
+//! - [`eventually`]: waits for a condition with a deadline.
 //!
-//! Everything is gone when the test process has ended, in whatever way it ended.
-//! A failure to set something up is a panic that says what is missing: no test
-//! is ever skipped.
+//! When the test process ends, even if it is killed, its processes and folders are
+//! removed. If something cannot be set up, the test panics with a message that names
+//! what is missing. No test is skipped.
 
 mod backend;
 mod folder;
+mod http;
 mod janitor;
 mod mariadb;
 mod ports;
@@ -30,6 +32,7 @@ mod wait;
 
 pub use backend::SqlBackend;
 pub use folder::Folder;
+pub use http::{http_client, http_client_builder, http_get};
 pub use mariadb::{MariaDb, MariaDbOptions, TestDatabase};
 pub use ports::free_port;
 pub use process::{Launch, Line, Process, Stream};

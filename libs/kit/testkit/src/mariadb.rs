@@ -1,4 +1,4 @@
-//! The database server.
+//! A MariaDB or MySQL server.
 
 use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_DATABASE_URL";
 
-/// How a private server is set up.
+/// The settings of a private server.
 #[derive(Debug, Clone)]
 pub struct MariaDbOptions {
-    /// Whether a commit is on disk before it is acknowledged, as in production.
+    /// Whether the server flushes each commit to disk before it acknowledges it, as in production.
     pub durable: bool,
-    /// Whether every change of every row is written to the binary log.
+    /// Whether the server writes a row-based binary log.
     pub row_binlog: bool,
-    /// More arguments of the server.
+    /// Additional command-line arguments of the server.
     pub arguments: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Default for MariaDbOptions {
     }
 }
 
-/// A server: a private one, or the one that `TEST_DATABASE_URL` names.
+/// A private server, or the one that `TEST_DATABASE_URL` names.
 #[derive(Debug)]
 pub struct MariaDb {
     url: Url,
@@ -40,14 +40,14 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// The server that the tests of this binary share; take a
-    /// [`database`](Self::database) of it, and do no harm to the others.
+    /// Returns the server that all tests of this binary share. Each test must keep to
+    /// its own [`database`](Self::database).
     pub async fn shared() -> &'static Self {
         Self::shared_with(MariaDbOptions::default()).await
     }
 
-    /// The shared server, set up in this way if nobody has started it yet. All
-    /// tests of a binary should agree on it.
+    /// Returns the shared server. The first call starts it with `options`; all tests of
+    /// a binary should pass the same.
     pub async fn shared_with(options: MariaDbOptions) -> &'static Self {
         static SHARED: OnceCell<MariaDb> = OnceCell::const_new();
         SHARED
@@ -58,10 +58,10 @@ impl MariaDb {
             .await
     }
 
-    /// A server for one test alone.
+    /// Starts a server for one test.
     ///
     /// # Panics
-    /// When no server is installed, or it does not start.
+    /// When no server is installed, or when it does not start.
     pub async fn start(options: MariaDbOptions) -> Self {
         let server = programs::require(&["mariadbd", "mysqld"], "mariadb-server", VARIABLE);
         let folder = Folder::new("mariadb");
@@ -74,22 +74,22 @@ impl MariaDb {
         database
     }
 
-    /// The server's URL, without a database, for a user who may do everything.
+    /// The URL of the server, without a database, for a user with all privileges.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Where the server listens.
+    /// The address on which the server listens.
     ///
     /// # Panics
-    /// When it is not a private one and its URL has a name in place of an address.
+    /// When `TEST_DATABASE_URL` contains a host name instead of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         address(&self.url, 3306)
     }
 
-    /// Makes an empty database whose name begins with `name`.
+    /// Creates an empty database whose name begins with `name`.
     pub async fn database(&self, name: &str) -> TestDatabase {
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
         let name = unique(&name, '_');
@@ -99,28 +99,28 @@ impl MariaDb {
         TestDatabase { server: self.url.clone(), name, url, private: self.private.is_some() }
     }
 
-    /// Runs statements as a user who may do everything, on a connection of their own.
+    /// Runs statements on a new connection, as a user with all privileges.
     ///
     /// # Panics
-    /// When they fail.
+    /// When a statement fails.
     pub async fn execute(&self, sql: &str) {
         execute(&self.url, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The folder with the data of a private server, and its binary log.
+    /// The data folder of a private server. It contains the binary log.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.private().folder().path().join("data")
     }
 
-    /// The files of the binary log, in order.
+    /// The files of the binary log, oldest first.
     #[must_use]
     pub fn binlogs(&self) -> Vec<PathBuf> {
         let is_binlog = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.strip_prefix("binlog.").is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
         };
-        let entries = std::fs::read_dir(self.data()).expect("the data of the server");
+        let entries = std::fs::read_dir(self.data()).expect("cannot read the data folder of the server");
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_binlog).collect();
         files.sort();
         files
@@ -129,7 +129,7 @@ impl MariaDb {
 
 impl Server for MariaDb {
     fn private(&self) -> &Private {
-        self.private.as_ref().expect("faults are for a private server: MariaDb::start")
+        self.private.as_ref().expect("faults need a private server: use MariaDb::start")
     }
 
     async fn ping(&self) -> Result<(), impl Display + Debug> {
@@ -137,7 +137,7 @@ impl Server for MariaDb {
     }
 }
 
-/// A database of its own, dropped when this is.
+/// A database for one test. It is dropped from the server with this value.
 #[derive(Debug)]
 pub struct TestDatabase {
     server: Url,
@@ -147,35 +147,35 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Where it is, for a user who may do everything.
+    /// The URL of the database, for a user with all privileges.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Its name.
+    /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A connection to it.
+    /// Opens a connection to the database.
     ///
     /// # Panics
-    /// When there is none to be had.
+    /// When the server does not accept the connection.
     pub async fn connect(&self) -> MySqlConnection {
-        MySqlConnection::connect(self.url.as_str()).await.expect("a connection to the test database")
+        MySqlConnection::connect(self.url.as_str()).await.expect("cannot connect to the test database")
     }
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         if self.private {
-            // Goes with the folder of the server.
+            // The folder of the server is removed as a whole.
             return;
         }
         let (url, sql) = (self.server.clone(), format!("DROP DATABASE IF EXISTS {}", self.name));
-        // A runtime of its own, since the test's may be ending.
+        // In a new runtime, because that of the test may be shutting down.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime
@@ -183,7 +183,7 @@ impl Drop for TestDatabase {
                 .map_err(std::io::Error::other)
         });
         if let Ok(Err(error)) = dropping.join() {
-            eprintln!("the test database {} stays behind: {error}", self.name);
+            eprintln!("cannot drop the test database {}: {error}", self.name);
         }
     }
 }
@@ -194,12 +194,12 @@ async fn execute(url: &Url, sql: &str) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Makes the system tables.
+/// Creates the system tables.
 fn initialise(server: &Path, folder: &Path) {
     let datadir = format!("--datadir={}", folder.join("data").display());
-    // Servers remove each other's temporary tables from a folder that they share.
+    // Servers that share a folder would remove each other's temporary tables.
     let tmpdir = folder.join("tmp");
-    std::fs::create_dir(&tmpdir).expect("a folder can be made");
+    std::fs::create_dir(&tmpdir).expect("cannot create a folder");
     let mut command = if is_mariadb(server) {
         let install = programs::require(&["mariadb-install-db"], "mariadb-server", VARIABLE);
         let mut command = std::process::Command::new(install);
@@ -215,10 +215,10 @@ fn initialise(server: &Path, folder: &Path) {
         .args(user())
         .stdin(Stdio::null())
         .output()
-        .expect("the system tables can be made");
+        .expect("cannot run the program that creates the system tables");
     assert!(
         output.status.success(),
-        "cannot make the system tables: {}{}",
+        "cannot create the system tables: {}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
@@ -226,10 +226,10 @@ fn initialise(server: &Path, folder: &Path) {
 
 fn launch(server: &Path, folder: &Path, port: u16, options: MariaDbOptions) -> Launch {
     let in_folder = |name: &str| folder.join(name).display().to_string();
-    // With names unresolved, root comes from an address, which MySQL does not know at first.
+    // Without name resolution, root connects from an address, and MySQL creates no such user.
     let init = "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';\n\
                 GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n";
-    std::fs::write(in_folder("init.sql"), init).expect("a file can be written");
+    std::fs::write(in_folder("init.sql"), init).expect("cannot write a file");
     let mut launch = Launch::new(server).name("MariaDB").args([
         "--no-defaults".to_owned(),
         format!("--datadir={}", in_folder("data")),
@@ -265,7 +265,7 @@ fn is_mariadb(server: &Path) -> bool {
     version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("MariaDB"))
 }
 
-/// The servers refuse to run as root unless told so.
+/// The argument without which the servers refuse to run as root.
 fn user() -> Option<&'static str> {
     rustix::process::getuid().is_root().then_some("--user=root")
 }

@@ -1,4 +1,4 @@
-//! Programs, their output and their signals.
+//! Processes, their output and their signals.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
@@ -14,12 +14,13 @@ use tokio::sync::watch;
 
 use crate::{janitor, programs};
 
-/// What of the test's own environment a program sees.
+/// The variables of the test's environment that a process inherits.
 const INHERITED: [&str; 8] =
     ["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "LD_LIBRARY_PATH"];
 
-/// How to start a [`Process`]. Its environment holds only what is set here and
-/// what every program needs, so that no setting of the developer's gets in.
+/// How to start a [`Process`]. The process does not inherit the settings of the
+/// developer: its environment consists of the variables that are set here and of those
+/// that every program needs.
 #[derive(Debug, Clone)]
 pub struct Launch {
     program: PathBuf,
@@ -30,14 +31,14 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Starts from a program, found in `PATH` if it is a bare name.
+    /// Describes a process that runs `program`. A bare name is searched in `PATH`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         let program = program.into();
         let name = program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Self { program, name, arguments: Vec::new(), environment: Vec::new(), folder: None }
     }
 
-    /// What failures call it; the program's name unless set.
+    /// Sets the name that appears in messages. The default is the name of the program.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -72,10 +73,10 @@ impl Launch {
         self
     }
 
-    /// Starts it.
+    /// Starts the process.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When the process cannot be started.
     #[must_use]
     pub fn spawn(self) -> Process {
         let program = if self.program.components().count() == 1 {
@@ -94,7 +95,7 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A Ctrl-C in the terminal is for the test alone; and its children die with it.
+            // A signal to the group reaches the children; Ctrl-C in the terminal does not.
             .process_group(0);
         if let Some(folder) = self.folder {
             command.current_dir(folder);
@@ -105,7 +106,7 @@ impl Launch {
     }
 }
 
-/// Where a line was written.
+/// An output stream of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// The standard output.
@@ -114,14 +115,14 @@ pub enum Stream {
     Stderr,
 }
 
-/// A line that a process wrote.
+/// A line of output.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Where.
+    /// The stream to which the process wrote the line.
     pub stream: Stream,
-    /// When it was read.
+    /// The time at which the test read the line.
     pub at: Instant,
-    /// Without the line break.
+    /// The text without the line break.
     pub text: String,
 }
 
@@ -131,7 +132,7 @@ impl Display for Line {
     }
 }
 
-/// A running program. It and its children are killed when it is dropped, and
+/// A running process. It and its children are killed when this value is dropped, and
 /// when the test process ends.
 #[derive(Debug)]
 pub struct Process {
@@ -142,12 +143,12 @@ pub struct Process {
 
 #[derive(Debug)]
 struct Shared {
-    /// Locked while it is reaped and while it is signalled, so that no signal
-    /// ever goes to another process that got its number.
+    /// Locked while the child is reaped and while it is signalled. After the reaping, the
+    /// system may give its id to another process, which must not receive the signal.
     child: Mutex<Child>,
     exit: watch::Sender<Option<ExitStatus>>,
     lines: Mutex<Vec<Line>>,
-    /// How many streams are still open; changes with every line, too.
+    /// The number of open streams. Subscribers are also notified of every line.
     output: watch::Sender<usize>,
 }
 
@@ -173,35 +174,35 @@ impl Process {
         Self { name, pid, shared }
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
     }
 
-    /// All lines so far.
+    /// Returns all lines so far.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         lock(&self.shared.lines).clone()
     }
 
-    /// How many lines there are so far: where to go on with [`Self::lines_from`].
+    /// Returns the number of lines so far, which [`Self::lines_from`] takes.
     #[must_use]
     pub fn line_count(&self) -> usize {
         lock(&self.shared.lines).len()
     }
 
-    /// The lines from the `from`th on.
+    /// Returns the lines from index `from` on.
     #[must_use]
     pub fn lines_from(&self, from: usize) -> Vec<Line> {
         lock(&self.shared.lines).get(from..).unwrap_or_default().to_vec()
     }
 
-    /// Waits for a line that `wanted` accepts, among those already there, too.
+    /// Waits for a line that `wanted` accepts. It may have been written before the call.
     ///
     /// # Panics
-    /// When there is none within `deadline`, or the process has ended without it:
-    /// the message shows the last lines.
+    /// When there is no such line within `deadline`, or when the process ends without
+    /// it. The message contains `what` and the last lines.
     pub async fn wait_for_line(
         &self,
         deadline: Duration,
@@ -211,7 +212,7 @@ impl Process {
         self.wait_for_line_from(0, deadline, what, wanted).await
     }
 
-    /// As [`Self::wait_for_line`], among the lines from the `from`th on.
+    /// Waits like [`Self::wait_for_line`], but ignores the lines before index `from`.
     pub async fn wait_for_line_from(
         &self,
         mut from: usize,
@@ -239,70 +240,72 @@ impl Process {
         found.unwrap_or_else(|| panic!("{} ended without {what}{}", self.name, self.tail()))
     }
 
-    /// Asks it to end: SIGTERM, to the program only.
+    /// Asks the process to end. Sends SIGTERM, not to its children.
     pub fn terminate(&self) {
         self.signal(|pid| rustix::process::kill_process(pid, Signal::TERM));
     }
 
-    /// Ends it and its children at once: SIGKILL.
+    /// Kills the process and its children. Sends SIGKILL.
     pub fn kill(&self) {
         self.signal(|pid| rustix::process::kill_process_group(pid, Signal::KILL));
     }
 
-    /// Stops it and its children where they are: SIGSTOP. Returns when it stands still.
+    /// Pauses the process and its children. Sends SIGSTOP, and returns when the process
+    /// has stopped.
     ///
     /// # Panics
-    /// When it does not within 10 seconds.
+    /// When it has not stopped within 10 seconds.
     pub fn pause(&self) {
         self.signal(|pid| rustix::process::kill_process_group(pid, Signal::STOP));
-        // The signal has been sent, but threads run on until they notice.
+        // Threads still run for a moment after the signal has been sent.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let end = Instant::now() + Duration::from_secs(10);
         while let Ok(None) = rustix::process::waitid(WaitId::Pid(self.pid), options) {
-            assert!(Instant::now() < end, "{} does not stand still{}", self.name, self.tail());
+            assert!(Instant::now() < end, "{} does not stop{}", self.name, self.tail());
             blink();
         }
     }
 
-    /// Lets them go on: SIGCONT.
+    /// Continues the process and its children after [`Self::pause`]. Sends SIGCONT.
     pub fn resume(&self) {
         self.signal(|pid| rustix::process::kill_process_group(pid, Signal::CONT));
     }
 
-    /// Its status, if it has ended.
+    /// Returns the exit status, if the process has ended.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         *self.shared.exit.borrow()
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     ///
     /// # Panics
-    /// When it has not ended within `deadline`.
+    /// When the process has not ended within `deadline`.
     pub async fn wait(&self, deadline: Duration) -> ExitStatus {
         let mut exit = self.shared.exit.subscribe();
         let status = tokio::time::timeout(deadline, exit.wait_for(Option::is_some)).await;
         match status {
-            Ok(Ok(status)) => status.expect("waited for it"),
+            Ok(Ok(status)) => status.expect("the status is present"),
             _ => panic!("waited {deadline:?} for {} to end{}", self.name, self.tail()),
         }
     }
 
-    /// All that it wrote, once it has ended: the end may be known before the last line.
+    /// Waits until both streams are closed, and returns all lines. After [`Self::wait`],
+    /// the last lines may still be missing from [`Self::lines`].
     pub async fn all_lines(&self) -> Vec<Line> {
         let mut output = self.shared.output.subscribe();
-        // Cannot fail, since the sender is here.
+        // Cannot fail, because this value holds the sender.
         let _ = output.wait_for(|open| *open == 0).await;
         self.lines()
     }
 
-    /// What it wrote to its standard output, once it has ended.
+    /// Waits like [`Self::all_lines`], and returns the lines of the standard output.
     pub async fn output(&self) -> Vec<String> {
         let lines = self.all_lines().await;
         lines.into_iter().filter(|line| line.stream == Stream::Stdout).map(|line| line.text).collect()
     }
 
-    /// Its last lines, to be put into a message.
+    /// Returns the last lines, as the end of a message.
     #[must_use]
     pub fn tail(&self) -> String {
         let lines = lock(&self.shared.lines);
@@ -314,7 +317,7 @@ impl Process {
     fn signal(&self, send: impl FnOnce(Pid) -> rustix::io::Result<()>) {
         let _child = lock(&self.shared.child);
         if self.exit_status().is_none() {
-            // Fails only when it has just ended, which is what the status will say.
+            // Fails only if the process has just ended.
             let _ = send(self.pid);
         }
     }
@@ -344,7 +347,7 @@ impl Shared {
     }
 
     fn reap(&self, pid: Pid) {
-        // Waits without reaping, so that the lock is taken only for an instant.
+        // Waits without reaping, so that the lock is held only while the child is reaped.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while matches!(rustix::process::waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
         let mut child = lock(&self.child);
@@ -355,10 +358,10 @@ impl Shared {
 }
 
 fn thread(run: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().name("testkit-process".to_owned()).spawn(run).expect("a thread can be started");
+    std::thread::Builder::new().name("testkit-process".to_owned()).spawn(run).expect("cannot start a thread");
 }
 
-/// A panic of one test says nothing about what the others share with it.
+/// Locks `mutex`, even if a test panicked with the lock: the others go on.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! Where programs are.
+//! Finds programs.
 
 use std::path::PathBuf;
 
-/// Finds a program in `PATH` and where servers are installed.
+/// Finds a program in `PATH` and in the usual folders of servers.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -11,11 +11,11 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Finds one of several programs.
+/// Finds the first installed of several programs.
 ///
 /// # Panics
-/// When there is none: the message names the Debian package that has it, and the
-/// variable that points to a server elsewhere.
+/// When none is installed. The message names the Debian package that contains it, and
+/// the variable that can name a running server instead.
 pub(crate) fn require(programs: &[&str], package: &str, variable: &str) -> PathBuf {
     programs.iter().find_map(|program| find(program)).unwrap_or_else(|| {
         panic!(
@@ -25,7 +25,7 @@ pub(crate) fn require(programs: &[&str], package: &str, variable: &str) -> PathB
     })
 }
 
-/// Reads a variable that says where a server is.
+/// Reads a variable that names a running server.
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test process is the main program here, and this its setting")]
     std::env::var(name).ok()

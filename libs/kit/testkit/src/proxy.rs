@@ -1,4 +1,4 @@
-//! A network between a process and a server, which breaks on demand.
+//! A network connection between a process and a server that fails on demand.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +14,11 @@ use url::Url;
 
 use crate::process::lock;
 
-/// A server that has been silent for this long after a reply has no more to say.
+/// A server that has sent nothing for this long after a reply has sent all its replies.
 const REPLIED: Duration = Duration::from_millis(100);
 
-/// Listens on a port of its own and forwards connections to a server. It lives
-/// in the runtime that it was started in, until it is dropped.
+/// Listens on a port and forwards connections to a server, until it is dropped. It runs
+/// in the runtime in which it was started.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -30,7 +30,7 @@ pub struct Proxy {
 struct Network {
     upstream: SocketAddr,
     state: watch::Sender<State>,
-    /// Cuts the reply to a request that holds these bytes.
+    /// The bytes of the request whose reply is cut.
     trap: Mutex<Option<Vec<u8>>>,
     trapped: watch::Sender<u64>,
 }
@@ -38,18 +38,18 @@ struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     link: Link,
-    /// Connections of an earlier generation have been cut.
+    /// Incremented when connections are reset. Those of an earlier generation end.
     generation: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Up,
-    /// Connections are reset.
+    /// New connections are reset.
     Refusing,
-    /// Nothing passes, and nobody is told.
+    /// All bytes are dropped, and no side is notified.
     Silent,
-    /// Requests pass, replies do not.
+    /// Requests are forwarded, replies are dropped.
     OneWay,
 }
 
@@ -61,10 +61,10 @@ enum End {
 }
 
 impl Proxy {
-    /// Forwards to `upstream`.
+    /// Starts a proxy that forwards to `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the proxy can listen");
-        let address = listener.local_addr().expect("the proxy has an address");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the proxy cannot listen");
+        let address = listener.local_addr().expect("the proxy has no address");
         let network = Arc::new(Network {
             upstream,
             state: watch::Sender::new(State { link: Link::Up, generation: 0 }),
@@ -75,10 +75,10 @@ impl Proxy {
         Self { address, network, acceptor }
     }
 
-    /// Forwards to the server that `url` names.
+    /// Starts a proxy that forwards to the server in `url`.
     ///
     /// # Panics
-    /// When `url` does not hold the address and the port of a server.
+    /// When `url` does not contain the address and the port of a server.
     pub async fn to(url: &str) -> Self {
         let url = Url::parse(url).expect("a URL");
         let host = url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
@@ -86,13 +86,13 @@ impl Proxy {
         Self::start(format!("{host}:{port}").parse().expect("a URL with an address")).await
     }
 
-    /// Where it listens.
+    /// The address on which the proxy listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `url`, but through this proxy.
+    /// Returns `url` with the address of this proxy.
     #[must_use]
     pub fn url(&self, url: &str) -> String {
         let mut url = Url::parse(url).expect("a URL");
@@ -101,53 +101,55 @@ impl Proxy {
         url.into()
     }
 
-    /// Resets the connections that are open now. New ones pass.
+    /// Resets all open connections. New connections are forwarded.
     pub fn reset(&self) {
         self.set(None, true);
     }
 
-    /// Resets all connections, and new ones at once, until [`Self::heal`].
+    /// Resets all open connections and, until [`Self::heal`], all new ones.
     pub fn cut(&self) {
         self.set(Some(Link::Refusing), true);
     }
 
-    /// Lets nothing through and tells nobody, until [`Self::heal`]: what is sent
-    /// meanwhile is lost, and new connections are accepted and then ignored.
+    /// Drops all bytes, until [`Self::heal`]. Connections stay open, and new ones are
+    /// accepted but not forwarded.
     pub fn black_hole(&self) {
         self.set(Some(Link::Silent), false);
     }
 
-    /// Lets requests through and loses the replies, until [`Self::heal`].
+    /// Forwards requests and drops the replies, until [`Self::heal`].
     pub fn lose_replies(&self) {
         self.set(Some(Link::OneWay), false);
     }
 
-    /// Works again. Connections that may have lost bytes are reset: no network hands
-    /// on a stream with a hole in it.
+    /// Forwards everything again. Connections that may have lost bytes are reset, because
+    /// no TCP connection delivers a stream with a gap.
     pub fn heal(&self) {
         self.set(Some(Link::Up), false);
     }
 
-    /// Forwards the next request that holds `text`, waits until the server has
-    /// replied to all of it (a script of statements gets many replies), and then
-    /// resets that connection in place of the reply: the client cannot know whether
-    /// its request was carried out. It was. Once; on one connection; and only over
-    /// plain connections, as it has to read along. Take a text that no other request
-    /// holds: `READ COMMITTED` holds `COMMIT`.
+    /// Cuts the reply to the next request that contains `text`. The proxy forwards the
+    /// request, waits until the server has sent all its replies (a script of statements
+    /// has several), and then resets the connection. The server has carried out the
+    /// request, but the client cannot know that.
+    ///
+    /// This happens once. It needs a connection without TLS, because the proxy reads the
+    /// requests. Choose a text that no other request contains: `READ COMMITTED` contains
+    /// `COMMIT`.
     pub fn cut_reply_to(&self, text: impl Into<Vec<u8>>) {
         *lock(&self.network.trap) = Some(text.into());
     }
 
-    /// Whether [`Self::cut_reply_to`] still waits for such a request.
+    /// Whether [`Self::cut_reply_to`] still waits for a request with its text.
     #[must_use]
     pub fn is_trap_set(&self) -> bool {
         lock(&self.network.trap).is_some()
     }
 
-    /// Waits until `count` replies in all have been cut by [`Self::cut_reply_to`].
+    /// Waits until [`Self::cut_reply_to`] has cut `count` replies in total.
     pub async fn replies_cut(&self, count: u64) {
         let mut trapped = self.network.trapped.subscribe();
-        // Cannot fail, since the sender is here.
+        // Cannot fail, because this value holds the sender.
         let _ = trapped.wait_for(|trapped| *trapped >= count).await;
     }
 
@@ -167,12 +169,12 @@ impl Drop for Proxy {
 }
 
 async fn accept(listener: TcpListener, network: Arc<Network>) {
-    // Dropping the set, as this task is aborted, ends all connections.
+    // When this task is aborted, the set is dropped, which ends all connections.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let network = Arc::clone(&network);
         connections.spawn(async move {
-            // What goes wrong with one connection is what its ends see.
+            // Both ends see an error of their connection.
             let _ = network.serve(client).await;
         });
         while connections.try_join_next().is_some() {}
@@ -191,7 +193,7 @@ impl Network {
             return client.set_zero_linger();
         }
         if link == Link::Silent {
-            // Not even the server hears of it.
+            // The proxy does not connect to the server.
             cut.await;
             return client.set_zero_linger();
         }
@@ -210,10 +212,10 @@ impl Network {
             end = self.replies(generation, &mut from_server, &mut to_client, &trapped) => end,
         };
         if end == End::Cut {
-            // A socket that does not linger is reset when it is dropped.
+            // Without lingering, a dropped socket is reset.
             to_client.as_ref().set_zero_linger()?;
             to_server.as_ref().set_zero_linger()?;
-            // Dropping these would first say goodbye.
+            // Dropping the write halves would close the connections in order first.
             to_client.forget();
             to_server.forget();
         }
@@ -246,7 +248,7 @@ impl Network {
                 return End::Cut;
             }
         }
-        // The server sees the end, and may still have something to say.
+        // The server sees the end of the requests and may still reply.
         if server.shutdown().await.is_err() {
             return End::Cut;
         }
@@ -279,14 +281,14 @@ impl Network {
         }
     }
 
-    /// What becomes of the bytes of a connection; `None` if it has been cut, which its
-    /// task may not know yet.
+    /// The state of the link for a connection of `generation`. `None` if the connection
+    /// has been cut, which its task may not have noticed yet.
     fn link(&self, generation: u64) -> Option<Link> {
         let state = *self.state.borrow();
         (state.generation == generation).then_some(state.link)
     }
 
-    /// Whether the bytes that went through end the wait for the trap's text.
+    /// Whether the forwarded `bytes` complete the text of the trap. Removes the trap if so.
     fn springs(&self, seen: &mut Vec<u8>, bytes: &[u8]) -> bool {
         let mut trap = lock(&self.trap);
         let Some(text) = trap.as_ref().filter(|text| !text.is_empty()) else {
@@ -295,7 +297,7 @@ impl Network {
         };
         seen.extend_from_slice(bytes);
         let found = seen.windows(text.len()).any(|window| window == text);
-        // The beginning of a text that the next bytes complete.
+        // Keeps what may be the beginning of the text.
         seen.drain(..seen.len().saturating_sub(text.len() - 1));
         if found {
             *trap = None;

@@ -1,4 +1,4 @@
-//! The message broker.
+//! A RabbitMQ server.
 
 use std::fmt::{Debug, Display};
 use std::io;
@@ -16,7 +16,7 @@ use crate::{Folder, Launch, Process, eventually_ok, free_port, programs};
 const VARIABLE: &str = "TEST_AMQP_URL";
 const PACKAGE: &str = "rabbitmq-server";
 
-/// A server: a private one, or the one that `TEST_AMQP_URL` names.
+/// A private server, or the one that `TEST_AMQP_URL` names.
 #[derive(Debug)]
 pub struct RabbitMq {
     url: Url,
@@ -24,17 +24,18 @@ pub struct RabbitMq {
     tools: Option<Tools>,
 }
 
-/// What belongs to a private server.
+/// The other programs of a private server.
 #[derive(Debug)]
 struct Tools {
     ctl: Launch,
-    /// Erlang's directory of nodes, which would otherwise be one for the machine.
+    /// A private instance of epmd, the registry of Erlang nodes. By default, all nodes of
+    /// a machine share one.
     _epmd: Process,
 }
 
 impl RabbitMq {
-    /// The server that the tests of this binary share; keep to names that begin
-    /// with a [`prefix`](Self::prefix) of it, and do no harm to the others.
+    /// Returns the server that all tests of this binary share. Each test must keep to
+    /// names with its own [`prefix`](Self::prefix).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RabbitMq> = OnceCell::const_new();
         SHARED
@@ -47,10 +48,10 @@ impl RabbitMq {
             .await
     }
 
-    /// A server for one test alone, without plugins.
+    /// Starts a server without plugins for one test.
     ///
     /// # Panics
-    /// When no server is installed, or it does not start.
+    /// When no server is installed, or when it does not start.
     pub async fn start() -> Self {
         let server = script("rabbitmq-server");
         let epmd = programs::require(&["epmd"], PACKAGE, VARIABLE);
@@ -58,14 +59,14 @@ impl RabbitMq {
         let (port, distribution, directory) = (free_port(), free_port(), free_port());
         let node = format!("testkit-{port}@localhost");
         let configuration = format!("listeners.tcp.1 = 127.0.0.1:{port}\nloopback_users = none\n");
-        std::fs::write(folder.path().join("rabbitmq.conf"), configuration).expect("a file can be written");
-        std::fs::write(folder.path().join("enabled_plugins"), "[].\n").expect("a file can be written");
+        std::fs::write(folder.path().join("rabbitmq.conf"), configuration).expect("cannot write a file");
+        std::fs::write(folder.path().join("enabled_plugins"), "[].\n").expect("cannot write a file");
         let environment = |program: &Path| environment(program, folder.path(), &node, distribution, directory);
 
         let epmd = Launch::new(epmd).args(["-port".to_owned(), directory.to_string()]).args(["-address", "127.0.0.1"]);
         let launch = environment(&server).name("RabbitMQ");
         let tools = Tools { ctl: environment(&script("rabbitmqctl")).name("rabbitmqctl"), _epmd: epmd.spawn() };
-        // Without it in place, the node would start one that stays behind.
+        // If no epmd listens, the node starts one that does not end with the test.
         let epmd = SocketAddr::from(([127, 0, 0, 1], directory));
         eventually_ok(START, "Erlang's epmd to listen", async || TcpStream::connect(epmd).await).await;
 
@@ -76,33 +77,33 @@ impl RabbitMq {
         rabbit
     }
 
-    /// The server's URL.
+    /// The URL of the server.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Where the server listens.
+    /// The address on which the server listens.
     ///
     /// # Panics
-    /// When it is not a private one and its URL has a name in place of an address.
+    /// When `TEST_AMQP_URL` contains a host name instead of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         address(&self.url, 5672)
     }
 
-    /// A beginning for the names of queues and exchanges that no other test has been given.
+    /// Returns a prefix for the names of queues and exchanges that no other test receives.
     #[must_use]
     pub fn prefix(&self, name: &str) -> String {
         unique(name, '-') + "."
     }
 
-    /// Runs `rabbitmqctl` on a private server and returns the lines that it printed.
+    /// Runs `rabbitmqctl` on a private server and returns the lines of its output.
     ///
     /// # Panics
-    /// When it fails.
+    /// When the command fails.
     pub async fn ctl(&self, arguments: &[&str]) -> Vec<String> {
-        let tools = self.tools.as_ref().expect("rabbitmqctl is for a private server: RabbitMq::start");
+        let tools = self.tools.as_ref().expect("rabbitmqctl needs a private server: use RabbitMq::start");
         let ctl = tools.ctl.clone().args(["--quiet"]).args(arguments.iter().copied()).spawn();
         let status = ctl.wait(START).await;
         assert!(status.success(), "rabbitmqctl {arguments:?}: {status}{}", ctl.tail());
@@ -112,22 +113,22 @@ impl RabbitMq {
 
 impl Server for RabbitMq {
     fn private(&self) -> &Private {
-        self.private.as_ref().expect("faults are for a private server: RabbitMq::start")
+        self.private.as_ref().expect("faults need a private server: use RabbitMq::start")
     }
 
-    /// Asks the server to begin a connection.
+    /// Sends the AMQP protocol header and expects the first frame of a connection.
     async fn ping(&self) -> Result<(), impl Display + Debug> {
         let mut stream = TcpStream::connect(self.address()).await?;
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
         let mut frame = [0; 11];
         stream.read_exact(&mut frame).await?;
-        // A method frame on channel 0 that holds connection.start.
+        // The method frame of connection.start on channel 0.
         let is_start = frame[0] == 1 && frame[7..] == [0, 10, 0, 10];
         is_start.then_some(()).ok_or_else(|| io::Error::other(format!("RabbitMQ answered {frame:?}")))
     }
 }
 
-/// The broker's own scripts. Debian's of the same name change the user.
+/// Finds a script of the broker. Debian's wrappers of the same name change the user.
 fn script(name: &str) -> PathBuf {
     let own = Path::new("/usr/lib/rabbitmq/bin").join(name);
     if own.is_file() { own } else { programs::require(&[name], PACKAGE, VARIABLE) }
@@ -137,7 +138,7 @@ fn environment(program: &Path, folder: &Path, node: &str, distribution: u16, dir
     let in_folder = |name: &str| folder.join(name);
     Launch::new(program)
         .folder(folder)
-        // Where the cookie is made that lets `rabbitmqctl` in.
+        // The broker creates its Erlang cookie here, and rabbitmqctl reads it.
         .env("HOME", folder)
         .env("RABBITMQ_NODENAME", node)
         .env("RABBITMQ_CONF_ENV_FILE", in_folder("no-such-file"))
@@ -150,7 +151,7 @@ fn environment(program: &Path, folder: &Path, node: &str, distribution: u16, dir
         .env("RABBITMQ_DIST_PORT", distribution.to_string())
         .env("ERL_EPMD_PORT", directory.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        // The scripts then become the server, rather than watch over it.
+        // With this variable, the script replaces itself by the server.
         .env("RUNNING_UNDER_SYSTEMD", "1")
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}")
 }

@@ -1,4 +1,4 @@
-//! Redis.
+//! A Redis server.
 
 use std::fmt::{Debug, Display, Write};
 use std::io;
@@ -15,7 +15,7 @@ use crate::{Folder, Launch, free_port, programs};
 
 const VARIABLE: &str = "TEST_REDIS_URL";
 
-/// A server: a private one, or the one that `TEST_REDIS_URL` names.
+/// A private server, or the one that `TEST_REDIS_URL` names.
 #[derive(Debug)]
 pub struct Redis {
     url: Url,
@@ -23,8 +23,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// The server that the tests of this binary share; keep to keys that begin
-    /// with a [`prefix`](Self::prefix) of it, and do no harm to the others.
+    /// Returns the server that all tests of this binary share. Each test must keep to
+    /// keys with its own [`prefix`](Self::prefix).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();
         SHARED
@@ -35,16 +35,16 @@ impl Redis {
             .await
     }
 
-    /// A server for one test alone. What it acknowledged is on disk.
+    /// Starts a server for one test. It flushes each write to disk before it acknowledges it.
     ///
     /// # Panics
-    /// When no server is installed, or it does not start.
+    /// When no server is installed, or when it does not start.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// The same with settings of `redis.conf` changed or added. Connections without
-    /// a password must still be let in: testkit has none.
+    /// Starts a server with additional settings of `redis.conf`. The server must accept
+    /// connections without a password, because testkit sends none.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let server = programs::require(&["redis-server", "valkey-server"], "redis-server", VARIABLE);
         let folder = Folder::new("redis");
@@ -57,7 +57,7 @@ impl Redis {
             ("appendonly", "yes"),
             ("appendfsync", "always"),
         ];
-        // Of a setting that is there twice, the second one counts.
+        // The server uses the last value of a setting that is given twice.
         let launch = own.iter().chain(settings).fold(Launch::new(server).name("Redis"), |launch, (name, value)| {
             launch.arg(format!("--{name}")).args(value.split(' '))
         });
@@ -67,35 +67,35 @@ impl Redis {
         redis
     }
 
-    /// The server's URL.
+    /// The URL of the server.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Where the server listens.
+    /// The address on which the server listens.
     ///
     /// # Panics
-    /// When it is not a private one and its URL has a name in place of an address.
+    /// When `TEST_REDIS_URL` contains a host name instead of an address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         address(&self.url, 6379)
     }
 
-    /// The folder with the data of a private server.
+    /// The data folder of a private server.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.private().folder().path()
     }
 
-    /// A beginning for the names of keys that no other test has been given.
+    /// Returns a prefix for keys that no other test receives.
     #[must_use]
     pub fn prefix(&self, name: &str) -> String {
         unique(name, '-') + ":"
     }
 
-    /// Runs a command on a private server, or one without a password, and returns
-    /// the first line of its answer, or the text if it is a bulk string.
+    /// Runs a command on a server without a password. Returns the text of a bulk string,
+    /// or else the first line of the reply.
     pub async fn command(&self, words: &[&str]) -> io::Result<String> {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
@@ -120,7 +120,7 @@ impl Redis {
 
 impl Server for Redis {
     fn private(&self) -> &Private {
-        self.private.as_ref().expect("faults are for a private server: Redis::start")
+        self.private.as_ref().expect("faults need a private server: use Redis::start")
     }
 
     async fn ping(&self) -> Result<(), impl Display + Debug> {

@@ -1,4 +1,4 @@
-//! What all servers have in common: they can be stopped, killed and started again.
+//! Faults that all servers support: stop, kill, pause and restart.
 
 use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use url::Url;
 use crate::process::lock;
 use crate::{Folder, Launch, Process, eventually_ok};
 
-/// How long a server may take to start, on a busy machine and after a crash.
+/// The longest time that a server may take to start, on a busy machine and after a crash.
 pub(crate) const START: Duration = Duration::from_mins(2);
 
-/// The process behind a private server, and what is needed to start it again.
+/// The process of a private server, and how to start it again.
 #[derive(Debug)]
 pub struct Private {
     name: &'static str,
@@ -24,12 +24,12 @@ pub struct Private {
 }
 
 impl Private {
-    /// A server that has not been started yet. `name` is what failures call it.
+    /// Describes a server that has not been started yet. `name` appears in messages.
     pub(crate) fn new(name: &'static str, folder: Folder, launch: Launch) -> Self {
         Self { name, folder, launch, process: Mutex::default() }
     }
 
-    /// Where its data is.
+    /// The folder with the data of the server.
     pub(crate) const fn folder(&self) -> &Folder {
         &self.folder
     }
@@ -39,19 +39,19 @@ impl Private {
     }
 }
 
-/// Faults for a private server.
+/// Faults of a private server.
 #[expect(async_fn_in_trait, reason = "used with the servers of this crate only, whose futures can be sent")]
 pub trait Server {
-    /// Its process.
+    /// The private server.
     ///
     /// # Panics
-    /// When it is the shared server that a `TEST_…` variable names.
+    /// When a `TEST_…` variable names the server: it is not private.
     fn private(&self) -> &Private;
 
-    /// Asks the server whether it is there.
+    /// Checks whether the server answers.
     async fn ping(&self) -> Result<(), impl Display + Debug>;
 
-    /// Ends the server in order, and waits for it.
+    /// Asks the server to end (SIGTERM), and waits until it has.
     async fn stop(&self) {
         if let Some(process) = self.private().take() {
             process.terminate();
@@ -59,16 +59,16 @@ pub trait Server {
         }
     }
 
-    /// Kills the server, as a crash does.
+    /// Kills the server (SIGKILL), as in a crash.
     fn kill(&self) {
         drop(self.private().take());
     }
 
-    /// Starts the server when it is not running, on the same port and data, and
-    /// waits until it answers.
+    /// Starts the server again after [`Self::stop`] or [`Self::kill`], on the same port
+    /// and data, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not, with its log.
+    /// When it does not answer. The message contains its last lines.
     async fn up(&self) {
         let Private { name, launch, .. } = self.private();
         let process = launch.clone().spawn();
@@ -80,21 +80,21 @@ pub trait Server {
         *lock(&self.private().process) = Some(process);
     }
 
-    /// Ends the server in order and starts it again.
+    /// Stops the server and starts it again.
     async fn restart(&self) {
         self.stop().await;
         self.up().await;
     }
 
-    /// Stops the server where it is: it keeps its connections and locks, and
-    /// answers nothing.
+    /// Pauses the server (SIGSTOP): it keeps its connections and locks, but does not
+    /// answer.
     fn pause(&self) {
         if let Some(process) = lock(&self.private().process).as_ref() {
             process.pause();
         }
     }
 
-    /// Lets the server go on after [`Self::pause`].
+    /// Continues the server after [`Self::pause`].
     fn resume(&self) {
         if let Some(process) = lock(&self.private().process).as_ref() {
             process.resume();
@@ -102,16 +102,16 @@ pub trait Server {
     }
 }
 
-/// Where the server of `url` listens.
+/// Returns the address in `url`.
 ///
 /// # Panics
-/// When the URL has a name in place of an address.
+/// When the URL contains a host name instead of an address.
 pub(crate) fn address(url: &Url, default_port: u16) -> SocketAddr {
     let host = url.host_str().unwrap_or("127.0.0.1").replace("localhost", "127.0.0.1");
     format!("{host}:{}", url.port().unwrap_or(default_port)).parse().expect("a URL with an address")
 }
 
-/// A name that begins with `name` and that no other test has been given.
+/// Returns a name that begins with `name` and that no other test receives.
 pub(crate) fn unique(name: &str, separator: char) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! The private MariaDB: it starts, answers, stops, and a restart keeps its data.
+//! Private MariaDB servers: start, stop, crash and pause.
 
 use std::time::{Duration, Instant};
 
@@ -23,17 +23,17 @@ async fn keeps_its_data_over_a_restart_and_a_crash() {
     assert_eq!(sum(url).await.unwrap(), 1);
 
     server.stop().await;
-    assert!(sum(url).await.is_err(), "a stopped server answers nothing");
+    assert!(sum(url).await.is_err(), "a stopped server does not answer");
     server.up().await;
     assert_eq!(sum(url).await.unwrap(), 1);
 
     let mut connection = database.connect().await;
     sqlx::raw_sql("INSERT INTO numbers VALUES (2)").execute(&mut connection).await.unwrap();
     server.kill();
-    assert!(sum(url).await.is_err(), "a killed server answers nothing");
+    assert!(sum(url).await.is_err(), "a killed server does not answer");
     server.up().await;
-    assert_eq!(sum(url).await.unwrap(), 3, "what was committed survives a crash");
-    assert_eq!(server.binlogs().len(), 3, "one more binary log for each start: {:?}", server.binlogs());
+    assert_eq!(sum(url).await.unwrap(), 3, "committed rows survive a crash");
+    assert_eq!(server.binlogs().len(), 3, "each start adds a binary log: {:?}", server.binlogs());
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn is_silent_while_paused() {
     sqlx::raw_sql("CREATE TABLE numbers (n INT PRIMARY KEY)").execute(&mut connection).await.unwrap();
     server.pause();
     let answer = tokio::time::timeout(Duration::from_millis(300), connection.ping()).await;
-    assert!(answer.is_err(), "a paused server answers nothing: {answer:?}");
+    assert!(answer.is_err(), "a paused server does not answer: {answer:?}");
     server.resume();
     eventually_ok(Duration::from_secs(10), "an answer after resuming", async || sum(database.url()).await).await;
 }
@@ -53,7 +53,7 @@ async fn is_silent_while_paused() {
 async fn gives_each_test_a_database_of_its_own() {
     let began = Instant::now();
     let server = MariaDb::shared().await;
-    eprintln!("the shared server was there after {:?}", began.elapsed());
+    eprintln!("the shared server started in {:?}", began.elapsed());
     let (one, other) = (server.database("same").await, server.database("same").await);
     assert_ne!(one.url(), other.url());
     let mut connection = one.connect().await;

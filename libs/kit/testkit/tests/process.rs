@@ -1,4 +1,4 @@
-//! Processes: output, signals, and no survivors.
+//! Processes: output, signals and clean-up.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn stands_still_while_paused() {
     process.pause();
     assert_eq!(state(process.id()), Some('T'));
     process.resume();
-    eventually(SOON, "the process to go on", async || (state(process.id())? == 'S').then_some(())).await;
+    eventually(SOON, "the process to continue", async || (state(process.id())? == 'S').then_some(())).await;
     process.pause();
     process.kill();
     assert_eq!(process.wait(SOON).await.signal(), Some(9), "a stopped process can be killed");
@@ -79,7 +79,7 @@ async fn dies_with_its_children_when_dropped() {
     let process = shell("sleep 1000 & echo $!; wait").spawn();
     let child = process.wait_for_line(SOON, "the child", |_| true).await.text.parse().unwrap();
     drop(process);
-    eventually(SOON, "the child to be gone", async || matches!(state(child), None | Some('Z')).then_some(())).await;
+    eventually(SOON, "the end of the child", async || matches!(state(child), None | Some('Z')).then_some(())).await;
 }
 
 /// A test process that is killed leaves neither a process nor a folder behind.
@@ -87,21 +87,22 @@ async fn dies_with_its_children_when_dropped() {
 async fn nothing_survives_a_killed_test_process() {
     let this = std::env::current_exe().unwrap();
     let victim = Launch::new(this).args(["--ignored", "--nocapture", "--exact", "a_test_process_to_be_killed"]).spawn();
-    let line = victim.wait_for_line(SOON, "what it started", |line| line.starts_with("started ")).await.text;
+    let line = victim.wait_for_line(SOON, "the line of the victim", |line| line.starts_with("started ")).await.text;
     let [_, server, folder] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let server = server.parse().unwrap();
     assert!(state(server).is_some());
     assert!(std::path::Path::new(folder).exists());
     victim.kill();
-    eventually(SOON, "the process to be gone", async || matches!(state(server), None | Some('Z')).then_some(())).await;
-    eventually(SOON, "the folder to be gone", async || (!std::path::Path::new(folder).exists()).then_some(())).await;
+    eventually(SOON, "the end of the process", async || matches!(state(server), None | Some('Z')).then_some(())).await;
+    eventually(SOON, "the removal of the folder", async || (!std::path::Path::new(folder).exists()).then_some(()))
+        .await;
 }
 
 #[tokio::test]
-#[ignore = "run by the test above, in a process of its own"]
+#[ignore = "the test above runs this one in a child process"]
 async fn a_test_process_to_be_killed() {
     let folder = testkit::Folder::new("victim");
-    // Started from a thread that ends at once, as tests do that share a server.
+    // A thread that ends at once starts it, as in tests that share a server.
     let process = std::thread::spawn(|| shell("sleep 1000; :").spawn()).join().unwrap();
     println!("\nstarted {} {}", process.id(), folder.path().display());
     std::future::pending::<()>().await;
@@ -113,7 +114,7 @@ fn free_ports_differ() {
     assert_eq!(ports.len(), 50);
 }
 
-/// The state letter of a process; `None` once it is gone.
+/// The state letter of a process, or `None` if there is no such process.
 fn state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()

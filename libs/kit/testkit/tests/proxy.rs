@@ -1,4 +1,4 @@
-//! The proxy: every way in which it breaks the network.
+//! The faults of the proxy.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 const SOON: Duration = Duration::from_secs(10);
 const A_WHILE: Duration = Duration::from_millis(200);
 
-/// A server that echoes, and tells the test what arrived.
+/// Starts a server that echoes what it receives, and returns its address and the
+/// received bytes.
 async fn echo() -> (std::net::SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("cannot listen");
+    let address = listener.local_addr().expect("no address");
     let (arrivals, arrived) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -92,12 +93,12 @@ async fn swallows_everything_in_silence_until_healed() {
     assert!(is_silent(&mut old).await && is_silent(&mut new).await);
     assert!(arrived.try_recv().is_err(), "nothing reaches the server");
     proxy.heal();
-    assert!(old.read_u8().await.is_err() && new.read_u8().await.is_err(), "bytes were lost: no going on");
+    assert!(old.read_u8().await.is_err() && new.read_u8().await.is_err(), "a connection that has lost bytes ends");
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut stream, b"4").await.unwrap(), b"4");
 }
 
-/// Sends the numbers from 0 on, until it cannot.
+/// Sends the numbers from 0 on, until the connection fails.
 async fn send_numbers(address: std::net::SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     for number in 0_u32.. {
@@ -106,7 +107,7 @@ async fn send_numbers(address: std::net::SocketAddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Says the first number of a connection that is not the one after the last.
+/// Returns the first gap in the received numbers: the expected and the received one.
 async fn gap(mut stream: TcpStream) -> Option<(u32, u32)> {
     for expected in 0.. {
         let Ok(number) = stream.read_u32().await else { break };
@@ -128,7 +129,7 @@ async fn a_connection_that_has_lost_bytes_passes_no_more() {
         stream.readable().await.unwrap();
         let gap = tokio::spawn(gap(stream));
         proxy.black_hole();
-        // Some bytes are lost meanwhile, mostly.
+        // In most rounds, some bytes are lost in this time.
         tokio::time::sleep(Duration::from_millis(1)).await;
         if round % 3 == 0 {
             proxy.lose_replies();
@@ -158,16 +159,16 @@ async fn cuts_in_place_of_one_reply() {
     proxy.cut_reply_to("COMMIT");
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut stream, b"BEGIN").await.unwrap(), b"BEGIN");
-    // The text may come in pieces.
+    // The text may arrive in parts.
     assert_eq!(ask(&mut stream, b"COM").await.unwrap(), b"COM");
     ask(&mut stream, b"MIT").await.unwrap_err();
     let everything: Vec<u8> =
         [arrived.recv().await, arrived.recv().await, arrived.recv().await].into_iter().flatten().flatten().collect();
-    assert_eq!(everything, b"BEGINCOMMIT", "it was carried out all the same");
+    assert_eq!(everything, b"BEGINCOMMIT", "the server received the whole request");
     tokio::time::timeout(SOON, proxy.replies_cut(1)).await.unwrap();
     assert!(!proxy.is_trap_set());
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-    assert_eq!(ask(&mut stream, b"COMMIT").await.unwrap(), b"COMMIT", "only once");
+    assert_eq!(ask(&mut stream, b"COMMIT").await.unwrap(), b"COMMIT", "the trap works once");
 }
 
 #[tokio::test]

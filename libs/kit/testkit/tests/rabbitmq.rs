@@ -1,4 +1,4 @@
-//! The private RabbitMQ: it starts, answers, stops, and a restart keeps its data.
+//! Private RabbitMQ servers: start, stop, crash and pause.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use testkit::{RabbitMq, Server, eventually_ok};
 async fn keeps_its_data_over_a_restart_and_a_crash() {
     let began = Instant::now();
     let rabbit = RabbitMq::start().await;
-    eprintln!("the server was there after {:?}", began.elapsed());
+    eprintln!("the server started in {:?}", began.elapsed());
     rabbit.ctl(&["add_vhost", "kept"]).await;
     rabbit.stop().await;
-    assert!(rabbit.ping().await.is_err(), "a stopped server answers nothing");
+    assert!(rabbit.ping().await.is_err(), "a stopped server does not answer");
     rabbit.up().await;
     rabbit.kill();
-    assert!(rabbit.ping().await.is_err(), "a killed server answers nothing");
+    assert!(rabbit.ping().await.is_err(), "a killed server does not answer");
     rabbit.up().await;
     let vhosts = rabbit.ctl(&["list_vhosts"]).await;
     assert!(vhosts.iter().any(|line| line == "kept"), "{vhosts:?}");
@@ -22,12 +22,12 @@ async fn keeps_its_data_over_a_restart_and_a_crash() {
 
 #[tokio::test]
 async fn is_shared_and_silent_while_paused() {
-    // Two nodes side by side.
+    // Two nodes run at the same time.
     let (shared, own) = (RabbitMq::shared().await, RabbitMq::start().await);
     assert_ne!(shared.prefix("test"), shared.prefix("test"));
     own.pause();
     let answer = tokio::time::timeout(Duration::from_millis(200), own.ping()).await;
-    assert!(answer.is_err(), "a paused server answers nothing: {answer:?}");
+    assert!(answer.is_err(), "a paused server does not answer: {answer:?}");
     shared.ping().await.unwrap();
     own.resume();
     eventually_ok(Duration::from_secs(10), "an answer", async || own.ping().await).await;

@@ -1,4 +1,4 @@
-//! The private Redis: it starts, answers, stops, and a restart keeps its data.
+//! Private Redis servers: start, stop, crash and pause.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ async fn keeps_its_data_over_a_restart_and_a_crash() {
     let redis = Redis::start().await;
     assert_eq!(redis.command(&["INCRBY", "visits", "3"]).await.unwrap(), ":3");
     redis.stop().await;
-    assert!(redis.command(&["GET", "visits"]).await.is_err(), "a stopped server answers nothing");
+    assert!(redis.command(&["GET", "visits"]).await.is_err(), "a stopped server does not answer");
     redis.up().await;
     assert_eq!(redis.command(&["INCR", "visits"]).await.unwrap(), ":4");
     redis.kill();
-    assert!(redis.command(&["GET", "visits"]).await.is_err(), "a killed server answers nothing");
+    assert!(redis.command(&["GET", "visits"]).await.is_err(), "a killed server does not answer");
     redis.up().await;
     assert_eq!(redis.command(&["GET", "visits"]).await.unwrap(), "4");
 }
@@ -23,7 +23,7 @@ async fn is_silent_while_paused() {
     let redis = Redis::start().await;
     redis.pause();
     let answer = tokio::time::timeout(Duration::from_millis(200), redis.command(&["PING"])).await;
-    assert!(answer.is_err(), "a paused server answers nothing: {answer:?}");
+    assert!(answer.is_err(), "a paused server does not answer: {answer:?}");
     redis.resume();
     eventually_ok(Duration::from_secs(10), "an answer", async || redis.command(&["PING"]).await).await;
 }

@@ -1,4 +1,4 @@
-//! A call to somebody who is allowed.
+//! The job kind `http`: a request to an allowed host.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,19 +9,23 @@ use kit_http_client::{Client, Request, Response, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// How many characters of an answer are kept.
-const KEPT: usize = 16 * 1024;
+/// The longest response body in the job's result, in characters.
+const MAX_RESULT_CHARS: usize = 16 * 1024;
 
-/// Calls a URL. The answer is the result; one of 2xx is a success, one of 4xx fails
-/// for good, except those that say "later".
+/// Sends an HTTP request and stores the response as the job's result.
 ///
-/// The job's id goes with it as `Idempotency-Key`: a call may be made more than once.
+/// A job succeeds with a status of 2xx. It is retried after a failed connection, a
+/// timeout, a status of 5xx, and 408, 425 and 429. Every other status fails the job
+/// permanently.
+///
+/// A request may be sent more than once. Its `Idempotency-Key` is the job's id, so that
+/// the server can recognise the repetition.
 pub struct Http {
     client: Client,
     concurrency: u16,
 }
 
-/// What to call.
+/// The payload of a job: the request to send.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
@@ -30,13 +34,13 @@ pub struct Payload {
     method: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Text is sent as it is, anything else as JSON.
+    /// A string is sent as it is, any other value as JSON.
     #[serde(default)]
     body: Option<Value>,
 }
 
 impl Http {
-    /// So many calls at a time.
+    /// Creates a handler that sends up to `concurrency` requests at once.
     #[must_use]
     pub const fn new(client: Client, concurrency: u16) -> Self {
         Self { client, concurrency }
@@ -54,7 +58,7 @@ impl Handler for Http {
     async fn run(&self, payload: Payload, context: &Context) -> Result<Done, Failure> {
         let request = request(payload, context).map_err(Failure::permanent)?;
         match self.client.send(request).await {
-            Ok(response) => judge(&response),
+            Ok(response) => outcome(&response),
             Err(error) if error.is_transient() => Err(Failure::retry(error.to_string())),
             Err(error) => Err(Failure::permanent(error.to_string())),
         }
@@ -68,9 +72,9 @@ fn request(payload: Payload, context: &Context) -> Result<Request, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in &payload.headers {
         let name: HeaderName = name.parse().map_err(|error| format!("headers: {error}"))?;
-        // What decides where the request goes and ends is not for the payload to say.
-        let is_ours = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
-        if is_ours.contains(&name) {
+        // The client sets the headers that decide where the request goes and where it ends.
+        let reserved = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
+        if reserved.contains(&name) {
             return Err(format!("headers: {name} cannot be set"));
         }
         headers.insert(name, HeaderValue::from_str(value).map_err(|error| format!("headers: {error}"))?);
@@ -88,13 +92,13 @@ fn request(payload: Payload, context: &Context) -> Result<Request, String> {
     Ok(Request { method, url, headers, body })
 }
 
-fn judge(response: &Response) -> Result<Done, Failure> {
+fn outcome(response: &Response) -> Result<Done, Failure> {
     let status = response.status;
-    let reason = format!("it answered {status}");
+    let reason = format!("the server answered {status}");
     let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
     if status.is_success() {
         let text = String::from_utf8_lossy(&response.body);
-        let body: String = text.chars().take(KEPT).collect();
+        let body: String = text.chars().take(MAX_RESULT_CHARS).collect();
         return Done::new().result(json!({ "status": status.as_u16(), "body": body }));
     }
     if status.is_server_error() || later.contains(&status) {

@@ -40,7 +40,7 @@ impl Server {
             metrics: Metrics::register(&mut Registry::default()),
         };
         let task = tokio::spawn(values_api::build(deps, shutdown.clone()).run(listener, shutdown.clone()));
-        Self { address, store, shutdown, task, client: Client::new(), _folder: folder }
+        Self { address, store, shutdown, task, client: testkit::http_client(), _folder: folder }
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Response {

@@ -25,7 +25,7 @@ async fn the_variables_of_the_field_are_all_it_takes() {
         .env("REDIS_DB", "3")
         .spawn();
     let page = async || {
-        let response = reqwest::get(format!("http://127.0.0.1:{port}/")).await.ok()?.error_for_status().ok()?;
+        let response = testkit::http_get(format!("http://127.0.0.1:{port}/")).await.ok()?.error_for_status().ok()?;
         response.text().await.ok()
     };
     let page = eventually(PATIENCE, "the page", page).await;

@@ -52,7 +52,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(visit_counter::build(config, deps).run(listener, shutdown.clone()));
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = testkit::http_client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { address, readiness, shutdown, task, registry: Mutex::new(registry), client }
     }
 

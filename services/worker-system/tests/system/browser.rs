@@ -43,7 +43,8 @@ impl Browser {
         }
         let capabilities = Map::from_iter([("goog:chromeOptions".to_owned(), options)]);
         let url = format!("http://127.0.0.1:{port}");
-        eventually(PATIENCE, "chromedriver answers", async || reqwest::get(format!("{url}/status")).await.ok()).await;
+        eventually(PATIENCE, "chromedriver answers", async || testkit::http_get(format!("{url}/status")).await.ok())
+            .await;
         let client =
             ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await.expect("a browser");
         Self { client, _driver: driver, _profile: profile }

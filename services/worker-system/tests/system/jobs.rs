@@ -10,11 +10,11 @@ use crate::browser::Browser;
 use crate::running::{PATIENCE, System};
 
 async fn get(url: &str) -> Value {
-    reqwest::get(url).await.unwrap().json().await.unwrap()
+    testkit::http_get(url).await.unwrap().json().await.unwrap()
 }
 
 async fn submit(system: &System, body: &Value) -> String {
-    let request = reqwest::Client::new().post(format!("{}/jobs", system.jobs)).json(body);
+    let request = testkit::http_client().post(format!("{}/jobs", system.jobs)).json(body);
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 202);
     format!("{}{}", system.jobs, response.headers()["location"].to_str().unwrap())
@@ -32,14 +32,14 @@ async fn status(job: &str, status: &str) -> Value {
 async fn a_plain_request_succeeds_and_a_restart_loses_nothing() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
-    let response = reqwest::get(format!("{}/user-request-job", system.jobs)).await.unwrap();
+    let response = testkit::http_get(format!("{}/user-request-job", system.jobs)).await.unwrap();
     assert_eq!(response.status(), 202);
     let job = format!("{}{}", system.jobs, response.headers()["location"].to_str().unwrap());
     status(&job, "succeeded").await;
 
     // A thousand take four seconds and more; in the middle of it everything is killed.
     let jobs: Vec<Value> = (0..1000).map(|_| json!({"kind": "user-request"})).collect();
-    let request = reqwest::Client::new().post(format!("{}/jobs/batch", system.jobs)).json(&json!({ "jobs": jobs }));
+    let request = testkit::http_client().post(format!("{}/jobs/batch", system.jobs)).json(&json!({ "jobs": jobs }));
     assert_eq!(request.send().await.unwrap().status(), 202);
     eventually(PATIENCE, "the first run", async || {
         let page = get(&format!("{}/jobs?status=running&limit=1", system.jobs)).await;

@@ -48,7 +48,7 @@ async fn ids_bring_workers_every_one_ticks_and_a_restart_catches_up() {
 async fn the_index_links_to_the_systems() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
-    let index = reqwest::get(&system.index).await.unwrap().text().await.unwrap();
+    let index = testkit::http_get(&system.index).await.unwrap().text().await.unwrap();
     for part in [&system.values, &system.visits] {
         assert!(index.contains(&format!("{part}/")), "{index}");
     }

@@ -53,7 +53,7 @@ impl System {
         let system = Self { process: set(launch).spawn(), values, jobs, visits, index };
         for part in [&system.values, &system.jobs, &system.visits] {
             // Looked at, and not visited.
-            let answer = async || reqwest::get(format!("{part}/openapi.json")).await.ok();
+            let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();
             eventually(PATIENCE, format!("{part} answers"), answer).await;
         }
         system
@@ -62,12 +62,12 @@ impl System {
     pub(crate) async fn add(&self, count: u32) {
         let body = serde_json::json!({ "count": count });
         let url = format!("{}/values", self.values);
-        let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        let response = testkit::http_client().post(url).json(&body).send().await.unwrap();
         assert_eq!(response.status(), 201);
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        reqwest::get(format!("{}{path}", self.values)).await.unwrap().json().await.unwrap()
+        testkit::http_get(format!("{}{path}", self.values)).await.unwrap().json().await.unwrap()
     }
 
     /// Waits until so many workers share so many ids evenly; returns the workers.

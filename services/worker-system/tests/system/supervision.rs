@@ -171,7 +171,7 @@ async fn the_one_process_starts_a_part_again() {
         let port = Port::bind("127.0.0.1:0".parse().unwrap(), "--jobs-listen").await.unwrap();
         let url = format!("http://{}/jobs", port.address().unwrap());
         let used = async {
-            let client = reqwest::Client::new();
+            let client = testkit::http_client();
             // A job with a time of its own is left to the sweeper.
             let timed = json!({"kind": "user-request", "run_at": "1971-01-01T00:00:00Z"});
             let job = eventually(PATIENCE, format!("a job is accepted without {task}"), async || {

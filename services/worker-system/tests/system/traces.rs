@@ -40,7 +40,7 @@ async fn a_job_is_a_span_below_the_request_that_asked_for_it() {
     let set =
         |launch: testkit::Launch| launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("PROCESSING_TIME", "1ms");
     let system = System::start_with(data.path(), set).await;
-    let request = reqwest::Client::new()
+    let request = testkit::http_client()
         .get(format!("{}/user-request-job", system.jobs))
         .header("traceparent", format!("00-{TRACE:032x}-{CALLER:016x}-01"));
     assert_eq!(request.send().await.unwrap().status(), 202);

@@ -53,7 +53,7 @@ async fn a_restart_goes_on_counting() {
     let data = Folder::new("worker-system");
     for number in 1..=3 {
         let system = System::start(data.path()).await;
-        let visit = reqwest::Client::new().post(format!("{}/api/visits", system.visits));
+        let visit = testkit::http_client().post(format!("{}/api/visits", system.visits));
         let visit: Value = visit.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
         assert_eq!(visit, json!({ "number": number }));
         // The first time in order, then not.

@@ -41,7 +41,7 @@ pub(super) async fn run(servers: &Servers, report: &mut Report) -> anyhow::Resul
     let settings = [("ALLOWED_HOSTS", "127.0.0.1"), ("ALLOW_PRIVATE_ADDRESSES", "true")];
     let _service_app = main_app.service_app(servers, &settings).await?;
     let mut target = Target::start().await?;
-    let client = reqwest::Client::builder().timeout(DEADLINE).build()?;
+    let client = testkit::http_client_builder().timeout(DEADLINE).build()?;
     let (mut since_accepted, mut since_requested) = (Vec::new(), Vec::new());
     for job in 0..WARM_UP + JOBS {
         let (accepted, requested) = target.one(&client, &main_app.url).await?;

@@ -58,7 +58,7 @@ fn read(process: &Process) -> anyhow::Result<Memory> {
 }
 
 async fn fill(main_app: &MainApp) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(DEADLINE).build()?;
+    let client = testkit::http_client_builder().timeout(DEADLINE).build()?;
     let job = json!({ "kind": "user-request", "payload": { "user_id": "ada", "data": "what a user asks for" } });
     let batch = json!({ "jobs": vec![job; BATCH] });
     for _ in 0..JOBS / BATCH {

@@ -88,7 +88,7 @@ impl Fleet {
     pub(super) async fn add(&self, count: u32) -> anyhow::Result<Settling> {
         let mut connection = self.database.connect().await;
         let began = Instant::now();
-        let request = reqwest::Client::new().post(format!("{}/values", self.url)).json(&json!({ "count": count }));
+        let request = testkit::http_client().post(format!("{}/values", self.url)).json(&json!({ "count": count }));
         request.send().await?.error_for_status()?.bytes().await?;
         let added = began.elapsed();
         let owned = "SELECT NOT EXISTS (SELECT 1 FROM `values` WHERE owner IS NULL)";

@@ -63,7 +63,7 @@ fn add(report: &mut Report, name: &str, processes: &[Process], aim: f64) -> anyh
 
 /// Lists and watches for a while; says how many lists were answered.
 async fn load(fleet: &Fleet) -> anyhow::Result<f64> {
-    let client = reqwest::Client::new();
+    let client = testkit::http_client();
     let end = Instant::now() + LOAD;
     let lists = (0..CLIENTS.0).map(|_| list(&client, &fleet.url, end));
     let events = (0..CLIENTS.1).map(|_| watch(&client, &fleet.url, end));

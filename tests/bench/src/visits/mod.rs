@@ -143,7 +143,7 @@ impl Side {
     async fn start(name: &'static str, port: u16, launch: Launch) -> Self {
         let process = launch.spawn();
         let url = format!("http://127.0.0.1:{port}/");
-        let there = async || reqwest::get(&url).await.ok()?.error_for_status().ok();
+        let there = async || testkit::http_get(&url).await.ok()?.error_for_status().ok();
         eventually(DEADLINE, format!("{name} answers"), there).await;
         Self { name, url, process, rounds: Vec::new() }
     }
@@ -197,7 +197,7 @@ async fn tornado(
 
 /// Visits counted and round trips made so far.
 async fn batches(admin: u16) -> anyhow::Result<(f64, f64)> {
-    let text = reqwest::get(format!("http://127.0.0.1:{admin}/metrics")).await?.text().await?;
+    let text = testkit::http_get(format!("http://127.0.0.1:{admin}/metrics")).await?.text().await?;
     let value = |name: &str| -> anyhow::Result<f64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(float(line.with_context(|| format!("no {name}"))?.parse()?))

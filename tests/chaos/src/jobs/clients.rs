@@ -48,7 +48,7 @@ pub(crate) async fn run(
     pause: Duration,
     mut rng: Rng,
 ) -> Result<Answers> {
-    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let http = testkit::http_client_builder().timeout(PATIENCE).build()?;
     let mut answers = Answers::default();
     let mut next = tokio::time::Instant::now();
     for number in 0..count {
@@ -98,7 +98,7 @@ async fn submit(
 
 /// Submits jobs that cannot succeed: nobody listens where they call.
 pub(crate) async fn poison(cluster: &Cluster, count: usize, attempts: u32) -> Result<Vec<Uuid>> {
-    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let http = testkit::http_client_builder().timeout(PATIENCE).build()?;
     let mut jobs = Vec::new();
     for number in 0..count {
         let payload = json!({ "url": "http://127.0.0.1:1/" });

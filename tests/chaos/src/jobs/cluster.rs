@@ -72,7 +72,7 @@ impl Cluster {
         sqlx::query("ALTER TABLE user_requests DROP PRIMARY KEY").execute(&mut *connection).await?;
         for address in &self.addresses {
             eventually(DEADLINE, format!("{address} to answer"), async || {
-                reqwest::get(format!("http://{address}/jobs")).await.ok().filter(|answer| answer.status() == 200)
+                testkit::http_get(format!("http://{address}/jobs")).await.ok().filter(|answer| answer.status() == 200)
             })
             .await;
         }

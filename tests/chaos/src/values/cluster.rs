@@ -77,7 +77,7 @@ impl Cluster {
     /// Starts the API, which makes the tables; then the rest.
     async fn fill(&self) -> Result<()> {
         self.api.start();
-        let http = reqwest::Client::new();
+        let http = testkit::http_client();
         let body = serde_json::json!({ "count": self.shape.ids });
         let connection = &mut self.database.connect().await;
         eventually_ok(DEADLINE, "the tables", async || {

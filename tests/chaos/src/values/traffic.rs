@@ -79,7 +79,7 @@ pub(crate) async fn run(
     pause: Duration,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Traffic> {
-    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let http = testkit::http_client_builder().timeout(PATIENCE).build()?;
     let mut person = Person {
         ids: cluster.shape.ids,
         cluster,

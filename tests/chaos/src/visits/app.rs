@@ -39,7 +39,7 @@ impl App {
         let app = Self { url, admin, name, launch, lives: Mutex::default() };
         app.up();
         let ready = async || {
-            let answer = reqwest::get(format!("{}/readyz", app.admin)).await.ok()?;
+            let answer = testkit::http_get(format!("{}/readyz", app.admin)).await.ok()?;
             answer.error_for_status().ok()
         };
         eventually(PATIENCE, "visit-counter is ready", ready).await;
@@ -63,7 +63,7 @@ impl App {
 
     /// A counter among its metrics, since it was started last.
     pub(super) async fn metric(&self, name: &str) -> Result<u64> {
-        let text = reqwest::get(format!("{}/metrics", self.admin)).await?.text().await?;
+        let text = testkit::http_get(format!("{}/metrics", self.admin)).await?.text().await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no {name}"))?.parse()?)
     }

@@ -93,7 +93,7 @@ impl Visitors {
         for number in 0..count {
             let url = urls.get(number % urls.len()).context("a service")?;
             let visitor = Visitor {
-                client: Client::builder().timeout(PATIENCE).pool_max_idle_per_host(1).build()?,
+                client: testkit::http_client_builder().timeout(PATIENCE).pool_max_idle_per_host(1).build()?,
                 url: (*url).to_owned(),
                 by_page: (number / urls.len()).is_multiple_of(2),
                 counted: Arc::clone(&counted),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 /// Where the broker is.
@@ -123,14 +123,10 @@ impl Tls {
         let roots = match ca_file {
             Some(path) => trusted(path)
                 .map_err(|reason| InvalidUrl::Certificates { path: path.to_owned(), reason: reason.to_string() })?,
-            None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+            None => kit_tls::public_roots(),
         };
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|_| InvalidUrl::Malformed("there is no version of TLS"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server })
+        let config = Arc::new(kit_tls::client_config(roots));
+        Ok(Self { connector: TlsConnector::from(config), server })
     }
 }
 

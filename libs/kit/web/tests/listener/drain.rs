@@ -22,7 +22,7 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
         }
     };
     let (address, shutdown, task) = serve(Router::new().route("/slow", get(handler))).await;
-    let request = tokio::spawn(reqwest::get(format!("http://{address}/slow")));
+    let request = tokio::spawn(testkit::http_get(format!("http://{address}/slow")));
     begun.notified().await;
 
     shutdown.drain();
@@ -62,7 +62,7 @@ async fn an_abort_waits_for_nobody() {
         }
     };
     let (address, shutdown, task) = serve(Router::new().route("/never", get(handler))).await;
-    let request = tokio::spawn(reqwest::get(format!("http://{address}/never")));
+    let request = tokio::spawn(testkit::http_get(format!("http://{address}/never")));
     begun.notified().await;
     shutdown.abort();
     task.await.unwrap();

@@ -19,19 +19,19 @@ async fn problem(response: Response) -> Value {
 async fn a_panic_is_a_problem_that_shows_nothing_of_it() {
     let router = Router::new().route("/", get(async || -> &'static str { panic!("a secret") }));
     let (address, ..) = serve(router).await;
-    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    let response = testkit::http_get(format!("http://{address}/")).await.unwrap();
     assert_eq!(response.status(), 500);
     let problem = problem(response).await;
     assert_eq!(problem["status"], 500);
     assert!(!problem.to_string().contains("secret"), "{problem}");
-    let again = reqwest::get(format!("http://{address}/nothing")).await.unwrap();
+    let again = testkit::http_get(format!("http://{address}/nothing")).await.unwrap();
     assert_eq!(again.status(), 404, "the service lives on");
 }
 
 #[tokio::test]
 async fn browsers_are_told_not_to_guess_and_not_to_embed() {
     let (address, ..) = serve(Router::new().route("/", get(async || "hello"))).await;
-    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    let response = testkit::http_get(format!("http://{address}/")).await.unwrap();
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     let policy = response.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -41,7 +41,7 @@ async fn browsers_are_told_not_to_guess_and_not_to_embed() {
 async fn a_body_that_is_too_large_gets_an_answer_not_a_broken_connection() {
     let router = Router::new().route("/", post(async |Json(value): Json<Value>| value.to_string()));
     let (address, ..) = serve(router).await;
-    let client = reqwest::Client::new();
+    let client = testkit::http_client();
     for size in [2_000_000, 30_000_000] {
         let response = client.post(format!("http://{address}/")).json(&json!("x".repeat(size))).send().await.unwrap();
         assert_eq!(problem(response).await["status"], 413, "{size} bytes");

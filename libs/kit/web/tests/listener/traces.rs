@@ -29,7 +29,7 @@ async fn a_request_is_a_span_of_the_trace_that_its_header_names() {
     let telemetry = telemetry::init("example", &common).unwrap();
     let (address, ..) = serve(Router::new().route("/traced", get(async || "hello"))).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = reqwest::Client::new()
+    let request = testkit::http_client()
         .get(format!("http://{address}/traced"))
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     assert_eq!(request.send().await.unwrap().status(), 200);
