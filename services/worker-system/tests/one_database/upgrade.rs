@@ -1,5 +1,5 @@
-//! Databases that a release has used whose systems had a database each. It recorded
-//! migrations in `_sqlx_migrations`.
+//! Upgrades from a release that recorded migrations in `_sqlx_migrations`, so that each
+//! system needed a database of its own.
 
 use kit_database::sqlx::migrate::{MigrateError, Migrator};
 use kit_database::{Database, Migrations};
@@ -36,7 +36,7 @@ async fn an_installation_is_carried_over_and_joined_by_the_others(backend: Backe
         start_as_before(&backend, system).await.unwrap();
         let before = records(&backend, "_sqlx_migrations").await;
         let schema = backend.schema().await;
-        // Had a migration to be run again, that would fail: its record could not be copied.
+        // A migration that was run again would have another execution time.
         backend.migrate(system).await;
         assert_eq!(records(&backend, &system.table()).await, before, "{}", system.system());
         for other in SYSTEMS {
