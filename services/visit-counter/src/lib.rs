@@ -7,7 +7,7 @@ mod counter;
 mod metrics;
 mod page;
 mod prefix;
-mod presence;
+mod store;
 
 use std::sync::Arc;
 
@@ -23,18 +23,18 @@ pub use crate::metrics::Metrics;
 pub use crate::page::Page;
 
 use crate::counter::Counter;
-use crate::presence::Presence;
+use crate::store::Store;
 
-/// What visit-counter works with.
+/// The dependencies of visit-counter.
 pub struct Deps {
-    /// Where visits are counted.
+    /// The counter.
     pub store: Arc<dyn VisitStore>,
-    /// Set once the store has answered. When it goes away later, visitors are told so
-    /// by a page, which a platform that thinks of nobody as ready would not show.
+    /// A latch: passes once the store has answered, and stays so. A replica without a store
+    /// has to stay ready, since it serves the page that says so.
     pub check: Check,
-    /// Where requests are counted.
+    /// Metrics of requests.
     pub requests: requests::Metrics,
-    /// Where visits are counted for operators.
+    /// Metrics of visits.
     pub metrics: Metrics,
 }
 
@@ -42,27 +42,28 @@ pub struct Deps {
 pub struct Service {
     config: Config,
     state: State,
+    worker: counter::Worker,
     requests: requests::Metrics,
 }
 
-/// What handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 struct State {
     counter: Arc<Counter>,
     page: Arc<Page>,
 }
 
-/// Puts the service together.
+/// Builds the service.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Service {
-    let presence = Presence::new(deps.check, deps.metrics.store_up.clone());
-    let counter = Arc::new(Counter::new(deps.store, presence, deps.metrics));
+    let store = Store::new(deps.store, deps.check, deps.metrics.clone());
+    let (counter, worker) = Counter::new(store, deps.metrics);
     let page = Arc::new(Page::new(&config.environment));
-    Service { config, state: State { counter, page }, requests: deps.requests }
+    Service { config, state: State { counter: Arc::new(counter), page }, worker, requests: deps.requests }
 }
 
 impl Service {
-    /// Everything that it answers, as long as [`run`](Self::run) counts.
+    /// All routes. Visits are counted while [`run`](Self::run) runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
@@ -75,8 +76,7 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
         let tasks = Tasks::new(&shutdown);
-        let counter = Arc::clone(&self.state.counter);
-        tasks.spawn("additions", async move { counter.count().await });
+        tasks.spawn("additions", self.worker.run());
         let counter = self.state.counter;
         tasks.spawn("store watch", async move { counter.watch().await });
         http::serve(listener, router, shutdown).await;
