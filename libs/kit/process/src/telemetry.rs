@@ -70,12 +70,20 @@ where
 
 fn trace_provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
     let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let tls = kit_tls::client_config(kit_tls::public_roots());
-    #[expect(clippy::disallowed_methods, reason = "the client receives its TLS configuration")]
-    let client = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).timeout(EXPORT_TIMEOUT).build()?;
-    let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).build()?;
+    let exporter =
+        SpanExporter::builder().with_http().with_http_client(exporter_client()?).with_endpoint(endpoint).build()?;
     let resource = Resource::builder().with_service_name(service).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+/// Creates the client in a new thread. It starts a runtime, which would panic on a thread
+/// that already has one.
+fn exporter_client() -> anyhow::Result<reqwest::blocking::Client> {
+    let tls = kit_tls::client_config(kit_tls::public_roots());
+    #[expect(clippy::disallowed_methods, reason = "the client receives its TLS configuration")]
+    let build = || reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).timeout(EXPORT_TIMEOUT).build();
+    let client = std::thread::spawn(build).join();
+    Ok(client.map_err(|_| anyhow::anyhow!("the HTTP client of traces panicked"))??)
 }
 
 impl Telemetry {
