@@ -15,7 +15,7 @@ pub struct Config {
     pub capacity: u32,
 
     /// How long a worker that is asked to end waits for the manager to move its ids away,
-    /// before it releases them. Shorter than SHUTDOWN_GRACE.
+    /// before it releases them. Shorter than `SHUTDOWN_GRACE`.
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "15s")]
     pub drain_timeout: HumanDuration,
 }

@@ -18,7 +18,7 @@ const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
 
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn ValuesStore>,
-    backend: SqlBackend,
+    sql: SqlBackend,
     /// The time at which MySQL's clock stands still, in milliseconds since the Unix
     /// epoch; `None` where the clock runs.
     clock: Option<AtomicI64>,
@@ -48,36 +48,36 @@ impl Backend {
         Self::open(SqlBackend::mysql(name, OPTIONS).await, None).await
     }
 
-    async fn open(backend: SqlBackend, clock: Option<AtomicI64>) -> Self {
-        backend.database().migrate(&MIGRATIONS).await.expect("the migrations apply");
-        Self { store: values_store::open(backend.database()), backend, clock }
+    async fn open(sql: SqlBackend, clock: Option<AtomicI64>) -> Self {
+        sql.database().migrate(&MIGRATIONS).await.expect("the migrations apply");
+        Self { store: values_store::open(sql.database()), sql, clock }
     }
 
     /// The number of the connection that the store uses; another one after a failure.
     pub(crate) async fn connection(&self) -> i64 {
-        self.backend.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await
+        self.sql.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await
     }
 
     /// A user's connection to MySQL.
     pub(crate) async fn user(&self) -> sqlx::MySqlConnection {
-        self.backend.on_server().expect("SQLite has no users").connect().await
+        self.sql.on_server().expect("SQLite has no users").connect().await
     }
 
     /// Another store on the same database, with its own connections and the real clock.
     pub(crate) fn another(&self, connections: u32) -> Arc<dyn ValuesStore> {
         let options =
             Options { connections, acquire_timeout: std::time::Duration::from_secs(20), ..Options::default() };
-        values_store::open(&self.backend.reopen(options))
+        values_store::open(&self.sql.reopen(options))
     }
 
     /// Migrates once more, as another process does that starts.
     pub(crate) async fn migrate_again(&self) {
-        self.backend.reopen(OPTIONS).migrate(&MIGRATIONS).await.expect("the migrations apply");
+        self.sql.reopen(OPTIONS).migrate(&MIGRATIONS).await.expect("the migrations apply");
     }
 
     /// Runs a statement as a user would.
     pub(crate) async fn sql(&self, sql: &str) -> kit_database::Result<()> {
-        self.backend.sql(sql).await
+        self.sql.sql(sql).await
     }
 
     /// Moves the clock by `ms`, forwards or back. Where the clock cannot be set, all
@@ -128,7 +128,7 @@ impl Backend {
 
     /// Empties all tables, so that it is as new.
     pub(crate) async fn reset(&self) {
-        let sql = match self.backend.on_server() {
+        let sql = match self.sql.on_server() {
             None => "DELETE FROM `values`; DELETE FROM workers; DELETE FROM sqlite_sequence",
             Some(_) => "TRUNCATE `values`; TRUNCATE workers",
         };
@@ -153,7 +153,7 @@ impl Backend {
     async fn workers(&self) -> BTreeMap<Incarnation, WorkerRow> {
         const SQL: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers";
         type Row = (i64, String, String, u32, i64, i64);
-        let rows: Vec<Row> = self.backend.rows(SQL).await;
+        let rows: Vec<Row> = self.sql.rows(SQL).await;
         let row = |(incarnation, name, state, capacity, heartbeat, generation): Row| {
             let incarnation = Incarnation(incarnation);
             let state = state.parse().expect("a known state");
@@ -164,7 +164,7 @@ impl Backend {
 
     async fn lease(&self) -> Lease {
         const SQL: &str = "SELECT term, holder, until FROM manager_lease";
-        let (term, holder, until) = self.backend.rows(SQL).await.remove(0);
+        let (term, holder, until) = self.sql.rows(SQL).await.remove(0);
         Lease { term, holder, until }
     }
 
@@ -187,7 +187,7 @@ impl Backend {
 
 /// Text as a literal that all backends understand.
 pub(crate) fn literal(backend: &Backend, value: &str) -> String {
-    match backend.backend.on_server() {
+    match backend.sql.on_server() {
         None => format!("'{}'", value.replace('\'', "''")),
         Some(_) => text(value),
     }
