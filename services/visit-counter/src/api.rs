@@ -12,9 +12,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::State;
-use crate::counter::Away;
+use crate::counter::Unavailable;
 
-/// The description's head.
+/// The root of the OpenAPI document.
 #[derive(utoipa::OpenApi)]
 #[openapi(info(title = "visit-counter", description = "Counts visits: each gets a number that no other gets."))]
 struct Description;
@@ -28,10 +28,10 @@ pub(crate) fn router(state: State) -> Router {
     openapi::describe(api)
 }
 
-/// What the counter stands at.
+/// The value of the counter.
 #[derive(Debug, Serialize, ToSchema)]
 struct Reading {
-    /// The number of the last visit, or of one whose visitor never got it.
+    /// The highest number so far, whether a visit got it or it was skipped.
     #[schema(example = 42)]
     counter: i64,
 }
@@ -39,23 +39,23 @@ struct Reading {
 /// A visit that was counted.
 #[derive(Debug, Serialize, ToSchema)]
 struct Visit {
-    /// Its number, which no other visit has.
+    /// The number of the visit, which no other visit has.
     #[schema(example = 43)]
     number: i64,
 }
 
-/// How the service is.
+/// The health of the service.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// Always `ok`: it answers.
+    /// Always `ok`.
     #[schema(example = "ok")]
     status: &'static str,
-    /// `up` if a visit would be counted now, as far as is known; else `down`.
+    /// `up` if the store answered when it was last used, else `down`.
     #[schema(example = "up")]
     store: &'static str,
 }
 
-/// Read the counter; counts nothing.
+/// Read the counter without counting a visit.
 #[utoipa::path(
     get,
     path = "/api/counter",
@@ -84,10 +84,10 @@ async fn visit(
     Ok(uncached(&Visit { number }))
 }
 
-/// Ask whether the service answers; counts nothing, and never waits for the store.
+/// Check the service without counting a visit or waiting for the store.
 #[utoipa::path(get, path = "/health", responses((status = 200, body = Health)))]
 async fn health(Shared(state): Shared<State>) -> Response {
-    self::healthy(&state)
+    healthy(&state)
 }
 
 pub(crate) fn healthy(state: &State) -> Response {
@@ -98,6 +98,6 @@ fn uncached(body: &impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }
 
-fn problem(_: Away) -> Problem {
-    Problem::unavailable("The counter is away at the moment; this was not counted for you.")
+fn problem(Unavailable: Unavailable) -> Problem {
+    Problem::unavailable("The counter does not answer at the moment. Please try again in a few seconds.")
 }

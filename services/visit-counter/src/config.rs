@@ -1,4 +1,4 @@
-//! What can be set.
+//! Settings.
 
 use std::net::SocketAddr;
 
@@ -7,37 +7,37 @@ use kit_process::config::{Invalid, invalid};
 
 /// The settings of visit-counter.
 #[derive(Debug, Clone, Args)]
-// Composed with the settings of others, which are called the same.
+// Named, since one process may flatten the settings of several services.
 #[group(id = "visit-counter")]
 pub struct Config {
-    /// What the page says it greets from.
+    /// Name of the environment that the page greets from.
     #[arg(long, env = "ENVIRONMENT", default_value = "local", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub environment: String,
 
-    /// A path such as /counter that a proxy leaves in front of all others: everything
-    /// is answered below it, too. Proxies that take it away need nothing here.
+    /// Path prefix, such as /counter, of a proxy that does not strip it. Every route is also
+    /// served below it.
     #[arg(long, env = "PATH_PREFIX", default_value = "", value_parser = prefix)]
     pub path_prefix: String,
 }
 
-/// Where the page and the API are.
+/// The address of the page and the API.
 #[derive(Debug, Clone, Args)]
 pub struct Listen {
     /// Address of the page and the API, such as 0.0.0.0:8000; `HOST` and `PORT` unless set.
     #[arg(long = "listen", env = "LISTEN")]
     address: Option<SocketAddr>,
 
-    /// The address or name to listen on.
+    /// Address or host name to listen on.
     #[arg(long, env = "HOST", default_value = "0.0.0.0")]
     host: String,
 
-    /// The port to listen on.
+    /// Port to listen on.
     #[arg(long, env = "PORT", default_value = "8000")]
     port: u16,
 }
 
 impl Listen {
-    /// The address, of which a name is looked up.
+    /// The address to listen on. Resolves a host name.
     pub async fn address(&self) -> Result<SocketAddr, Invalid> {
         if let Some(address) = self.address {
             return Ok(address);

@@ -1,144 +1,121 @@
-//! Gives each visit its number.
+//! Assigns a number to each visit, with one addition for all visits that wait.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use kit_batch::{Batcher, Failure, Limits, Operation};
 use tokio::time::Instant;
-use visits_core::{Coalescer, Count, Full, Outcome};
-use visits_store::{Error, Total, VisitStore};
+use visits_core::{Assigned, Count, Numbering};
+use visits_store::Total;
 
 use crate::metrics::Metrics;
-use crate::presence::Presence;
+use crate::store::Store;
 
-/// How long an addition may take. A visit waits for the one under way and for its
-/// own, and has to be answered within two seconds, whatever happens.
-const ADDITION: Duration = Duration::from_millis(800);
+/// Visits that may wait for the next addition; more than a listener lets in. All of them
+/// share it.
+const LIMITS: Limits = Limits { waiting: 4096, items: 4096, weight: usize::MAX };
 
-/// How long it may take to read.
-const READ: Duration = Duration::from_millis(1500);
+/// Time limit of an addition. A visit waits for at most two additions, the one under way and
+/// its own, and has to be answered within two seconds.
+const ADD_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Visits that may wait for the next addition; more than a listener lets in.
-const MAX_WAITING: usize = 4096;
-
-/// How long nothing may have been counted before the store is asked whether it would.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// Why a visit got no number.
+/// The store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the counter is away")]
-pub(crate) struct Away;
+#[error("the store is down")]
+pub(crate) struct Unavailable;
 
-/// Where a visitor waits for a number.
-type Visit = oneshot::Sender<i64>;
+/// A visit that waits for its number.
+struct Visit;
 
-/// Counts visits, many at a time.
+/// Counts visits.
 pub(crate) struct Counter {
-    store: Arc<dyn VisitStore>,
-    visits: Mutex<Coalescer<Visit>>,
-    arrived: Notify,
-    presence: Presence,
+    visits: Batcher<Adder>,
+    store: Arc<Store>,
+    metrics: Metrics,
+}
+
+/// Carries out the additions, one at a time.
+pub(crate) struct Worker {
+    visits: kit_batch::Worker<Adder>,
+    adder: Adder,
+}
+
+struct Adder {
+    store: Arc<Store>,
+    numbering: Numbering,
     metrics: Metrics,
 }
 
 impl Counter {
-    pub(crate) fn new(store: Arc<dyn VisitStore>, presence: Presence, metrics: Metrics) -> Self {
-        let visits = Mutex::new(Coalescer::new(MAX_WAITING));
-        Self { store, visits, arrived: Notify::new(), presence, metrics }
+    /// A counter and its worker, which has to run for visits to be counted.
+    pub(crate) fn new(store: Store, metrics: Metrics) -> (Self, Worker) {
+        let store = Arc::new(store);
+        let (visits, worker) = Batcher::new(LIMITS, metrics.batches.clone());
+        let adder = Adder { store: Arc::clone(&store), numbering: Numbering::new(), metrics: metrics.clone() };
+        (Self { visits, store, metrics }, Worker { visits: worker, adder })
     }
 
-    /// Counts a visit; says its number. A visitor who goes away meanwhile is counted, too.
-    pub(crate) async fn visit(&self) -> Result<i64, Away> {
-        let (visit, number) = oneshot::channel();
-        match self.visits(|visits| visits.push(visit)) {
-            Ok(true) => self.arrived.notify_one(),
-            Ok(false) => {}
-            Err(Full(visit)) => self.turn_away(vec![visit]),
-        }
-        number.await.map_err(|_| Away)
-    }
-
-    /// What the counter stands at.
-    pub(crate) async fn read(&self) -> Result<i64, Away> {
-        self.store.read(READ).await.map_err(|error| {
-            tracing::debug!(%error, "the counter cannot be read");
-            self.metrics.store_errors.inc();
-            Away
+    /// Counts a visit and returns its number. A visit is counted even if this is dropped.
+    pub(crate) async fn visit(&self) -> Result<i64, Unavailable> {
+        self.visits.call(Visit).await.map_err(|_| {
+            self.metrics.turned_away.inc();
+            Unavailable
         })
     }
 
-    /// Whether the store would count a visit, as far as is known.
+    /// The value of the counter.
+    pub(crate) async fn read(&self) -> Result<i64, Unavailable> {
+        self.store.read().await.map_err(|error| {
+            tracing::debug!(%error, "the counter cannot be read");
+            Unavailable
+        })
+    }
+
+    /// Whether the store counted when it was last used.
     pub(crate) fn is_up(&self) -> bool {
-        self.presence.is_up()
+        self.store.is_up()
     }
 
-    /// Makes additions of the visits that come, for ever.
-    pub(crate) async fn count(&self) {
-        loop {
-            // Those whose requests have arrived by now come along; a lone visitor waits
-            // for nobody, as there is nobody whose turn it would be.
-            tokio::task::yield_now().await;
-            match self.visits(Coalescer::start) {
-                Some(visits) => self.addition(visits).await,
-                None => self.arrived.notified().await,
-            }
-        }
-    }
-
-    /// Keeps up to date whether the store is there while nobody visits, for ever.
+    /// Keeps [`is_up`](Self::is_up) current while there are no visits, for ever.
     pub(crate) async fn watch(&self) {
-        loop {
-            if self.presence.quiet_for() >= QUIET {
-                let answer = self.store.ping(ADDITION).await;
-                self.note(answer.as_ref().err());
-            }
-            tokio::time::sleep(QUIET).await;
-        }
+        self.store.watch().await;
     }
+}
 
-    async fn addition(&self, visits: i64) {
-        let (began, mut amount) = (Instant::now(), visits);
+impl Worker {
+    /// Counts until the [`Counter`] is dropped.
+    pub(crate) async fn run(self) {
+        self.visits.run(self.adder).await;
+    }
+}
+
+impl Operation for Adder {
+    type Item = Visit;
+    type Output = i64;
+    type Outputs = RangeInclusive<i64>;
+    type Error = Unavailable;
+
+    /// Adds the visits to the counter. If that fails, all visits that wait fail too, so that
+    /// none waits for a second timeout.
+    async fn execute(&mut self, visits: &[Visit]) -> Result<RangeInclusive<i64>, Failure<Unavailable>> {
+        let began = Instant::now();
+        let visits = i64::try_from(visits.len()).unwrap_or(i64::MAX);
+        let mut amount = visits;
         loop {
-            let answer = self.store.add(amount, ADDITION.saturating_sub(began.elapsed())).await;
-            self.note(answer.as_ref().err());
-            let Ok(Total { total, contact }) = answer else {
-                return self.turn_away(self.visits(Coalescer::failed));
-            };
-            match self.visits(|visits| visits.answered(Count { total, contact })) {
-                Outcome::Numbers(numbers) => {
-                    self.metrics.added(numbers.len(), began.elapsed());
-                    for (visit, number) in numbers {
-                        // Fails when the visitor has gone.
-                        let _ = visit.send(number);
-                    }
-                    return;
+            let added = self.store.add(amount, ADD_TIMEOUT.saturating_sub(began.elapsed())).await;
+            let Total { total, contact } = added.map_err(|_| Failure::All(Unavailable))?;
+            match self.numbering.assign(visits, Count { total, contact }) {
+                Assigned::Numbers(numbers) => {
+                    self.metrics.added(visits.unsigned_abs(), began.elapsed());
+                    return Ok(numbers);
                 }
-                Outcome::Again(more) => {
-                    tracing::warn!(total, more, "the store has lost numbers that were handed out: setting it forward");
+                Assigned::SetForward(missing) => {
+                    tracing::warn!(total, missing, "the store has lost numbers that were assigned; setting it forward");
                     self.metrics.set_forward.inc();
-                    amount = more;
+                    amount = missing;
                 }
             }
         }
-    }
-
-    fn note(&self, error: Option<&Error>) {
-        if error.is_some() {
-            self.metrics.store_errors.inc();
-        }
-        self.presence.note(error);
-    }
-
-    /// Visitors are told by the end of their channel.
-    fn turn_away(&self, visits: Vec<Visit>) {
-        self.metrics.turned_away.inc_by(visits.len() as u64);
-        drop(visits);
-    }
-
-    fn visits<T>(&self, change: impl FnOnce(&mut Coalescer<Visit>) -> T) -> T {
-        let mut visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut visits);
-        self.metrics.waiting.set(visits.waiting());
-        result
     }
 }

@@ -7,7 +7,7 @@ mod counter;
 mod metrics;
 mod page;
 mod prefix;
-mod presence;
+mod store;
 
 use std::sync::Arc;
 
@@ -24,18 +24,18 @@ pub use crate::metrics::Metrics;
 pub use crate::page::Page;
 
 use crate::counter::Counter;
-use crate::presence::Presence;
+use crate::store::Store;
 
-/// What visit-counter works with.
+/// The dependencies of visit-counter.
 pub struct Deps {
-    /// Where visits are counted.
+    /// The counter.
     pub store: Arc<dyn VisitStore>,
-    /// Set once the store has answered. When it goes away later, visitors are told so
-    /// by a page, which a platform that thinks of nobody as ready would not show.
+    /// A latch: passes once the store has answered, and stays so. A replica without a store
+    /// has to stay ready, since it serves the page that says so.
     pub check: Check,
-    /// Where requests are counted.
+    /// Metrics of requests.
     pub requests: requests::Metrics,
-    /// Where visits are counted for operators.
+    /// Metrics of visits.
     pub metrics: Metrics,
 }
 
@@ -43,37 +43,37 @@ pub struct Deps {
 pub struct Service {
     config: Config,
     state: State,
+    worker: counter::Worker,
     requests: requests::Metrics,
 }
 
-/// What handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 struct State {
     counter: Arc<Counter>,
     page: Arc<Page>,
 }
 
-/// Puts the service together.
+/// Builds the service.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Service {
-    let presence = Presence::new(deps.check, deps.metrics.store_up.clone());
-    let counter = Arc::new(Counter::new(deps.store, presence, deps.metrics));
+    let store = Store::new(deps.store, deps.check, deps.metrics.clone());
+    let (counter, worker) = Counter::new(store, deps.metrics);
     let page = Arc::new(Page::new(&config.environment));
-    Service { config, state: State { counter, page }, requests: deps.requests }
+    Service { config, state: State { counter: Arc::new(counter), page }, worker, requests: deps.requests }
 }
 
 impl Service {
-    /// Everything that it answers, as long as [`run`](Self::run) counts.
+    /// All routes. Visits are counted while [`run`](Self::run) runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
     }
 
-    /// Answers requests until `shutdown` drains; then finishes those under way.
+    /// Serves requests until `shutdown` drains; then finishes those in flight.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
-        let counter = Arc::clone(&self.state.counter);
-        let _counting = AbortOnDropHandle::new(tokio::spawn(async move { counter.count().await }));
+        let _counting = AbortOnDropHandle::new(tokio::spawn(self.worker.run()));
         tokio::select! {
             () = http::serve(listener, router, shutdown) => {}
             () = self.state.counter.watch() => {}

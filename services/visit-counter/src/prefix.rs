@@ -1,4 +1,4 @@
-//! Proxies that leave a prefix in front of the path.
+//! Support for proxies that do not strip their path prefix.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 
-/// Answers what `router` does, and the same below `prefix`.
+/// Serves `router` at the root and below `prefix`.
 pub(crate) fn also_below(prefix: &str, router: Router) -> Router {
     if prefix.is_empty() {
         return router;
@@ -21,7 +21,7 @@ async fn strip(State(prefix): State<Arc<str>>, mut request: Request, next: Next)
     let Some(rest) = request.uri().path().strip_prefix(&*prefix) else { return next.run(request).await };
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     if rest.is_empty() {
-        // Links are relative to the folder that the page is in.
+        // The links of the page are relative, so its path has to end in a slash.
         return Redirect::permanent(&format!("{prefix}/{query}")).into_response();
     }
     if rest.starts_with('/') {

@@ -1,34 +1,37 @@
-//! What holds whatever happens to the counter: thousands of random histories.
+//! No number is assigned twice, whatever happens to the counter: thousands of random histories.
 
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use visits_core::{Coalescer, Count, Full, Outcome};
+use visits_core::{Assigned, Count, Numbering};
 
+/// Visits that may wait at a server.
 const CAPACITY: usize = 6;
 
-/// What may happen next.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many visits come to a server.
+    /// `count` visits arrive at a server.
     Visits { server: usize, count: usize },
-    /// A server sends its next addition, or the answer to it arrives.
+    /// A server sends its next addition or receives the answer.
     Proceed { server: usize },
-    /// A server gives up on its addition, which has been or will be carried out, or not.
+    /// A server gives up on its addition, which the counter carries out or not.
     GiveUp { server: usize, happens: bool },
-    /// The counter crashes and comes back as it was so many numbers ago.
+    /// The counter crashes and loses its last additions.
     Crash { loses: i64 },
     /// Another program adds to the counter.
     Others { count: i64 },
 }
 
 /// A server with its visits, which are numbered.
+#[derive(Default)]
 struct Server {
-    coalescer: Coalescer<u32>,
+    numbering: Numbering,
     contact: u64,
-    sent: Option<i64>,
+    waiting: Vec<u32>,
+    /// The visits of the addition that is under way, and its amount.
+    sent: Option<(Vec<u32>, i64)>,
 }
 
 struct World {
@@ -43,10 +46,9 @@ struct World {
 
 impl World {
     fn new(servers: u64) -> Self {
-        let server = |contact| Server { coalescer: Coalescer::new(CAPACITY), contact, sent: None };
         Self {
             total: 0,
-            servers: (0..servers).map(server).collect(),
+            servers: (0..servers).map(|contact| Server { contact, ..Server::default() }).collect(),
             contacts: servers,
             visits: 0,
             answered: BTreeSet::new(),
@@ -57,52 +59,48 @@ impl World {
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
-            Step::Visits { server, count } => (0..count).try_for_each(|_| self.visit(server)),
-            Step::Proceed { server } => self.proceed(server),
-            Step::GiveUp { server, happens } => self.give_up(server, happens),
+            Step::Visits { server, count } => (0..count).for_each(|_| self.visit(server)),
+            Step::Proceed { server } => self.proceed(server)?,
+            Step::GiveUp { server, happens } => self.give_up(server, happens)?,
             Step::Crash { loses } => {
                 self.total = (self.total - loses).max(0);
-                (0..self.servers.len()).try_for_each(|server| self.give_up(server, false))
+                (0..self.servers.len()).try_for_each(|server| self.give_up(server, false))?;
             }
-            Step::Others { count } => {
-                self.total += count;
-                Ok(())
-            }
-        }
-    }
-
-    fn visit(&mut self, server: usize) -> Result<(), TestCaseError> {
-        self.visits += 1;
-        let visit = self.visits;
-        let server = &mut self.servers[server];
-        match server.coalescer.push(visit) {
-            Ok(idle) => prop_assert_eq!(idle, server.sent.is_none()),
-            Err(Full(refused)) => {
-                prop_assert_eq!(refused, visit);
-                self.turned_away.insert(visit);
-            }
+            Step::Others { count } => self.total += count,
         }
         Ok(())
     }
 
+    fn visit(&mut self, server: usize) {
+        self.visits += 1;
+        let waiting = &mut self.servers[server].waiting;
+        if waiting.len() < CAPACITY {
+            waiting.push(self.visits);
+        } else {
+            self.turned_away.insert(self.visits);
+        }
+    }
+
     fn proceed(&mut self, index: usize) -> Result<(), TestCaseError> {
         let server = &mut self.servers[index];
-        let Some(amount) = server.sent else {
-            server.sent = server.coalescer.start();
-            prop_assert!(server.sent.is_none_or(|visits| (1..=6).contains(&visits)));
+        let Some((visits, amount)) = server.sent.take() else {
+            let visits = std::mem::take(&mut server.waiting);
+            let amount = length(&visits);
+            server.sent = (amount > 0).then_some((visits, amount));
             return Ok(());
         };
         self.total += amount;
-        match server.coalescer.answered(Count { total: self.total, contact: server.contact }) {
-            Outcome::Again(amount) => {
+        let count = Count { total: self.total, contact: server.contact };
+        match server.numbering.assign(length(&visits), count) {
+            Assigned::SetForward(amount) => {
                 prop_assert!(amount >= 1);
-                server.sent = Some(amount);
+                server.sent = Some((visits, amount));
             }
-            Outcome::Numbers(numbers) => {
-                server.sent = None;
-                for (visit, number) in numbers {
+            Assigned::Numbers(numbers) => {
+                prop_assert_eq!(numbers.clone().count(), visits.len());
+                for (visit, number) in visits.into_iter().zip(numbers) {
                     prop_assert!(number <= self.total, "{} is beyond {}", number, self.total);
-                    prop_assert!(self.numbers.insert(number), "{} was handed out twice", number);
+                    prop_assert!(self.numbers.insert(number), "{} was assigned twice", number);
                     prop_assert!(self.answered.insert(visit), "visit {} was answered twice", visit);
                 }
             }
@@ -112,22 +110,22 @@ impl World {
 
     fn give_up(&mut self, index: usize, happens: bool) -> Result<(), TestCaseError> {
         let server = &mut self.servers[index];
-        if let Some(amount) = server.sent.take().filter(|_| happens) {
-            self.total += amount;
-        }
+        let (mut visits, amount) = server.sent.take().unwrap_or_default();
+        self.total += if happens { amount } else { 0 };
         self.contacts += 1;
         server.contact = self.contacts;
-        for visit in server.coalescer.failed() {
+        visits.append(&mut server.waiting);
+        for visit in visits {
             prop_assert!(self.turned_away.insert(visit), "visit {} was turned away twice", visit);
         }
         Ok(())
     }
 
-    /// Everything that was sent is answered, and nobody is left behind.
+    /// Every addition is answered, and every visit is answered or turned away.
     fn finish(mut self) -> Result<(), TestCaseError> {
         for index in 0..self.servers.len() {
-            // An addition that is under way, the one for those that wait, and for
-            // each the one that sets the counter forward.
+            // The addition under way, the one for the visits that wait, and for each the
+            // one that sets the counter forward.
             for _ in 0..6 {
                 self.proceed(index)?;
             }
@@ -158,77 +156,52 @@ proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn one_server_hands_no_number_out_twice_though_the_counter_loses_some(steps in steps(1, 0_i64..20)) {
+    fn one_server_assigns_no_number_twice_although_the_counter_loses_some(steps in steps(1, 0_i64..20)) {
         let mut world = World::new(1);
         steps.iter().try_for_each(|step| world.step(step))?;
         world.finish()?;
     }
 
     #[test]
-    fn many_servers_hand_no_number_out_twice_while_the_counter_loses_none(steps in steps(3, Just(0))) {
+    fn many_servers_assign_no_number_twice_while_the_counter_loses_none(steps in steps(3, Just(0))) {
         let mut world = World::new(3);
         steps.iter().try_for_each(|step| world.step(step))?;
         world.finish()?;
     }
 }
 
-fn numbers(outcome: Outcome<u32>) -> Vec<(u32, i64)> {
-    match outcome {
-        Outcome::Numbers(numbers) => numbers,
-        Outcome::Again(amount) => panic!("it wants {amount} more"),
-    }
+fn length(visits: &[u32]) -> i64 {
+    i64::try_from(visits.len()).unwrap_or(i64::MAX)
 }
 
 #[test]
-fn a_lone_visitor_waits_for_nobody_and_the_next_ones_share() {
-    let mut coalescer = Coalescer::new(10);
-    assert_eq!(coalescer.start(), None);
-    assert_eq!(coalescer.push(1), Ok(true));
-    assert_eq!(coalescer.start(), Some(1));
-    for visit in 2..=4 {
-        assert_eq!(coalescer.push(visit), Ok(false));
-    }
-    assert_eq!(coalescer.start(), None, "one addition at a time");
-    assert_eq!(numbers(coalescer.answered(Count { total: 8, contact: 0 })), [(1, 8)]);
-    assert_eq!(coalescer.start(), Some(3));
-    assert_eq!(numbers(coalescer.answered(Count { total: 11, contact: 0 })), [(2, 9), (3, 10), (4, 11)]);
-    assert_eq!(coalescer.start(), None);
+fn the_numbers_of_an_addition_go_up_to_its_total() {
+    let mut numbering = Numbering::new();
+    assert_eq!(numbering.assign(1, Count { total: 8, contact: 0 }), Assigned::Numbers(8..=8));
+    assert_eq!(numbering.assign(3, Count { total: 11, contact: 0 }), Assigned::Numbers(9..=11));
 }
 
 #[test]
 fn a_counter_that_lost_numbers_is_set_forward() {
-    let mut coalescer = Coalescer::new(10);
-    coalescer.push(1).unwrap();
-    coalescer.start();
-    numbers(coalescer.answered(Count { total: 100, contact: 0 }));
-    for visit in 2..=3 {
-        coalescer.push(visit).unwrap();
-    }
-    assert_eq!(coalescer.start(), Some(2));
-    assert_eq!(coalescer.answered(Count { total: 92, contact: 1 }), Outcome::Again(10));
-    assert_eq!(numbers(coalescer.answered(Count { total: 102, contact: 1 })), [(2, 101), (3, 102)]);
+    let mut numbering = Numbering::new();
+    numbering.assign(1, Count { total: 100, contact: 0 });
+    assert_eq!(numbering.assign(2, Count { total: 92, contact: 1 }), Assigned::SetForward(10));
+    assert_eq!(numbering.assign(2, Count { total: 102, contact: 1 }), Assigned::Numbers(101..=102));
 }
 
 #[test]
-fn a_counter_set_back_by_hand_is_left_alone() {
-    let mut coalescer = Coalescer::new(10);
-    for (total, number) in [(100, 100), (1, 1), (2, 2)] {
-        coalescer.push(number).unwrap();
-        coalescer.start();
-        let expected = (number, i64::from(number));
-        assert_eq!(numbers(coalescer.answered(Count { total, contact: 7 })), [expected]);
+fn a_counter_reset_by_an_operator_is_left_alone() {
+    let mut numbering = Numbering::new();
+    for total in [100, 1, 2] {
+        assert_eq!(numbering.assign(1, Count { total, contact: 7 }), Assigned::Numbers(total..=total));
     }
 }
 
 #[test]
-fn the_ends_of_the_number_range_are_no_end_of_the_program() {
+fn the_ends_of_the_number_range_do_not_overflow() {
     for total in [i64::MIN, i64::MAX] {
-        let mut coalescer = Coalescer::new(1);
-        coalescer.push(1).unwrap();
-        coalescer.start();
-        coalescer.answered(Count { total, contact: 0 });
-        coalescer.push(2).unwrap();
-        coalescer.start();
-        coalescer.answered(Count { total: -total.saturating_add(1), contact: 1 });
+        let mut numbering = Numbering::new();
+        numbering.assign(1, Count { total, contact: 0 });
+        numbering.assign(1, Count { total: -total.saturating_add(1), contact: 1 });
     }
 }

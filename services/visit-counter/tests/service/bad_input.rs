@@ -1,4 +1,4 @@
-//! Everything wrong that a client may send: a 4xx problem each, nothing counted.
+//! Invalid requests: each gets a 4xx problem, and no visit is counted.
 
 use reqwest::{Method, Response};
 use serde_json::Value;

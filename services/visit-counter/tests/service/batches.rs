@@ -1,4 +1,4 @@
-//! Who shares a round trip with whom, on a store that answers when it is told to.
+//! Which visits share an addition, on a store that answers on command.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use visits_store::{Error, Result, Total, VisitStore};
 use crate::PATIENCE;
 use crate::server::{Server, redis};
 
-/// Says what it is asked to add, and then waits for leave to.
+/// Reports each addition and waits for a permit before it answers.
 struct Slow {
-    asked: mpsc::UnboundedSender<i64>,
-    leave: Semaphore,
+    added: mpsc::UnboundedSender<i64>,
+    permits: Semaphore,
     total: AtomicI64,
     contact: AtomicI64,
 }
 
 impl Slow {
     fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<i64>) {
-        let (asked, additions) = mpsc::unbounded_channel();
+        let (added, additions) = mpsc::unbounded_channel();
         (
-            Arc::new(Self { asked, leave: Semaphore::new(0), total: AtomicI64::new(0), contact: AtomicI64::new(0) }),
+            Arc::new(Self { added, permits: Semaphore::new(0), total: AtomicI64::new(0), contact: AtomicI64::new(0) }),
             additions,
         )
     }
@@ -35,9 +35,9 @@ impl Slow {
 #[async_trait]
 impl VisitStore for Slow {
     async fn add(&self, amount: i64, within: Duration) -> Result<Total> {
-        self.asked.send(amount).unwrap();
-        let leave = tokio::time::timeout(within, self.leave.acquire()).await.map_err(|_| Error::Timeout(within))?;
-        leave.unwrap().forget();
+        self.added.send(amount).unwrap();
+        let permit = tokio::time::timeout(within, self.permits.acquire()).await.map_err(|_| Error::Timeout(within))?;
+        permit.unwrap().forget();
         let total = self.total.fetch_add(amount, Ordering::Relaxed) + amount;
         Ok(Total { total, contact: self.contact.load(Ordering::Relaxed).unsigned_abs() })
     }
@@ -51,7 +51,7 @@ impl VisitStore for Slow {
     }
 }
 
-/// So many visits at once, each of which answers with its number, or -1.
+/// Concurrent visits; each returns its number, or -1 on failure.
 fn visits(server: &Arc<Server>, count: usize) -> JoinSet<i64> {
     let visit = |server: Arc<Server>| async move { server.visit().await.unwrap_or(-1) };
     (0..count).map(|_| visit(Arc::clone(server))).collect()
@@ -67,13 +67,13 @@ async fn visits_that_come_during_a_round_trip_share_the_next_one() {
     let (store, mut additions) = Slow::new();
     let server = Arc::new(Server::start(Arc::clone(&store) as _).await);
     let lone = visits(&server, 1);
-    assert_eq!(additions.recv().await, Some(1), "a lone visitor waits for nobody");
+    assert_eq!(additions.recv().await, Some(1), "a lone visit waits for no other");
     let others = visits(&server, 20);
     arrived(&server, 20).await;
-    store.leave.add_permits(1);
+    store.permits.add_permits(1);
     assert_eq!(lone.join_all().await, [1]);
     assert_eq!(additions.recv().await, Some(20));
-    store.leave.add_permits(1);
+    store.permits.add_permits(1);
     let numbers: BTreeSet<i64> = others.join_all().await.into_iter().collect();
     assert_eq!(numbers, (2..=21).collect());
     assert_eq!(server.metric("visits_round_trips_total"), 2);
@@ -81,7 +81,7 @@ async fn visits_that_come_during_a_round_trip_share_the_next_one() {
 }
 
 #[tokio::test]
-async fn visitors_who_go_away_are_counted_and_hold_up_nobody() {
+async fn visits_of_clients_that_go_away_are_counted_and_delay_no_other() {
     let (store, mut additions) = Slow::new();
     let server = Arc::new(Server::start(Arc::clone(&store) as _).await);
     let first = visits(&server, 1);
@@ -89,10 +89,10 @@ async fn visitors_who_go_away_are_counted_and_hold_up_nobody() {
     let mut gone = visits(&server, 5);
     arrived(&server, 5).await;
     gone.shutdown().await;
-    store.leave.add_permits(2);
+    store.permits.add_permits(2);
     assert_eq!(first.join_all().await, [1]);
     assert_eq!(additions.recv().await, Some(5));
-    store.leave.add_permits(1);
+    store.permits.add_permits(1);
     assert_eq!(visits(&server, 1).join_all().await, [7]);
 }
 
@@ -100,7 +100,7 @@ async fn visitors_who_go_away_are_counted_and_hold_up_nobody() {
 async fn a_store_that_lost_numbers_is_set_forward() {
     let (store, _additions) = Slow::new();
     let server = Arc::new(Server::start(Arc::clone(&store) as _).await);
-    store.leave.add_permits(10);
+    store.permits.add_permits(10);
     store.total.store(100, Ordering::Relaxed);
     assert_eq!(server.visit().await.unwrap(), 101);
     store.total.store(90, Ordering::Relaxed);
@@ -108,11 +108,11 @@ async fn a_store_that_lost_numbers_is_set_forward() {
     assert_eq!(server.visit().await.unwrap(), 102);
     assert_eq!(server.metric("visits_set_forward_total"), 1);
     store.total.store(0, Ordering::Relaxed);
-    assert_eq!(server.visit().await.unwrap(), 1, "set back by hand, while it was watched");
+    assert_eq!(server.visit().await.unwrap(), 1, "an operator has reset it on the same connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_visitors_of_two_servers_get_a_number_each_in_few_round_trips() {
+async fn many_visits_to_two_servers_get_a_number_each_in_few_round_trips() {
     let shared = Redis::shared().await;
     let key = shared.prefix("many");
     let servers = [

@@ -1,7 +1,6 @@
-//! The service over real HTTP: on a real Redis that comes and goes, and on a store
-//! that does as it is told.
+//! The service over real HTTP: on a real Redis that stops and starts, and on a scripted store.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod bad_input;
 mod batches;
@@ -12,5 +11,5 @@ mod server;
 
 use std::time::Duration;
 
-/// How long anything may take on a busy machine.
+/// Time limit of any step on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Redis away, silent, and back.
+//! Redis stopped, silent, and back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use testkit::{Redis, Server as _, eventually};
 use crate::PATIENCE;
 use crate::server::{Server, number, redis};
 
-/// Within this, every request is answered.
+/// Time limit of every response.
 const ANSWERED: Duration = Duration::from_secs(2);
 
-async fn assert_away(server: &Server) {
+async fn assert_down(server: &Server) {
     let response = server.get("/").await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "1");
@@ -32,20 +32,20 @@ async fn assert_away(server: &Server) {
 }
 
 #[tokio::test]
-async fn visitors_are_told_while_redis_is_away_and_the_next_one_after_it_is_counted() {
+async fn the_page_says_that_redis_is_down_and_the_first_visit_after_that_is_counted() {
     let store = Redis::start().await;
     store.stop().await;
     let server = Server::start(redis(store.url(), "counter")).await;
-    assert_away(&server).await;
-    assert_eq!(server.readiness.waiting_for(), ["redis"], "it has not been there yet");
+    assert_down(&server).await;
+    assert_eq!(server.readiness.waiting_for(), ["redis"], "it has not been up yet");
     store.up().await;
     assert_eq!(number(&server.get("/").await.text().await.unwrap()), 1);
     assert!(server.readiness.waiting_for().is_empty());
 
     for visits in 2..4 {
         store.stop().await;
-        assert_away(&server).await;
-        assert!(server.readiness.waiting_for().is_empty(), "somebody has to show the page");
+        assert_down(&server).await;
+        assert!(server.readiness.waiting_for().is_empty(), "this replica has to serve the page");
         store.up().await;
         assert_eq!(number(&server.get("/").await.text().await.unwrap()), visits);
     }
@@ -62,7 +62,7 @@ async fn a_restart_between_two_visits_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn redis_comes_back_unvisited() {
+async fn an_outage_is_noticed_without_visits() {
     let store = Redis::start().await;
     let server = Server::start(redis(store.url(), "counter")).await;
     let known = async |up: i64| {
@@ -78,7 +78,7 @@ async fn redis_comes_back_unvisited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_are_answered_in_time_while_redis_is_silent_also_when_they_are_too_many() {
+async fn every_visit_is_answered_in_time_while_redis_is_silent_even_beyond_the_limits() {
     let store = Redis::start().await;
     let server = Arc::new(Server::start(redis(store.url(), "counter")).await);
     assert_eq!(server.visit().await.unwrap(), 1);
@@ -92,8 +92,8 @@ async fn all_are_answered_in_time_while_redis_is_silent_also_when_they_are_too_m
         };
         let visits: tokio::task::JoinSet<Duration> = (0..count).map(|_| visit(Arc::clone(&server))).collect();
         let longest = visits.join_all().await.into_iter().max().unwrap();
-        println!("{count} visitors at once: the longest waited {longest:?}");
-        // Those that open hundreds of connections in one process share its time.
+        println!("{count} concurrent visits: the longest took {longest:?}");
+        // Hundreds of clients share this process and its processor time.
         assert!(longest < ANSWERED * if count > 100 { 2 } else { 1 }, "{longest:?}");
     }
     store.resume();

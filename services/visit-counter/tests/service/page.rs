@@ -1,4 +1,4 @@
-//! What counts and what does not, and what the page is like.
+//! Which requests count a visit, and the page.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -13,13 +13,13 @@ async fn start(name: &str) -> Server {
 }
 
 #[tokio::test]
-async fn each_visit_counts_one_and_looking_counts_nothing() {
+async fn each_visit_counts_one_and_other_requests_count_nothing() {
     let server = start("page").await;
     assert_eq!(server.counter().await, 0);
     let response = server.get("/").await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
-    assert_eq!(response.headers()["cache-control"], "no-store", "the number is for one visitor only");
+    assert_eq!(response.headers()["cache-control"], "no-store", "no cache may store the number");
     assert_eq!(number(&response.text().await.unwrap()), 1);
     assert_eq!(server.visit().await.unwrap(), 2);
     assert_eq!(number(&server.get("/?utm_source=elsewhere").await.text().await.unwrap()), 3);
@@ -51,7 +51,7 @@ async fn each_visit_counts_one_and_looking_counts_nothing() {
 }
 
 #[tokio::test]
-async fn browsers_are_kept_from_guessing_and_run_no_script() {
+async fn the_page_has_security_headers_and_no_script() {
     let server = start("headers").await;
     let response = server.get("/").await;
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -62,7 +62,7 @@ async fn browsers_are_kept_from_guessing_and_run_no_script() {
 }
 
 #[tokio::test]
-async fn files_of_the_page_are_kept_and_the_description_is_compressed() {
+async fn browsers_cache_the_files_of_the_page_and_the_description_is_compressed() {
     let server = start("files").await;
     let page = server.get("/").await.text().await.unwrap();
     let links: Vec<&str> = page.split('"').filter(|text| text.starts_with("static/")).collect();
@@ -84,13 +84,13 @@ async fn files_of_the_page_are_kept_and_the_description_is_compressed() {
 }
 
 #[tokio::test]
-async fn everything_is_answered_below_a_prefix_too() {
+async fn every_route_is_served_below_the_prefix_too() {
     let shared = Redis::shared().await;
     let server = Server::start_below("/some/counter", redis(shared.url(), &shared.prefix("prefix"))).await;
     let moved = server.get("/some/counter?a=b").await;
     assert_eq!((moved.status().as_u16(), &moved.headers()["location"]), (308, &"/some/counter/?a=b".parse().unwrap()));
     assert_eq!(number(&server.get("/some/counter/").await.text().await.unwrap()), 1);
-    assert_eq!(number(&server.get("/").await.text().await.unwrap()), 2, "a proxy may take the prefix away");
+    assert_eq!(number(&server.get("/").await.text().await.unwrap()), 2, "a proxy may strip the prefix");
     for path in ["api/counter", "health", "openapi.json", "static/visits.css"] {
         assert_eq!(server.get(&format!("/some/counter/{path}")).await.status(), 200, "{path}");
     }
@@ -101,7 +101,7 @@ async fn everything_is_answered_below_a_prefix_too() {
 }
 
 #[tokio::test]
-async fn a_drain_finishes_visits_that_are_under_way() {
+async fn a_drain_finishes_visits_in_flight() {
     let server = start("drain").await;
     eventually(PATIENCE, "the store to be found", async || server.readiness.waiting_for().is_empty().then_some(()))
         .await;

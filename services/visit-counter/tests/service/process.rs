@@ -1,4 +1,4 @@
-//! The program, as its users start it.
+//! The program as a process.
 
 use testkit::{Launch, Redis, eventually, free_port};
 
@@ -15,7 +15,7 @@ fn launch() -> (Launch, u16) {
 }
 
 #[tokio::test]
-async fn the_variables_of_the_field_are_all_it_takes() {
+async fn the_established_variables_are_enough() {
     let redis = Redis::start().await;
     let (launch, port) = launch();
     let process = launch

@@ -1,4 +1,4 @@
-//! visit-counter on a free port.
+//! A visit-counter in this process, on a free port.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ impl Server {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
-    /// The number of a visit by the API.
+    /// Counts a visit by the API and returns its number.
     pub(crate) async fn visit(&self) -> Result<i64, Response> {
         let response = self.request(Method::POST, "/api/visits").send().await.unwrap();
         if response.status() != 200 {
@@ -73,14 +73,14 @@ impl Server {
         Ok(response.json::<Value>().await.unwrap()["number"].as_i64().unwrap())
     }
 
-    /// What the counter stands at.
+    /// The value of the counter.
     pub(crate) async fn counter(&self) -> i64 {
         let response = self.get("/api/counter").await.error_for_status().unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
         response.json::<Value>().await.unwrap()["counter"].as_i64().unwrap()
     }
 
-    /// The value of a series, by its whole name with labels.
+    /// The value of a series, which is named with its labels.
     pub(crate) fn metric(&self, series: &str) -> i64 {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap()).unwrap();
@@ -90,7 +90,7 @@ impl Server {
     }
 }
 
-/// The number that a page shows.
+/// The number on a page.
 pub(crate) fn number(page: &str) -> i64 {
     let (_, rest) = page.split_once("Hi from test environment! Counter: ").expect(page);
     rest.split_once('<').unwrap().0.parse().unwrap()
