@@ -80,8 +80,8 @@ pub struct Service {
 /// Puts main-app together. `shutdown` ends streams of events.
 #[must_use]
 pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
-    let (outbox, outbox_worker) = Outbox::new();
-    let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone());
+    let (outbox, outbox_worker) = Outbox::new(&deps.metrics);
+    let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone(), &deps.metrics);
     let latest = Stats::default();
     let state = api::State {
         store: Arc::clone(&deps.store),

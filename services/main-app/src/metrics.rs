@@ -10,6 +10,8 @@ use kit_web::requests;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub(crate) requests: requests::Metrics,
+    pub(crate) accept_batches: kit_batch::Metrics,
+    pub(crate) publish_batches: kit_batch::Metrics,
     pub(crate) accepted: Counter,
     pub(crate) shed: Counter,
     pub(crate) published: Counter,
@@ -27,6 +29,8 @@ impl Metrics {
     pub fn register(registry: &mut Registry, requests: requests::Metrics) -> Self {
         let metrics = Self {
             requests,
+            accept_batches: kit_batch::Metrics::default(),
+            publish_batches: kit_batch::Metrics::default(),
             accepted: Counter::default(),
             shed: Counter::default(),
             published: Counter::default(),
@@ -37,6 +41,11 @@ impl Metrics {
             queue_depth: Family::default(),
             oldest_due_seconds: Gauge::default(),
         };
+        let (accept, publish) = (&metrics.accept_batches, &metrics.publish_batches);
+        registry.register("jobs_accept_waiting", "Requests that wait for the next commit", accept.waiting.clone());
+        registry.register("jobs_accept_batch_size", "Requests in one commit", accept.batch_size.clone());
+        registry.register("jobs_publish_waiting", "Messages that wait to be published", publish.waiting.clone());
+        registry.register("jobs_publish_batch_size", "Messages published together", publish.batch_size.clone());
         registry.register("jobs_accepted", "New jobs that were accepted", metrics.accepted.clone());
         registry.register("jobs_shed", "Requests turned away as too many jobs waited", metrics.shed.clone());
         registry.register("jobs_published", "Messages that the broker confirmed", metrics.published.clone());

@@ -1,31 +1,29 @@
-//! Messages are published many at a time, and then noted as published.
+//! Publishes the messages of jobs: those that arrive while others are published share the
+//! next round. The job's row is the outbox; the sweeper publishes what is left unpublished.
 
+use std::convert::Infallible;
+use std::iter::{RepeatN, repeat_n};
 use std::sync::Arc;
 
 use jobs_core::Priority;
 use jobs_queue::{Dispatch, Message};
 use jobs_store::{JobsStore, Seen};
-use tokio::sync::mpsc;
+use kit_batch::{Batcher, Failure, Limits, Operation};
 use uuid::Uuid;
 
 use crate::Metrics;
 
-/// Messages that wait to be published here at most; further ones are left to the
-/// sweeper.
-const QUEUE: usize = 20_000;
+/// Messages that may wait, and messages in one round.
+const LIMITS: Limits = Limits { waiting: 20_000, items: 500, weight: usize::MAX };
 
-/// Messages in one round at most.
-const BATCH: usize = 500;
-
-/// Rounds under way at once: while one waits for the broker's confirms, another one
-/// is published.
-const AT_ONCE: usize = 3;
+/// Rounds in flight: while one waits for the broker's confirms, the next one is published.
+const ROUNDS: usize = 3;
 
 /// A job whose message is to be published.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) id: Uuid,
-    /// Of its row, at this time.
+    /// The lease token in the job's row.
     pub(crate) token: i64,
     pub(crate) priority: Priority,
     pub(crate) traceparent: Option<String>,
@@ -37,23 +35,23 @@ impl From<Seen> for Entry {
     }
 }
 
-/// Has messages published. Cheap to clone.
+/// Publishes messages in the background. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Entry>);
+pub(crate) struct Outbox(Batcher<Publisher>);
 
-/// What does the publishing.
-pub(crate) struct Worker(mpsc::Receiver<Entry>);
+/// Publishes the messages.
+pub(crate) struct Worker(kit_batch::Worker<Publisher>);
 
 impl Outbox {
-    pub(crate) fn new() -> (Self, Worker) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), Worker(receiver))
+    pub(crate) fn new(metrics: &Metrics) -> (Self, Worker) {
+        let (entries, worker) = Batcher::new(LIMITS, metrics.publish_batches.clone());
+        (Self(entries), Worker(worker))
     }
 
-    /// Has messages published soon. Those that find no room wait for the sweeper.
+    /// Publishes messages soon. Messages that find no room are left to the sweeper.
     pub(crate) fn publish(&self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
-            if self.0.try_send(entry).is_err() {
+            if self.0.submit(entry).map(drop).is_err() {
                 return;
             }
         }
@@ -61,51 +59,51 @@ impl Outbox {
 }
 
 impl Worker {
-    /// Publishes until nobody can ask any more.
-    pub(crate) async fn run(mut self, store: Arc<dyn JobsStore>, dispatch: Arc<dyn Dispatch>, metrics: Metrics) {
-        let rounds = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
-        let mut batch = Vec::new();
-        loop {
-            let Ok(permit) = Arc::clone(&rounds).acquire_owned().await else { return };
-            if self.0.recv_many(&mut batch, BATCH).await == 0 {
-                drop(permit);
-                let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
-                let _ = rounds.acquire_many(all).await;
-                return;
-            }
-            let (entries, store) = (std::mem::take(&mut batch), Arc::clone(&store));
-            let (dispatch, metrics) = (Arc::clone(&dispatch), metrics.clone());
-            tokio::spawn(async move {
-                publish(store.as_ref(), dispatch.as_ref(), &metrics, entries).await;
-                drop(permit);
-            });
-        }
+    /// Publishes until every [`Outbox`] is dropped.
+    pub(crate) async fn run(self, store: Arc<dyn JobsStore>, dispatch: Arc<dyn Dispatch>, metrics: Metrics) {
+        self.0.run_many(ROUNDS, Publisher { store, dispatch, metrics }).await;
     }
 }
 
-/// What is not confirmed is left to the sweeper, as is what cannot be noted.
-async fn publish(store: &dyn JobsStore, dispatch: &dyn Dispatch, metrics: &Metrics, entries: Vec<Entry>) {
-    let message =
-        |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };
-    let results = dispatch.publish(entries.iter().map(message).collect()).await;
-    let mut failure = None;
-    let mut confirmed = Vec::with_capacity(entries.len());
-    for (entry, result) in entries.iter().zip(results) {
-        match result {
-            Ok(()) => confirmed.push((entry.id, entry.token)),
-            Err(error) => {
-                metrics.publish_failures.inc();
-                failure = Some(error);
+#[derive(Clone)]
+struct Publisher {
+    store: Arc<dyn JobsStore>,
+    dispatch: Arc<dyn Dispatch>,
+    metrics: Metrics,
+}
+
+impl Operation for Publisher {
+    type Item = Entry;
+    type Output = ();
+    type Outputs = RepeatN<()>;
+    type Error = Infallible;
+
+    /// Publishes messages and marks those that the broker confirms as published. All others
+    /// are left to the sweeper.
+    async fn execute(&mut self, entries: &[Entry]) -> Result<RepeatN<()>, Failure<Infallible>> {
+        let message =
+            |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };
+        let results = self.dispatch.publish(entries.iter().map(message).collect()).await;
+        let mut failure = None;
+        let mut confirmed = Vec::with_capacity(entries.len());
+        for (entry, result) in entries.iter().zip(results) {
+            match result {
+                Ok(()) => confirmed.push((entry.id, entry.token)),
+                Err(error) => {
+                    self.metrics.publish_failures.inc();
+                    failure = Some(error);
+                }
             }
         }
-    }
-    if let Some(error) = failure {
-        let count = entries.len() - confirmed.len();
-        tracing::warn!(%error, count, "messages were not published; the sweeper does it again");
-    }
-    metrics.published.inc_by(confirmed.len() as u64);
-    if let Err(error) = store.mark_published(&confirmed).await {
-        metrics.store_errors.inc();
-        tracing::warn!(%error, "it was not noted that messages were published");
+        if let Some(error) = failure {
+            let count = entries.len() - confirmed.len();
+            tracing::warn!(%error, count, "messages were not published; the sweeper repeats it");
+        }
+        self.metrics.published.inc_by(confirmed.len() as u64);
+        if let Err(error) = self.store.mark_published(&confirmed).await {
+            self.metrics.store_errors.inc();
+            tracing::warn!(%error, "messages were published, but not marked as published");
+        }
+        Ok(repeat_n((), entries.len()))
     }
 }
