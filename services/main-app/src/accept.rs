@@ -145,8 +145,8 @@ mod tests {
 
     use super::*;
 
-    fn request(payload: usize, keys: &[Option<&str>]) -> Request {
-        let job = |key: &Option<&str>| NewJob {
+    fn request<const N: usize>(payload: usize, keys: [Option<&str>; N]) -> Request {
+        let job = |key: Option<&str>| NewJob {
             id: Uuid::now_v7(),
             key: key.map(str::to_owned),
             request_hash: [0; 32],
@@ -158,14 +158,14 @@ mod tests {
             traceparent: None,
             callback_url: None,
         };
-        Request(keys.iter().map(job).collect())
+        Request(keys.map(job).into())
     }
 
     #[test]
     fn a_request_weighs_what_it_takes_of_a_commit_and_a_batch_with_keys_all_of_it() {
-        assert_eq!(request(10, &[None]).weight(), ROW_BYTES + 10);
-        assert_eq!(request(10, &[Some("key")]).weight(), ROW_BYTES + 10);
-        assert_eq!(request(10, &[None, None]).weight(), 2 * (ROW_BYTES + 10));
-        assert_eq!(request(10, &[None, Some("key")]).weight(), ALONE);
+        assert_eq!(request(10, [None]).weight(), ROW_BYTES + 10);
+        assert_eq!(request(10, [Some("key")]).weight(), ROW_BYTES + 10);
+        assert_eq!(request(10, [None, None]).weight(), 2 * (ROW_BYTES + 10));
+        assert_eq!(request(10, [None, Some("key")]).weight(), ALONE);
     }
 }

@@ -20,7 +20,9 @@ type Outcome = Result<Vec<Echo>, Failure<&'static str>>;
 
 /// An operation made of a closure. Items are numbers.
 #[derive(Clone)]
-struct Scripted(Arc<dyn Fn(Vec<usize>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>);
+struct Scripted(Arc<Script>);
+
+type Script = dyn Fn(Vec<usize>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync;
 
 impl Operation for Scripted {
     type Item = usize;
@@ -46,8 +48,8 @@ fn batcher(limits: Limits) -> (Batcher<Scripted>, Worker<Scripted>) {
     Batcher::new(limits, Metrics::default())
 }
 
-fn echo(items: &[usize]) -> Outcome {
-    Ok(items.iter().copied().map(Echo).collect())
+fn echo(items: &[usize]) -> Vec<Echo> {
+    items.iter().copied().map(Echo).collect()
 }
 
 /// The batches that an operation was called with.
@@ -60,7 +62,7 @@ fn slow(log: &Log) -> Scripted {
         log.lock().unwrap().push(items.clone());
         async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            echo(&items)
+            Ok(echo(&items))
         }
     })
 }
@@ -125,7 +127,7 @@ fn meeting() -> Scripted {
         let both = Arc::clone(&both);
         async move {
             both.wait().await;
-            echo(&items)
+            Ok(echo(&items))
         }
     })
 }
@@ -167,7 +169,7 @@ async fn many_callers_on_many_threads_get_their_own_results() {
             carried_out.fetch_add(items.len(), Ordering::Relaxed);
             async move {
                 tokio::task::yield_now().await;
-                echo(&items)
+                Ok(echo(&items))
             }
         })));
     }
@@ -193,7 +195,7 @@ async fn a_failure_of_all_reaches_those_that_wait_and_later_callers_are_served()
     let is_up = AtomicBool::new(false);
     let operation = scripted(move |items| {
         let was_up = is_up.swap(true, Ordering::Relaxed);
-        async move { if was_up { echo(&items) } else { Err(Failure::All("away")) } }
+        async move { if was_up { Ok(echo(&items)) } else { Err(Failure::All("away")) } }
     });
     let worker = tokio::spawn(worker.run(operation));
     for pending in pending {
@@ -224,7 +226,7 @@ async fn a_panic_of_one_worker_leaves_the_queue_to_the_others() {
     let panics = scripted(async |_| -> Outcome { panic!("a defect") });
     assert!(tokio::spawn(worker.run(panics)).await.unwrap_err().is_panic());
     assert_eq!(doomed.await, Err(Error::Stopped));
-    let task = tokio::spawn(other.run(scripted(async |items: Vec<usize>| echo(&items))));
+    let task = tokio::spawn(other.run(scripted(async |items: Vec<usize>| Ok(echo(&items)))));
     assert_eq!(batcher.call(1).await, Ok(Echo(1)));
     drop(batcher);
     task.await.unwrap();
@@ -253,7 +255,7 @@ async fn an_item_without_a_result_does_not_take_that_of_another() {
     let (batcher, worker) = batcher(LIMITS);
     let pending: Vec<_> = (0..8).map(|number| batcher.submit(number).unwrap()).collect();
     drop(batcher);
-    worker.run(scripted(async |items: Vec<usize>| echo(&items[..items.len() - 2]))).await;
+    worker.run(scripted(async |items: Vec<usize>| Ok(echo(&items[..items.len() - 2])))).await;
     for (pending, number) in pending.into_iter().zip(0..) {
         let expected = if number % 4 < 2 { Ok(Echo(number)) } else { Err(Error::Stopped) };
         assert_eq!(pending.await, expected);
@@ -279,7 +281,7 @@ impl Store {
             return Err(Failure::Item("refused"));
         }
         history.done.extend(items);
-        echo(items)
+        Ok(echo(items))
     }
 
     /// Runs all items through a batcher, in one batch at first.
