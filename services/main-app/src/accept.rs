@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use jobs_store::{Accepted, Conflicts, Error, JobsStore, NewJob};
+use jobs_store::{AcceptStore, Accepted, Conflicts, Error, NewJob};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Metrics;
@@ -79,7 +79,7 @@ impl Acceptor {
 
 impl Worker {
     /// Writes until nobody can ask any more.
-    pub(crate) async fn run(mut self, store: Arc<dyn JobsStore>, metrics: Metrics) {
+    pub(crate) async fn run(mut self, store: Arc<dyn AcceptStore>, metrics: Metrics) {
         let commits = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let mut batch = Vec::new();
         loop {
@@ -124,7 +124,7 @@ fn commits_of(requests: Vec<Request>) -> Vec<Vec<Request>> {
 }
 
 struct Writer {
-    store: Arc<dyn JobsStore>,
+    store: Arc<dyn AcceptStore>,
     outbox: Outbox,
     metrics: Metrics,
 }
@@ -160,7 +160,7 @@ impl Writer {
     }
 
     async fn accept_once(&self, jobs: &[NewJob], together: bool) -> Result<Result<Vec<Accepted>, Conflicts>, Error> {
-        if together { self.store.accept_together(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
+        if together { self.store.accept_all(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
     }
 
     fn accepted(&self, requests: Vec<Request>, jobs: &[NewJob], accepted: Vec<Accepted>) {

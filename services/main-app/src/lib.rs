@@ -1,9 +1,9 @@
-//! Accepts jobs; shows what becomes of them.
+//! main-app: accepts jobs, publishes their messages, and shows jobs.
 
 mod accept;
 mod api;
 mod backlog;
-mod dead;
+mod dead_letters;
 mod live;
 mod metrics;
 mod outbox;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use clap::Args;
-use jobs_queue::Dispatch;
+use jobs_queue::JobQueue;
 use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
@@ -32,39 +32,39 @@ pub use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::stats::Stats;
 
-/// The settings of main-app.
+/// Settings of main-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// Address of the API and the page.
     #[arg(long, env = "LISTEN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8003)))]
     pub listen: SocketAddr,
 
-    /// The kinds of jobs that are accepted, with commas in between.
+    /// Kinds of jobs to accept, separated by commas.
     #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',')]
     pub kinds: Vec<String>,
 
-    /// When so many jobs wait, no more are accepted.
+    /// Number of waiting jobs from which on no more are accepted.
     #[arg(long, env = "BACKLOG_LIMIT", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog_limit: u64,
 
-    /// Hosts that callbacks may call, with commas in between; the same as of service-app.
+    /// Hosts that callbacks may call, separated by commas; the same as for service-app.
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 
-    /// How long jobs that have ended are kept.
+    /// Time after which jobs that have ended are deleted.
     #[arg(long, env = "RETENTION", default_value = "7days")]
     pub retention: HumanDuration,
 }
 
-/// What main-app works with.
+/// Dependencies of main-app.
 pub struct Deps {
-    /// Where the jobs are.
+    /// The store of the jobs.
     pub store: Arc<dyn JobsStore>,
-    /// How those who run them learn of them.
-    pub dispatch: Arc<dyn Dispatch>,
-    /// Set while the store answers.
+    /// The queue that carries job ids to the workers.
+    pub queue: Arc<dyn JobQueue>,
+    /// Readiness check: passes while the database answers.
     pub check: Check,
-    /// What is counted.
+    /// Metrics of main-app.
     pub metrics: Metrics,
 }
 
@@ -84,13 +84,14 @@ pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
     let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone());
     let latest = Stats::default();
     let state = api::State {
-        store: Arc::clone(&deps.store),
+        store: deps.store.clone(),
+        transitions: deps.store.clone(),
         acceptor,
         outbox,
         kinds: Arc::new(config.kinds.iter().cloned().collect::<BTreeSet<_>>()),
         allowed_hosts: Arc::new(config.allowed_hosts.clone()),
         backlog: Backlog::new(config.backlog_limit),
-        live: Live::new(Arc::clone(&deps.store), latest.clone(), shutdown.clone()),
+        live: Live::new(deps.store.clone(), latest.clone(), shutdown.clone()),
         stats: latest,
         metrics: deps.metrics.clone(),
         shutdown,
@@ -110,20 +111,20 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
         let Self { state, config, deps, acceptor, outbox } = self;
-        let (store, dispatch, metrics) = (&deps.store, &deps.dispatch, &deps.metrics);
-        let sweeper = sweep::run(Arc::clone(store), state.outbox.clone(), Arc::clone(dispatch), config.retention.0);
-        let dead = dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone());
-        let looks = stats::run(
+        let (store, queue, metrics) = (&deps.store, &deps.queue, &deps.metrics);
+        let sweeper = sweep::run(store.clone(), state.outbox.clone(), Arc::clone(queue), config.retention.0);
+        let dead_letters = dead_letters::run(store.clone(), Arc::clone(queue), metrics.clone());
+        let stats = stats::run(
             state.stats.clone(),
             state.backlog.clone(),
-            Arc::clone(store),
-            Arc::clone(dispatch),
+            store.clone(),
+            Arc::clone(queue),
             metrics.clone(),
             deps.check.clone(),
         );
-        let outbox = tokio::spawn(outbox.run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
-        let acceptor = tokio::spawn(acceptor.run(Arc::clone(store), metrics.clone()));
-        let background = [tokio::spawn(sweeper), tokio::spawn(dead), tokio::spawn(looks)];
+        let outbox = tokio::spawn(outbox.run(store.clone(), Arc::clone(queue), metrics.clone()));
+        let acceptor = tokio::spawn(acceptor.run(store.clone(), metrics.clone()));
+        let background = [tokio::spawn(sweeper), tokio::spawn(dead_letters), tokio::spawn(stats)];
         drop(state);
         http::serve(listener, router, shutdown.clone()).await;
         for task in background {

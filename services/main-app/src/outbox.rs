@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jobs_core::Priority;
-use jobs_queue::{Dispatch, Message};
-use jobs_store::{JobsStore, Seen};
+use jobs_queue::{JobQueue, Message};
+use jobs_store::{JobSnapshot, OutboxStore};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -31,8 +31,8 @@ pub(crate) struct Entry {
     pub(crate) traceparent: Option<String>,
 }
 
-impl From<Seen> for Entry {
-    fn from(Seen { id, priority, traceparent, job, .. }: Seen) -> Self {
+impl From<JobSnapshot> for Entry {
+    fn from(JobSnapshot { id, priority, traceparent, job, .. }: JobSnapshot) -> Self {
         Self { id, token: job.lease_token, priority, traceparent }
     }
 }
@@ -62,7 +62,7 @@ impl Outbox {
 
 impl Worker {
     /// Publishes until nobody can ask any more.
-    pub(crate) async fn run(mut self, store: Arc<dyn JobsStore>, dispatch: Arc<dyn Dispatch>, metrics: Metrics) {
+    pub(crate) async fn run(mut self, store: Arc<dyn OutboxStore>, queue: Arc<dyn JobQueue>, metrics: Metrics) {
         let rounds = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let mut batch = Vec::new();
         loop {
@@ -74,9 +74,9 @@ impl Worker {
                 return;
             }
             let (entries, store) = (std::mem::take(&mut batch), Arc::clone(&store));
-            let (dispatch, metrics) = (Arc::clone(&dispatch), metrics.clone());
+            let (queue, metrics) = (Arc::clone(&queue), metrics.clone());
             tokio::spawn(async move {
-                publish(store.as_ref(), dispatch.as_ref(), &metrics, entries).await;
+                publish(store.as_ref(), queue.as_ref(), &metrics, entries).await;
                 drop(permit);
             });
         }
@@ -84,10 +84,10 @@ impl Worker {
 }
 
 /// What is not confirmed is left to the sweeper, as is what cannot be noted.
-async fn publish(store: &dyn JobsStore, dispatch: &dyn Dispatch, metrics: &Metrics, entries: Vec<Entry>) {
+async fn publish(store: &dyn OutboxStore, queue: &dyn JobQueue, metrics: &Metrics, entries: Vec<Entry>) {
     let message =
         |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };
-    let results = dispatch.publish(entries.iter().map(message).collect()).await;
+    let results = queue.publish(entries.iter().map(message).collect()).await;
     let mut failure = None;
     let mut confirmed = Vec::with_capacity(entries.len());
     for (entry, result) in entries.iter().zip(results) {
