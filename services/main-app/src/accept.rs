@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobs_store::{Accepted, Conflicts, Error, JobsStore, NewJob};
+use jobs_store::{AcceptStore, Accepted, Conflicts, Error, NewJob};
 use kit_batch::{ALONE, Batcher, Failure, Limits, Operation};
 
 use crate::Metrics;
@@ -72,7 +72,7 @@ impl Acceptor {
 
 impl Worker {
     /// Commits until every [`Acceptor`] is dropped.
-    pub(crate) async fn run(self, store: Arc<dyn JobsStore>, metrics: Metrics) {
+    pub(crate) async fn run(self, store: Arc<dyn AcceptStore>, metrics: Metrics) {
         let writer = Writer { store, outbox: self.outbox, metrics };
         self.requests.run_many(COMMITS, writer).await;
     }
@@ -80,7 +80,7 @@ impl Worker {
 
 #[derive(Clone)]
 struct Writer {
-    store: Arc<dyn JobsStore>,
+    store: Arc<dyn AcceptStore>,
     outbox: Outbox,
     metrics: Metrics,
 }
@@ -120,7 +120,7 @@ impl Writer {
     }
 
     async fn accept_once(&self, jobs: &[NewJob], together: bool) -> Result<Result<Vec<Accepted>, Conflicts>, Error> {
-        if together { self.store.accept_together(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
+        if together { self.store.accept_all(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
     }
 
     fn failure(&self, error: &Error, requests: &[Request]) -> Failure<Failed> {

@@ -1,69 +1,69 @@
-//! How many jobs wait, and whether more may come.
+//! The backlog: limits the number of jobs that wait.
 //!
-//! All jobs that wait are counted now and then. In between, what is accepted here is
-//! added, and what is being asked for; what ends is not taken off. So a limit is kept to
-//! by each main-app, and reached too early at most until the next count, which comes
-//! soon when there is doubt.
+//! The waiting jobs are counted at intervals. Between two counts, each main-app adds the
+//! jobs that it accepts and those of requests in progress, and ignores jobs that start or
+//! end. So no main-app exceeds the limit, and one that turns requests away too early does so
+//! only until the next count, which it asks for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Keeps the number of jobs that wait within a limit. Cheap to clone.
+/// Keeps the number of waiting jobs within a limit. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Backlog(Arc<Inner>);
 
 struct Inner {
     limit: u64,
     known: Mutex<Known>,
-    in_doubt: Notify,
+    count_wanted: Notify,
 }
 
 #[derive(Default)]
 struct Known {
-    /// Those that waited at the last count.
+    /// Jobs that waited at the last count.
     counted: u64,
-    /// Those accepted here that may have come after it.
+    /// Jobs accepted here that the last count may have missed.
     accepted: u64,
-    /// Those that are being asked for.
-    asked: u64,
+    /// Jobs of requests in progress.
+    requested: u64,
 }
 
 /// The limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full {
-    /// How many jobs wait, at most.
+    /// Upper bound of the number of waiting jobs.
     pub(crate) waiting: u64,
 }
 
 impl Backlog {
     pub(crate) fn new(limit: u64) -> Self {
-        Self(Arc::new(Inner { limit, known: Mutex::default(), in_doubt: Notify::new() }))
+        Self(Arc::new(Inner { limit, known: Mutex::default(), count_wanted: Notify::new() }))
     }
 
-    /// Lets in a request for so many jobs, unless the limit is reached. The last request
-    /// may go beyond it.
+    /// Admits a request for this number of jobs, unless the limit is reached. The last
+    /// admitted request may exceed the limit.
     pub(crate) fn admit(&self, jobs: u64) -> Result<Admission, Full> {
         let mut known = self.known();
-        let waiting = known.counted + known.accepted + known.asked;
+        let waiting = known.counted + known.accepted + known.requested;
         if waiting < self.0.limit {
-            known.asked += jobs;
+            known.requested += jobs;
             return Ok(Admission { backlog: self.clone(), jobs });
         }
         if known.counted < self.0.limit {
-            self.0.in_doubt.notify_one();
+            self.0.count_wanted.notify_one();
         }
         Err(Full { waiting })
     }
 
-    /// Begins to count. One after the other.
+    /// Begins a count. There must be only one at a time.
     pub(crate) fn count(&self) -> Count {
         Count { backlog: self.clone(), accepted_before: self.known().accepted }
     }
 
-    /// Waits until a count could let somebody in who was turned away.
-    pub(crate) async fn in_doubt(&self) {
-        self.0.in_doubt.notified().await;
+    /// Waits until a request was turned away that a new count might admit.
+    pub(crate) async fn count_wanted(&self) {
+        self.0.count_wanted.notified().await;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -71,14 +71,14 @@ impl Backlog {
     }
 }
 
-/// A request that was let in, until it is answered.
+/// A request that was admitted, until it is answered.
 pub(crate) struct Admission {
     backlog: Backlog,
     jobs: u64,
 }
 
 impl Admission {
-    /// So many new jobs wait now.
+    /// Adds the number of jobs that the request created.
     pub(crate) fn accepted(self, new: u64) {
         self.backlog.known().accepted += new;
     }
@@ -86,19 +86,19 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.backlog.known().asked -= self.jobs;
+        self.backlog.known().requested -= self.jobs;
     }
 }
 
-/// A count that is under way. It fails by being dropped.
+/// A count in progress. Dropping it leaves the backlog as it is.
 pub(crate) struct Count {
     backlog: Backlog,
     accepted_before: u64,
 }
 
 impl Count {
-    /// It found so many.
-    pub(crate) fn found(self, waiting: u64) {
+    /// Ends the count, with the number of waiting jobs.
+    pub(crate) fn finish(self, waiting: u64) {
         let mut known = self.backlog.known();
         known.counted = waiting;
         known.accepted -= self.accepted_before;
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// How many requests for one job are let in.
+    /// Number of requests for one job that are admitted.
     fn admitted(backlog: &Backlog, asking: u64) -> u64 {
         (0..asking).filter_map(|_| backlog.admit(1).ok()).map(|admission| admission.accepted(1)).count() as u64
     }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_are_let_in_between_two_counts() {
         let backlog = Backlog::new(10);
-        backlog.count().found(4);
+        backlog.count().finish(4);
         assert_eq!(admitted(&backlog, 20), 6);
         assert_eq!(backlog.admit(1).err(), Some(Full { waiting: 10 }));
-        backlog.count().found(9);
+        backlog.count().finish(9);
         assert_eq!(admitted(&backlog, 20), 1);
     }
 
@@ -143,21 +143,21 @@ mod tests {
         assert_eq!(admitted(&backlog, 2), 2);
         let count = backlog.count();
         assert_eq!(admitted(&backlog, 3), 3);
-        count.found(2);
+        count.finish(2);
         assert_eq!(admitted(&backlog, 20), 5);
         drop(backlog.count());
         assert_eq!(admitted(&backlog, 20), 0, "a count that fails changes nothing");
     }
 
     #[test]
-    fn there_is_doubt_only_when_the_count_itself_left_room() {
+    fn a_count_is_wanted_only_when_the_last_one_left_room() {
         let backlog = Backlog::new(2);
         assert_eq!(admitted(&backlog, 2), 2);
-        assert!(backlog.in_doubt().now_or_never().is_none());
+        assert!(backlog.count_wanted().now_or_never().is_none());
         assert_eq!(admitted(&backlog, 1), 0);
-        assert!(backlog.in_doubt().now_or_never().is_some());
-        backlog.count().found(2);
+        assert!(backlog.count_wanted().now_or_never().is_some());
+        backlog.count().finish(2);
         assert_eq!(admitted(&backlog, 1), 0);
-        assert!(backlog.in_doubt().now_or_never().is_none(), "it is full, as was counted");
+        assert!(backlog.count_wanted().now_or_never().is_none(), "it is full, as was counted");
     }
 }

@@ -1,9 +1,9 @@
-//! Accepts jobs; shows what becomes of them.
+//! main-app: accepts jobs, publishes their messages, and shows jobs.
 
 mod accept;
 mod api;
 mod backlog;
-mod dead;
+mod dead_letters;
 mod live;
 mod metrics;
 mod outbox;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use jobs_queue::Dispatch;
+use jobs_queue::JobQueue;
 use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
@@ -35,35 +35,35 @@ use crate::stats::Stats;
 /// How long accepting and publishing may take after the last request.
 const LAST_WORK: Duration = Duration::from_secs(3);
 
-/// The settings of main-app.
+/// Settings of main-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The kinds of jobs that are accepted, with commas in between.
+    /// Kinds of jobs to accept, separated by commas.
     #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',')]
     pub kinds: Vec<String>,
 
-    /// When so many jobs wait, no more are accepted.
+    /// Number of waiting jobs from which on no more are accepted.
     #[arg(long, env = "BACKLOG_LIMIT", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog_limit: u64,
 
-    /// Hosts that callbacks may call, with commas in between; the same as of service-app.
+    /// Hosts that callbacks may call, separated by commas; the same as for service-app.
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 
-    /// How long jobs that have ended are kept.
+    /// Time after which jobs that have ended are deleted.
     #[arg(long, env = "RETENTION", default_value = "7days")]
     pub retention: HumanDuration,
 }
 
-/// What main-app works with.
+/// Dependencies of main-app.
 pub struct Deps {
-    /// Where the jobs are.
+    /// The store of the jobs.
     pub store: Arc<dyn JobsStore>,
-    /// How those who run them learn of them.
-    pub dispatch: Arc<dyn Dispatch>,
-    /// Set while the store answers.
+    /// The queue that carries job ids to the workers.
+    pub queue: Arc<dyn JobQueue>,
+    /// Readiness check: passes while the database answers.
     pub check: Check,
-    /// What is counted.
+    /// Metrics of main-app.
     pub metrics: Metrics,
 }
 
@@ -83,13 +83,14 @@ pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
     let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone(), &deps.metrics);
     let latest = Stats::default();
     let state = api::State {
-        store: Arc::clone(&deps.store),
+        store: deps.store.clone(),
+        transitions: deps.store.clone(),
         acceptor,
         outbox,
         kinds: Arc::new(config.kinds.iter().cloned().collect::<BTreeSet<_>>()),
         allowed_hosts: Arc::new(config.allowed_hosts.clone()),
         backlog: Backlog::new(config.backlog_limit),
-        live: Live::new(Arc::clone(&deps.store), latest.clone(), shutdown.clone()),
+        live: Live::new(deps.store.clone(), latest.clone(), shutdown.clone()),
         stats: latest,
         metrics: deps.metrics.clone(),
         shutdown,
@@ -112,22 +113,22 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
         let Self { state, config, deps, acceptor, outbox } = self;
-        let (store, dispatch, metrics) = (&deps.store, &deps.dispatch, &deps.metrics);
+        let (store, queue, metrics) = (&deps.store, &deps.queue, &deps.metrics);
         let tasks = Tasks::new(&shutdown);
         let (retention, own) = (config.retention.0, state.outbox.clone());
-        let sweeper = tasks.spawn("sweeper", sweep::run(Arc::clone(store), own, Arc::clone(dispatch), retention));
-        tasks.spawn("dead letters", dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
+        let sweeper = tasks.spawn("sweeper", sweep::run(store.clone(), own, Arc::clone(queue), retention));
+        tasks.spawn("dead letters", dead_letters::run(store.clone(), Arc::clone(queue), metrics.clone()));
         let statistics = stats::run(
             state.stats.clone(),
             state.backlog.clone(),
-            Arc::clone(store),
-            Arc::clone(dispatch),
+            store.clone(),
+            Arc::clone(queue),
             metrics.clone(),
             deps.check.clone(),
         );
         tasks.spawn("statistics", statistics);
-        let outbox = tasks.spawn("outbox", outbox.run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
-        let acceptor = tasks.spawn("acceptor", acceptor.run(Arc::clone(store), metrics.clone()));
+        let outbox = tasks.spawn("outbox", outbox.run(store.clone(), Arc::clone(queue), metrics.clone()));
+        let acceptor = tasks.spawn("acceptor", acceptor.run(store.clone(), metrics.clone()));
         drop(state);
         http::serve(listener, router, shutdown.clone()).await;
         // Neither requests nor the sweeper ask for anything more, so these tasks end when

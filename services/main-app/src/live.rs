@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use futures_util::{Stream, StreamExt, stream};
 use jobs_core::{Priority, State};
-use jobs_store::{Error, JobsStore, Page, RATE_MS};
+use jobs_store::{Error, Page, QueryStore, RATE_MS};
 use kit_process::Shutdown;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::api::jobs::Job;
+use crate::api::Job;
 use crate::stats::Stats;
 
 /// How often the database is read while somebody watches.
@@ -53,16 +53,16 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) async fn read(store: &dyn JobsStore, stats: &Stats) -> Result<Self, Error> {
+    pub(crate) async fn read(store: &dyn QueryStore, stats: &Stats) -> Result<Self, Error> {
         let overview = store.overview().await?;
         let of = |state| Page { state, limit: SHOWN, ..Page::default() };
         let jobs = async |state| -> Result<Vec<Job>, Error> {
-            Ok(store.list(&of(state)).await?.iter().map(Job::brief).collect())
+            Ok(store.list(&of(state)).await?.iter().map(Job::summary).collect())
         };
         let queues = stats.get().depth.map(|depth| {
             let of = |priority: Priority| (priority.name(), depth.of(priority));
             let [high, default, low] = Priority::ALL;
-            [of(high), of(default), of(low), ("dead", depth.dead)]
+            [of(high), of(default), of(low), ("dead", depth.dead_letters)]
         });
         let seconds = |ms: i64| Duration::from_millis(ms.unsigned_abs()).as_secs_f64();
         let rate = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds(RATE_MS);
@@ -72,9 +72,9 @@ impl Snapshot {
             retry_wait: overview.retry_wait,
             failed: overview.failed,
             oldest_waits: overview.oldest_due.map_or(0.0, |at| seconds(overview.now.saturating_sub(at).max(0))),
-            accepted_rate: rate(overview.accepted),
-            succeeded_rate: rate(overview.succeeded),
-            failed_rate: rate(overview.failed_lately),
+            accepted_rate: rate(overview.recently_accepted),
+            succeeded_rate: rate(overview.recently_succeeded),
+            failed_rate: rate(overview.recently_failed),
             queues,
             running_jobs: jobs(Some(State::Running)).await?,
             failed_jobs: jobs(Some(State::Failed)).await?,
@@ -84,7 +84,7 @@ impl Snapshot {
 }
 
 impl Live {
-    pub(crate) fn new(store: Arc<dyn JobsStore>, stats: Stats, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(store: Arc<dyn QueryStore>, stats: Stats, shutdown: Shutdown) -> Self {
         let (frames, _) = watch::channel(Arc::new(("state", String::new())));
         tokio::spawn(read(store, stats, frames.clone(), shutdown.clone()));
         Self { frames, places: Arc::new(Semaphore::new(MAX_WATCHERS)), shutdown }
@@ -108,7 +108,7 @@ impl Live {
 }
 
 async fn read(
-    store: Arc<dyn JobsStore>,
+    store: Arc<dyn QueryStore>,
     stats: Stats,
     frames: watch::Sender<Arc<(&'static str, String)>>,
     shutdown: Shutdown,

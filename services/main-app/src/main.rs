@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use jobs_queue::{AmqpArgs, Dispatch, RabbitMqOptions};
+use jobs_queue::{AmqpArgs, JobQueue, RabbitMqOptions};
 use kit_database::{DatabaseArgs, Options};
 use kit_process::{App, Common};
 use kit_web::{http, requests};
 use main_app::{Deps, Metrics};
 
-/// Accepts jobs; shows what becomes of them.
+/// Accepts jobs, publishes their messages, and shows jobs.
 #[derive(Debug, Parser)]
 #[command(name = "main-app", version)]
 struct Cli {
@@ -39,12 +39,12 @@ fn main() -> ExitCode {
         async |cli: Cli, mut app: App| {
             let database = cli.database.open(OPTIONS)?;
             let client = kit_process::config::process_name("main-app");
-            let dispatch: Arc<dyn Dispatch> =
+            let queue: Arc<dyn JobQueue> =
                 Arc::new(cli.amqp.open(RabbitMqOptions { client, ..RabbitMqOptions::default() })?);
             let requests = requests::Metrics::register(&mut app.registry);
             let deps = Deps {
                 store: jobs_store::open(&database),
-                dispatch: Arc::clone(&dispatch),
+                queue: Arc::clone(&queue),
                 check: app.readiness.check("database"),
                 metrics: Metrics::register(&mut app.registry, requests),
             };
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             };
             let served = async { service.run(listener, app.shutdown.clone()).await.map_err(anyhow::Error::from) };
             tokio::try_join!(migrated, served)?;
-            dispatch.close().await;
+            queue.close().await;
             Ok(())
         },
     )

@@ -1,4 +1,4 @@
-//! What main-app counts.
+//! Metrics of main-app.
 
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::metrics::family::Family;
@@ -6,7 +6,7 @@ use kit_process::prometheus_client::metrics::gauge::Gauge;
 use kit_process::prometheus_client::registry::Registry;
 use kit_web::requests;
 
-/// What main-app counts. Cheap to clone.
+/// Metrics of main-app. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub(crate) requests: requests::Metrics,
@@ -24,8 +24,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Adds the metrics to `registry`; those of requests, which all listeners of a
-    /// process share, are given.
+    /// Registers the metrics in `registry`. All listeners of a process share `requests`.
     pub fn register(registry: &mut Registry, requests: requests::Metrics) -> Self {
         let metrics = Self {
             requests,
@@ -46,15 +45,19 @@ impl Metrics {
         registry.register("jobs_accept_batch_size", "Requests in one commit", accept.batch_size.clone());
         registry.register("jobs_publish_waiting", "Messages that wait to be published", publish.waiting.clone());
         registry.register("jobs_publish_batch_size", "Messages published together", publish.batch_size.clone());
-        registry.register("jobs_accepted", "New jobs that were accepted", metrics.accepted.clone());
-        registry.register("jobs_shed", "Requests turned away as too many jobs waited", metrics.shed.clone());
+        registry.register("jobs_accepted", "Jobs that were accepted", metrics.accepted.clone());
+        registry.register(
+            "jobs_shed",
+            "Requests that were turned away because too many jobs waited",
+            metrics.shed.clone(),
+        );
         registry.register("jobs_published", "Messages that the broker confirmed", metrics.published.clone());
         registry.register(
             "jobs_publish_failures",
             "Messages that the broker did not confirm",
             metrics.publish_failures.clone(),
         );
-        registry.register("jobs_dead_letters", "Messages that nobody could take", metrics.dead_letters.clone());
+        registry.register("jobs_dead_letters", "Messages that no worker took", metrics.dead_letters.clone());
         registry.register(
             "jobs_accept_store_errors",
             "Requests of main-app that the database did not answer",
@@ -64,7 +67,7 @@ impl Metrics {
         registry.register("jobs_queue_depth", "Messages that wait in the broker", metrics.queue_depth.clone());
         registry.register(
             "jobs_oldest_due_seconds",
-            "How long the oldest job waits that could be running",
+            "Seconds that the oldest job has waited since it could have started",
             metrics.oldest_due_seconds.clone(),
         );
         metrics

@@ -6,8 +6,8 @@ use std::iter::{RepeatN, repeat_n};
 use std::sync::Arc;
 
 use jobs_core::Priority;
-use jobs_queue::{Dispatch, Message};
-use jobs_store::{JobsStore, Seen};
+use jobs_queue::{JobQueue, Message};
+use jobs_store::{JobSnapshot, OutboxStore};
 use kit_batch::{Batcher, Failure, Limits, Operation};
 use uuid::Uuid;
 
@@ -29,8 +29,8 @@ pub(crate) struct Entry {
     pub(crate) traceparent: Option<String>,
 }
 
-impl From<Seen> for Entry {
-    fn from(Seen { id, priority, traceparent, job, .. }: Seen) -> Self {
+impl From<JobSnapshot> for Entry {
+    fn from(JobSnapshot { id, priority, traceparent, job, .. }: JobSnapshot) -> Self {
         Self { id, token: job.lease_token, priority, traceparent }
     }
 }
@@ -60,15 +60,15 @@ impl Outbox {
 
 impl Worker {
     /// Publishes until every [`Outbox`] is dropped.
-    pub(crate) async fn run(self, store: Arc<dyn JobsStore>, dispatch: Arc<dyn Dispatch>, metrics: Metrics) {
-        self.0.run_many(ROUNDS, Publisher { store, dispatch, metrics }).await;
+    pub(crate) async fn run(self, store: Arc<dyn OutboxStore>, queue: Arc<dyn JobQueue>, metrics: Metrics) {
+        self.0.run_many(ROUNDS, Publisher { store, queue, metrics }).await;
     }
 }
 
 #[derive(Clone)]
 struct Publisher {
-    store: Arc<dyn JobsStore>,
-    dispatch: Arc<dyn Dispatch>,
+    store: Arc<dyn OutboxStore>,
+    queue: Arc<dyn JobQueue>,
     metrics: Metrics,
 }
 
@@ -83,7 +83,7 @@ impl Operation for Publisher {
     async fn execute(&mut self, entries: &[Entry]) -> Result<RepeatN<()>, Failure<Infallible>> {
         let message =
             |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };
-        let results = self.dispatch.publish(entries.iter().map(message).collect()).await;
+        let results = self.queue.publish(entries.iter().map(message).collect()).await;
         let mut failure = None;
         let mut confirmed = Vec::with_capacity(entries.len());
         for (entry, result) in entries.iter().zip(results) {

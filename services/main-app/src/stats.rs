@@ -1,68 +1,74 @@
-//! How it goes, read once a second for all who ask.
+//! Queue statistics, polled once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jobs_queue::{Depth, Dispatch, Priority};
-use jobs_store::{JobsStore, Overview};
+use jobs_queue::{Depth, JobQueue, Priority};
+use jobs_store::{Overview, QueryStore};
 use kit_process::readiness::Check;
 
 use crate::Metrics;
 use crate::backlog::Backlog;
 
-/// How often it is read.
+/// Delay between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon it is read again when more jobs could be accepted than are.
-const SOON: Duration = Duration::from_millis(100);
+/// Shortest delay between two polls, when the backlog asks for a new count.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How it went when last looked. Cheap to clone.
+/// The latest sample. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stats(Arc<Mutex<Look>>);
+pub(crate) struct Stats(Arc<Mutex<Sample>>);
 
-/// One look.
+/// The statistics at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Look {
-    /// Nothing, while the database does not answer.
+pub(crate) struct Sample {
+    /// Numbers of jobs; `None` while the database does not answer.
     pub(crate) overview: Option<Overview>,
-    /// Nothing, while the broker does not answer.
+    /// Numbers of messages; `None` while the broker does not answer.
     pub(crate) depth: Option<Depth>,
 }
 
 impl Stats {
-    pub(crate) fn get(&self) -> Look {
+    /// The latest sample.
+    pub(crate) fn get(&self) -> Sample {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, sample: Sample) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sample;
     }
 }
 
-/// Looks until it is aborted.
+/// Polls until it is aborted. Updates the statistics, the backlog, the metrics and the
+/// readiness check of the database.
 pub(crate) async fn run(
     stats: Stats,
     backlog: Backlog,
-    store: Arc<dyn JobsStore>,
-    dispatch: Arc<dyn Dispatch>,
+    store: Arc<dyn QueryStore>,
+    queue: Arc<dyn JobQueue>,
     metrics: Metrics,
     check: Check,
 ) {
     loop {
         let count = backlog.count();
-        let (overview, depth) = tokio::join!(store.overview(), dispatch.depth());
-        // A broker that is away keeps nobody from accepting jobs.
+        let (overview, depth) = tokio::join!(store.overview(), queue.depth());
+        // Without a broker, main-app still accepts jobs, so only the database counts here.
         check.set(overview.is_ok());
         if let Ok(overview) = &overview {
-            count.found(overview.queued + overview.retry_wait);
+            count.finish(overview.queued + overview.retry_wait);
         }
-        let look = Look { overview: overview.ok(), depth: depth.ok() };
-        *stats.0.lock().unwrap_or_else(PoisonError::into_inner) = look;
-        show(&metrics, look);
-        tokio::time::sleep(SOON).await;
-        let _ = tokio::time::timeout(INTERVAL.saturating_sub(SOON), backlog.in_doubt()).await;
+        let sample = Sample { overview: overview.ok(), depth: depth.ok() };
+        stats.set(sample);
+        update_metrics(&metrics, sample);
+        tokio::time::sleep(MIN_INTERVAL).await;
+        let _ = tokio::time::timeout(INTERVAL.saturating_sub(MIN_INTERVAL), backlog.count_wanted()).await;
     }
 }
 
-fn show(metrics: &Metrics, look: Look) {
+fn update_metrics(metrics: &Metrics, sample: Sample) {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    if let Some(overview) = look.overview {
+    if let Some(overview) = sample.overview {
         for (state, count) in [
             ("queued", overview.queued),
             ("running", overview.running),
@@ -74,10 +80,10 @@ fn show(metrics: &Metrics, look: Look) {
         let oldest = overview.oldest_due.map_or(0, |at| overview.now.saturating_sub(at) / 1000);
         metrics.oldest_due_seconds.set(oldest);
     }
-    if let Some(depth) = look.depth {
+    if let Some(depth) = sample.depth {
         for priority in Priority::ALL {
             metrics.queue_depth.get_or_create(&[("queue", priority.name())]).set(number(depth.of(priority)));
         }
-        metrics.queue_depth.get_or_create(&[("queue", "dead")]).set(number(depth.dead));
+        metrics.queue_depth.get_or_create(&[("queue", "dead")]).set(number(depth.dead_letters));
     }
 }

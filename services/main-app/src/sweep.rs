@@ -1,101 +1,109 @@
-//! Looks after jobs whose time has come: those that were not published, that wait
-//! for their next attempt, or whose worker is not heard of any more.
+//! The sweeper: handles jobs that are due, because their message was not published, their
+//! next attempt may start, or their worker stopped renewing its lease.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobs_core::{Event, State, step};
-use jobs_queue::Dispatch;
+use jobs_queue::JobQueue;
 use jobs_runner::Backoff;
-use jobs_store::{Change, Error, JobsStore, Seen, happen};
+use jobs_store::{Change, Error, JobEvent, JobSnapshot, SweepStore, apply};
 use tokio::time::Instant;
 
 use crate::outbox::{Entry, Outbox};
 
-/// How often it looks.
+/// Delay between two sweeps.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Jobs in one look.
+/// Delay after a sweep that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Highest number of jobs in one sweep.
 const BATCH: u32 = 500;
 
-/// How often it looks for jobs whose message seems to be gone.
-const MISSING_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval of the search for lost messages.
+const LOST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A message that nobody has taken for this long while none waits in the broker is
-/// gone, in milliseconds.
-const MISSING_MS: i64 = 30_000;
+/// Age of a published message, in milliseconds, after which it is lost if no message waits
+/// in the broker and no worker has claimed its job.
+const LOST_AFTER_MS: i64 = 30_000;
 
-/// Why an attempt failed of which nothing is known.
-const LOST: &str = "its worker was not heard of any more";
+/// Error of an attempt whose lease expired.
+const LEASE_EXPIRED: &str = "the worker stopped renewing its lease";
 
-/// How often it removes jobs that ended long ago.
-const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval at which jobs past their retention are deleted.
+const DELETE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Highest number of jobs that are deleted at once.
+const DELETE_BATCH: u32 = 1000;
 
 /// Sweeps until it is aborted.
-pub(crate) async fn run(store: Arc<dyn JobsStore>, outbox: Outbox, dispatch: Arc<dyn Dispatch>, retention: Duration) {
-    let (mut missing, mut forget) = (Instant::now() + MISSING_INTERVAL, Instant::now() + FORGET_INTERVAL);
+pub(crate) async fn run(store: Arc<dyn SweepStore>, outbox: Outbox, queue: Arc<dyn JobQueue>, retention: Duration) {
+    let (mut next_search, mut next_delete) = (Instant::now() + LOST_INTERVAL, Instant::now() + DELETE_INTERVAL);
     loop {
-        let mut found = sweep(store.as_ref(), &outbox).await;
-        if Instant::now() >= missing && found.is_ok() {
-            found = find_missing(store.as_ref(), dispatch.as_ref(), &outbox).await.map(|()| 0);
-            missing = Instant::now() + MISSING_INTERVAL;
+        let mut swept = sweep(store.as_ref(), &outbox).await;
+        if Instant::now() >= next_search && swept.is_ok() {
+            swept = publish_lost(store.as_ref(), queue.as_ref(), &outbox).await.map(|()| 0);
+            next_search = Instant::now() + LOST_INTERVAL;
         }
-        if Instant::now() >= forget && found.is_ok() {
+        if Instant::now() >= next_delete && swept.is_ok() {
             let age_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX / 2);
-            found = store.forget(age_ms, 1000).await.map(|_| 0);
-            forget = Instant::now() + FORGET_INTERVAL;
+            swept = store.delete_ended(age_ms, DELETE_BATCH).await.map(|_| 0);
+            next_delete = Instant::now() + DELETE_INTERVAL;
         }
-        match found {
-            Ok(found) if found >= BATCH as usize => {}
+        match swept {
+            Ok(jobs) if jobs >= BATCH as usize => {}
             Ok(_) => tokio::time::sleep(INTERVAL).await,
             Err(error) => {
                 tracing::warn!(%error, "the sweeper waits for the database");
-                tokio::time::sleep(INTERVAL * 5).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 }
 
-async fn sweep(store: &dyn JobsStore, outbox: &Outbox) -> Result<usize, Error> {
-    let (now, due) = store.due(BATCH).await?;
-    let found = due.len();
+/// Handles the jobs that are due, up to a batch. Returns their number.
+async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> {
+    let due = store.take_due(BATCH).await?;
+    let count = due.jobs.len();
     let (mut to_publish, mut changes) = (Vec::new(), Vec::new());
-    for seen in due {
-        let delay_ms = Backoff::default().delay_ms(seen.job.attempt, jobs_runner::random());
-        let Some((to, effects)) = step(&seen.job, Event::Sweep { delay_ms }, now) else { continue };
-        if to.lease_token == seen.job.lease_token {
-            // Only its message was missing, and that it was looked at is written down.
-            to_publish.push(Entry::from(seen));
+    for snapshot in due.jobs {
+        let delay_ms = Backoff::default().delay_ms(snapshot.job.attempt, fastrand::u64(..));
+        let Some((to, effects)) = step(&snapshot.job, Event::Sweep { delay_ms }, due.now) else { continue };
+        if to.lease_token == snapshot.job.lease_token {
+            // Only the message is missing. The store has already moved `due_at`.
+            to_publish.push(Entry::from(snapshot));
             continue;
         }
-        let lost = (seen.job.state == State::Running).then(|| LOST.to_owned());
-        let change = Change { id: seen.id, from: seen.job.clone(), to: to.clone(), effects, error: lost };
-        changes.push((Seen { job: to, ..seen }, change));
+        let error = (snapshot.job.state == State::Running).then(|| LEASE_EXPIRED.to_owned());
+        let change = Change { id: snapshot.id, from: snapshot.job.clone(), to: to.clone(), effects, error };
+        changes.push((JobSnapshot { job: to, ..snapshot }, change));
     }
     outbox.publish(to_publish);
     if !changes.is_empty() {
-        let (after, changes): (Vec<Seen>, Vec<Change>) = changes.into_iter().unzip();
-        // Those that somebody has changed meanwhile are not due any more.
-        let written = store.write(&changes).await?;
-        let is_published = |(index, _): &(usize, Seen)| written[*index] && changes[*index].effects.publish;
-        outbox.publish(after.into_iter().enumerate().filter(is_published).map(|(_, seen)| seen.into()));
+        let (after, changes): (Vec<JobSnapshot>, Vec<Change>) = changes.into_iter().unzip();
+        // A job that others have changed in the meantime is no longer due.
+        let written = store.update(&changes).await?;
+        let is_published = |(index, _): &(usize, JobSnapshot)| written[*index] && changes[*index].effects.publish;
+        outbox.publish(after.into_iter().enumerate().filter(is_published).map(|(_, snapshot)| snapshot.into()));
     }
-    Ok(found)
+    Ok(count)
 }
 
-async fn find_missing(store: &dyn JobsStore, dispatch: &dyn Dispatch, outbox: &Outbox) -> Result<(), Error> {
-    let Ok(depth) = dispatch.depth().await else { return Ok(()) };
+/// Publishes again the messages that the broker has lost.
+async fn publish_lost(store: &dyn SweepStore, queue: &dyn JobQueue, outbox: &Outbox) -> Result<(), Error> {
+    let Ok(depth) = queue.depth().await else { return Ok(()) };
     if depth.waiting() > 0 {
         return Ok(());
     }
-    let ids = store.unclaimed(MISSING_MS, BATCH).await?;
+    let ids = store.unclaimed(LOST_AFTER_MS, BATCH).await?;
     if ids.is_empty() {
         return Ok(());
     }
-    tracing::warn!(count = ids.len(), "messages are gone; publishing them again");
-    let events: Vec<_> = ids.into_iter().map(|id| (id, Event::Missing, None)).collect();
-    let happened = happen(store, &events).await?.into_values();
-    let to_publish = happened.filter(|happened| happened.effects.is_some_and(|effects| effects.publish));
-    outbox.publish(to_publish.map(|happened| happened.seen.into()));
+    tracing::warn!(count = ids.len(), "messages were lost; publishing them again");
+    let events: Vec<_> = ids.into_iter().map(|id| JobEvent::new(id, Event::MessageLost)).collect();
+    let applied = apply(store, &events).await?.into_values();
+    let to_publish = applied.filter(|applied| applied.effects.is_some_and(|effects| effects.publish));
+    outbox.publish(to_publish.map(|applied| applied.snapshot.into()));
     Ok(())
 }

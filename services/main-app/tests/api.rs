@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use jobs_queue::{Dispatch, InProcess, InProcessOptions};
+use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue};
 use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner};
 use jobs_store::JobsStore;
 use kit_database::{Database, Options};
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 const JSON: &str = "application/json";
 
-/// Does what its payload says: nothing, fail, or wait.
+/// A handler that follows its payload: succeeds, fails or waits.
 struct Script;
 
 impl Handler for Script {
@@ -59,14 +59,14 @@ struct Server {
 }
 
 impl Server {
-    /// With somebody who runs the jobs, or not.
+    /// Starts main-app, and a runner if `runs`.
     async fn start(runs: bool, backlog_limit: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
         let database = Database::open(&url, Options::DEFAULT).unwrap();
         database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
         let store = jobs_store::open(&database);
-        let dispatch: Arc<dyn Dispatch> = Arc::new(InProcess::new(InProcessOptions::default()));
+        let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
@@ -79,7 +79,7 @@ impl Server {
         };
         let deps = Deps {
             store: Arc::clone(&store),
-            dispatch: Arc::clone(&dispatch),
+            queue: Arc::clone(&queue),
             check: Readiness::default().check("database"),
             metrics: Metrics::register(&mut prometheus, requests),
         };
@@ -91,8 +91,8 @@ impl Server {
                 drain_timeout: HumanDuration(Duration::ZERO),
             };
             let deps = jobs_runner::Deps {
-                store: Arc::clone(&store),
-                dispatch,
+                store: store.clone(),
+                queue,
                 registry: Registry::new().with(Script),
                 metrics: jobs_runner::Metrics::register(&mut prometheus),
                 check: Readiness::default().check("jobs"),

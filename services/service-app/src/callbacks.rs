@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jobs_runner::Backoff;
-use jobs_store::{Callback, JobsStore};
+use jobs_store::{Callback, CallbackStore};
 use kit_http_client::http::{HeaderMap, HeaderValue, Method, header};
 use kit_http_client::{Client, Request, Url};
 use kit_process::Shutdown;
@@ -29,7 +29,7 @@ const LEASE_MS: i64 = 120_000;
 const MAX_ATTEMPTS: u32 = 12;
 
 /// The delays between attempts.
-const BACKOFF: Backoff = Backoff { first_ms: 5000, most_ms: 3_600_000 };
+const BACKOFF: Backoff = Backoff { initial_ms: 5000, max_ms: 3_600_000 };
 
 /// The metrics of callbacks. Clones share their values.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Metrics {
 
 /// Delivers callbacks that are due.
 pub(crate) struct Callbacks {
-    store: Arc<dyn JobsStore>,
+    store: Arc<dyn CallbackStore>,
     client: Client,
     key: Option<hmac::Key>,
     metrics: Metrics,
@@ -68,7 +68,7 @@ pub(crate) struct Callbacks {
 
 impl Callbacks {
     pub(crate) fn new(
-        store: Arc<dyn JobsStore>,
+        store: Arc<dyn CallbackStore>,
         client: Client,
         secret: Option<SecretString>,
         metrics: Metrics,
@@ -80,7 +80,7 @@ impl Callbacks {
     /// Delivers callbacks until `shutdown` drains, and then finishes those in progress.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_draining() {
-            let due = self.store.due_callbacks(BATCH, LEASE_MS).await.unwrap_or_default();
+            let due = self.store.take_due_callbacks(BATCH, LEASE_MS).await.unwrap_or_default();
             let is_all = due.len() < BATCH as usize;
             let mut calls: FuturesUnordered<_> = due.iter().map(|callback| self.call(callback)).collect();
             while let Some(()) = calls.next().await {}
@@ -107,10 +107,10 @@ impl Callbacks {
                 let again = is_transient && attempt < MAX_ATTEMPTS;
                 self.metrics.given_up.inc_by(u64::from(!again));
                 tracing::warn!(job = %callback.job, attempt, again, reason, "a callback failed");
-                (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, jobs_runner::random())))
+                (Some(reason), again.then(|| BACKOFF.delay_ms(attempt, fastrand::u64(..))))
             }
         };
-        if let Err(error) = self.store.called(callback.job, error.as_deref(), retry_ms).await {
+        if let Err(error) = self.store.record_callback(callback.job, error.as_deref(), retry_ms).await {
             tracing::warn!(%error, job = %callback.job, "the result of a callback could not be recorded");
         }
     }
@@ -127,7 +127,7 @@ impl Callbacks {
             "result": result, "error": row.error, "ended_at_ms": ended_at,
         });
         let body = body.to_string().into_bytes();
-        let (now, _) = self.store.look(&[callback.job]).await.map_err(|error| (error.to_string(), true))?;
+        let now = self.store.now().await.map_err(|error| (error.to_string(), true))?;
         let headers = self.headers(&body, now).map_err(|error| (error.to_string(), false))?;
         let response = self.client.send(Request { method: Method::POST, url, headers, body }).await;
         let response = response.map_err(|error| (error.to_string(), error.is_transient()))?;

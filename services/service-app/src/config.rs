@@ -1,18 +1,18 @@
-//! The settings of service-app.
+//! Settings of service-app.
 
 use clap::Args;
 use kit_http_client::{Allowlist, Client, Options};
 use kit_process::HumanDuration;
 use secrecy::SecretString;
 
-/// The settings of service-app.
+/// Settings of service-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The settings of the job runner.
+    /// Settings of the runner.
     #[command(flatten)]
     pub jobs: jobs_runner::Config,
 
-    /// How long a job of the kind user-request takes.
+    /// Duration of a job of the kind user-request.
     #[arg(long, env = "PROCESSING_TIME", default_value = "1s")]
     pub processing_time: HumanDuration,
 
@@ -21,31 +21,31 @@ pub struct Config {
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 
-    /// Whether these hosts may have private addresses.
+    /// Whether those hosts may have private addresses.
     #[arg(long, env = "ALLOW_PRIVATE_ADDRESSES")]
     pub allow_private_addresses: bool,
 
-    /// The longest time from a request to the end of its response, redirects included.
+    /// Time limit of a call, including redirects.
     #[arg(long, env = "CALL_TIMEOUT", default_value = "30s")]
     pub call_timeout: HumanDuration,
 
-    /// How many jobs of the kind http run at once.
+    /// Highest number of jobs of the kind http that run at once.
     #[arg(long, env = "HTTP_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub http_concurrency: u16,
 
-    /// The secret that signs callbacks. Without it, callbacks are not signed.
+    /// Secret that signs callbacks. Without it, callbacks are not signed.
     #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true)]
     pub callback_secret: Option<SecretString>,
 }
 
-/// The longest response body of a call, in bytes.
+/// Longest response to a call, in bytes.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// The largest number of redirects that one call follows.
+/// Highest number of redirects that one call follows.
 const MAX_REDIRECTS: u32 = 3;
 
 impl Config {
-    /// Creates the HTTP client of jobs and callbacks.
+    /// The HTTP client for calls to allowed hosts.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(Options {

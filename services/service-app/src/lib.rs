@@ -1,4 +1,4 @@
-//! Runs jobs.
+//! service-app: runs jobs and calls clients back.
 
 mod callbacks;
 pub mod config;
@@ -6,7 +6,7 @@ pub mod kinds;
 
 use std::sync::Arc;
 
-use jobs_queue::Dispatch;
+use jobs_queue::JobQueue;
 use jobs_runner::{Registry, Runner};
 use jobs_store::JobsStore;
 use kit_http_client::Client;
@@ -16,19 +16,19 @@ use kit_process::{Shutdown, TaskFailed, Tasks, prometheus_client};
 use crate::callbacks::Callbacks;
 pub use crate::config::Config;
 
-/// What service-app works with.
+/// Dependencies of service-app.
 pub struct Deps {
-    /// Where the jobs are.
+    /// The store of the jobs.
     pub store: Arc<dyn JobsStore>,
-    /// Where messages come from.
-    pub dispatch: Arc<dyn Dispatch>,
-    /// Set while the store answers.
+    /// The queue that messages come from.
+    pub queue: Arc<dyn JobQueue>,
+    /// Readiness check: passes while the database answers.
     pub check: Check,
-    /// What is counted.
+    /// Metrics of service-app.
     pub metrics: Metrics,
 }
 
-/// What is counted, shared by all in a process. Cheap to clone.
+/// Metrics of service-app, shared by all parts of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     jobs: jobs_runner::Metrics,
@@ -36,13 +36,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Adds the metrics to `registry`.
+    /// Registers the metrics in `registry`.
     pub fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
         Self { jobs: jobs_runner::Metrics::register(registry), callbacks: callbacks::Metrics::register(registry) }
     }
 }
 
-/// The kinds of jobs there are.
+/// The kinds of jobs that service-app runs.
 #[must_use]
 pub fn registry(config: &Config, client: &Client) -> Registry {
     Registry::new()
@@ -61,10 +61,10 @@ pub struct Service {
 pub fn build(config: Config, deps: Deps) -> Service {
     let client = config.client();
     let registry = registry(&config, &client);
-    let callbacks = Callbacks::new(Arc::clone(&deps.store), client, config.callback_secret, deps.metrics.callbacks);
+    let callbacks = Callbacks::new(deps.store.clone(), client, config.callback_secret, deps.metrics.callbacks);
     let deps = jobs_runner::Deps {
         store: deps.store,
-        dispatch: deps.dispatch,
+        queue: deps.queue,
         registry,
         metrics: deps.metrics.jobs,
         check: deps.check,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use jobs_queue::{AmqpArgs, Dispatch, RabbitMqOptions};
+use jobs_queue::{AmqpArgs, JobQueue, RabbitMqOptions};
 use kit_database::{DatabaseArgs, Options};
 use kit_process::{App, Common};
 use service_app::{Deps, Metrics};
 
-/// Runs jobs.
+/// Runs jobs and calls clients back.
 #[derive(Debug, Parser)]
 #[command(name = "service-app", version)]
 struct Cli {
@@ -34,11 +34,11 @@ fn main() -> ExitCode {
         async |cli: Cli, mut app: App| {
             let database = cli.database.open(OPTIONS)?;
             let client = cli.service.jobs.name.clone();
-            let dispatch: Arc<dyn Dispatch> =
+            let queue: Arc<dyn JobQueue> =
                 Arc::new(cli.amqp.open(RabbitMqOptions { client, ..RabbitMqOptions::default() })?);
             let deps = Deps {
                 store: jobs_store::open(&database),
-                dispatch: Arc::clone(&dispatch),
+                queue: Arc::clone(&queue),
                 check: app.readiness.check("database"),
                 metrics: Metrics::register(&mut app.registry),
             };
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             if app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await?.is_some() {
                 service_app::build(cli.service, deps).run(app.shutdown.clone()).await?;
             }
-            dispatch.close().await;
+            queue.close().await;
             Ok(())
         },
     )

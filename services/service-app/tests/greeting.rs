@@ -1,4 +1,4 @@
-//! The kind that docs/jobs.md makes, and that the page says the same.
+//! The kind in docs/jobs.md, and that the page shows the same code.
 
 use jobs_runner::testing::{self, Harness};
 use jobs_runner::{Context, Done, Failure, Handler, Registry, Statement};
@@ -29,12 +29,12 @@ impl Handler for Greeting {
 use kind::Greeting;
 
 #[test]
-fn the_page_shows_this_very_code() {
+fn the_page_shows_this_code() {
     let code = include_str!("greeting.rs");
     let code = code.split_once("// docs/jobs.md begins\n").unwrap().1;
     let code = code.split_once("// docs/jobs.md ends").unwrap().0;
     let page = include_str!("../../../docs/jobs.md");
-    assert!(page.contains(&format!("```rust\n{code}```")), "docs/jobs.md has another code");
+    assert!(page.contains(&format!("```rust\n{code}```")), "docs/jobs.md has different code");
 }
 
 #[tokio::test]

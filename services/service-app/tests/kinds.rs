@@ -1,4 +1,4 @@
-//! The kinds there are, and callbacks, against a server of their own.
+//! The kinds of jobs, and callbacks, against a local server.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{any, get};
 use jobs_core::{Priority, State};
-use jobs_queue::{Dispatch, InProcess, InProcessOptions, Message};
+use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue, Message};
 use jobs_runner::testing;
 use jobs_store::NewJob;
 use kit_database::{Database, Options};
@@ -110,10 +110,10 @@ async fn an_end_is_told_with_a_signature_until_it_is_answered() {
     let database = Database::open(&url, Options::DEFAULT).unwrap();
     database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
     let store = jobs_store::open(&database);
-    let dispatch: Arc<dyn Dispatch> = Arc::new(InProcess::new(InProcessOptions::default()));
+    let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
     let deps = Deps {
         store: Arc::clone(&store),
-        dispatch: Arc::clone(&dispatch),
+        queue: Arc::clone(&queue),
         check: Readiness::default().check("database"),
         metrics: Metrics::register(&mut Registry::default()),
     };
@@ -132,7 +132,7 @@ async fn an_end_is_told_with_a_signature_until_it_is_answered() {
         callback_url: Some(format!("http://{server}/callback")),
     };
     store.accept(std::slice::from_ref(&job)).await.unwrap();
-    dispatch.publish(vec![Message { job: job.id, priority: job.priority, traceparent: None }]).await.remove(0).unwrap();
+    queue.publish(vec![Message { job: job.id, priority: job.priority, traceparent: None }]).await.remove(0).unwrap();
 
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while calls.lock().unwrap().len() < 2 {

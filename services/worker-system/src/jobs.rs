@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobs_core::Event;
-use jobs_queue::{Dispatch, InProcess, InProcessOptions};
-use jobs_store::{JobsStore, happen};
+use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue};
+use jobs_store::{JobEvent, SweepStore, apply};
 use kit_database::{Database, Options};
 use kit_process::readiness::Check;
 use kit_process::{App, Shutdown};
@@ -56,12 +56,12 @@ impl Jobs {
         self.database.prepare(&jobs_store::MIGRATIONS).await?;
         let store = jobs_store::open(&self.database);
         publish_anew(store.as_ref()).await?;
-        let dispatch: Arc<dyn Dispatch> = Arc::new(InProcess::new(InProcessOptions::default()));
+        let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let (main_app, metrics, check) = self.main_app;
         let main_app = main_app.run(shutdown.clone(), async |shutdown| {
             let deps = main_app::Deps {
                 store: Arc::clone(&store),
-                dispatch: Arc::clone(&dispatch),
+                queue: Arc::clone(&queue),
                 check: check.clone(),
                 metrics: metrics.clone(),
             };
@@ -72,14 +72,14 @@ impl Jobs {
         let service_app = service_app.run(shutdown, async |shutdown| {
             let deps = service_app::Deps {
                 store: Arc::clone(&store),
-                dispatch: Arc::clone(&dispatch),
+                queue: Arc::clone(&queue),
                 check: check.clone(),
                 metrics: metrics.clone(),
             };
             Ok(service_app::build(self.settings.service_app.clone(), deps).run(shutdown).await?)
         });
         tokio::join!(main_app, service_app);
-        dispatch.close().await;
+        queue.close().await;
         self.database.close().await;
         Ok(())
     }
@@ -87,13 +87,13 @@ impl Jobs {
 
 /// The messages of an earlier process ended with it: they are published at once, not
 /// when the sweeper misses them.
-async fn publish_anew(store: &dyn JobsStore) -> jobs_store::Result<()> {
+async fn publish_anew(store: &dyn SweepStore) -> jobs_store::Result<()> {
     loop {
         let ids = store.unclaimed(0, 500).await?;
         if ids.is_empty() {
             return Ok(());
         }
-        let events: Vec<_> = ids.into_iter().map(|id| (id, Event::Missing, None)).collect();
-        happen(store, &events).await?;
+        let events: Vec<_> = ids.into_iter().map(|id| JobEvent::new(id, Event::MessageLost)).collect();
+        apply(store, &events).await?;
     }
 }

@@ -1,52 +1,53 @@
-//! The life of a job.
+//! The state machine of a job.
 //!
 //! ```text
 //! queued → running → succeeded
 //!    ↑        ├────→ retry_wait → queued
 //!    │        └────→ failed ───────┐
-//!    └──── by hand ─ cancelled ────┘
+//!    └── by request ─ cancelled ───┘
 //! ```
 //!
-//! `lease_token` grows with every change of the state. Whoever acts on a job that
-//! it saw earlier names the token that it saw, and does nothing if it is another
-//! one by now: that is what makes messages harmless that come late or twice, and
-//! workers that wake up after they were given up.
+//! `lease_token` increases with every change of the state. An event that refers to an
+//! earlier state carries the token of that state, and is ignored when the token has
+//! changed. So late or duplicate messages do no harm, and neither do workers that
+//! resume after they lost their lease.
 
 use crate::types::{Outcome, State};
 
-/// What of a job's row decides what becomes of it.
+/// The part of a job's row that its next step depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Job {
-    /// Where it stands.
+    /// The job's state.
     pub state: State,
-    /// How often it has been begun and not given back, since it was accepted or
-    /// retried by hand.
+    /// Attempts that were started and not released, since the job was accepted or
+    /// last retried by request.
     pub attempt: u32,
-    /// How often it is tried at most, at least 1.
+    /// Highest number of attempts, at least 1.
     pub max_attempts: u32,
-    /// Not begun before this moment.
+    /// Time before which the job does not start.
     pub run_at: i64,
-    /// Grows with every change of the state.
+    /// Fencing token: increases with every change of the state.
     pub lease_token: i64,
-    /// While it runs: it is given up if this passes.
+    /// Time at which the lease expires; `Some` exactly while the job runs.
     pub lease_until: Option<i64>,
-    /// When the sweeper has to look at it, if nothing happens before; never, if `None`.
+    /// Time from which the sweeper handles the job; `None` if it never does.
     pub due_at: Option<i64>,
-    /// Whether the broker has confirmed the message that says that it waits.
+    /// Whether the broker confirmed the message of the queued job.
     pub published: bool,
-    /// Whether it is to end as soon as it can.
+    /// Whether a client asked to cancel the job while it runs.
     pub cancel_requested: bool,
 }
 
-/// How long the sweeper leaves a job alone that is being published, in milliseconds.
+/// Milliseconds that a publisher has to publish a job's message before the sweeper
+/// publishes it again.
 pub const PUBLISH_GRACE_MS: i64 = 2000;
 
 impl Job {
-    /// A job that is accepted `now`, to be run from `run_at` on.
+    /// A job that is accepted at `now` and does not start before `run_at`.
     #[must_use]
     pub fn new(max_attempts: u32, run_at: i64, now: i64) -> Self {
         let run_at = run_at.max(now);
-        // Whoever accepts a job publishes it at once, unless its time is yet to come.
+        // main-app publishes a job as soon as it is accepted, unless `run_at` lies ahead.
         let due_at = if run_at > now { run_at } else { now.saturating_add(PUBLISH_GRACE_MS) };
         Self {
             state: State::Queued,
@@ -62,96 +63,97 @@ impl Job {
     }
 }
 
-/// What happens to a job.
+/// An event that may change a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// The broker has confirmed the message that was published under `token`.
+    /// The broker confirmed the message that was published under `token`.
     Published {
-        /// The token at that time.
+        /// Lease token of the job when the message was published.
         token: i64,
     },
-    /// A message came, and somebody wants to run it for `lease_ms` at first.
+    /// A worker received the message and claims the job.
     Claim {
-        /// Milliseconds.
+        /// Duration of the lease, in milliseconds.
         lease_ms: i64,
     },
-    /// Whoever runs it is still there.
-    Extend {
-        /// Of the claim.
+    /// The worker renews its lease.
+    Renew {
+        /// Lease token of the claim.
         token: i64,
-        /// Milliseconds from now on.
+        /// Duration of the lease from now on, in milliseconds.
         lease_ms: i64,
     },
-    /// It is done; its effect goes with this step.
+    /// The attempt succeeded; its effect is committed with this step.
     Succeed {
-        /// Of the claim.
+        /// Lease token of the claim.
         token: i64,
     },
     /// The attempt failed.
     Fail {
-        /// Of the claim.
+        /// Lease token of the claim.
         token: i64,
-        /// Milliseconds until the next attempt.
+        /// Delay before the next attempt, in milliseconds.
         delay_ms: i64,
-        /// Whether another attempt is of no use.
+        /// Whether the job fails without another attempt.
         permanent: bool,
     },
-    /// Whoever claimed it gives it back; the attempt does not count.
+    /// The worker gives the job back; the attempt does not count.
     Release {
-        /// Of the claim.
+        /// Lease token of the claim.
         token: i64,
-        /// Milliseconds until the next attempt.
+        /// Delay before the next attempt, in milliseconds.
         delay_ms: i64,
     },
-    /// Its time has come, as [`Job::due_at`] said.
+    /// The sweeper handles the job, because [`Job::due_at`] has passed.
     Sweep {
-        /// Milliseconds until the next attempt, should this one be lost.
+        /// Delay before the next attempt, in milliseconds, if the lease has expired.
         delay_ms: i64,
     },
-    /// Its message became a dead letter.
-    Dead {
-        /// Milliseconds until it is published anew.
+    /// The job's message became a dead letter.
+    DeadLettered {
+        /// Delay before the message is published again, in milliseconds.
         delay_ms: i64,
     },
-    /// Its message seems to be gone: nobody holds any.
-    Missing,
-    /// Somebody does not want it any more.
+    /// The broker lost the job's message: the queues are empty and no worker claimed
+    /// the job.
+    MessageLost,
+    /// A client cancels the job.
     Cancel,
-    /// Somebody wants it to be tried, now, and with all its attempts.
+    /// A client retries the job, at once and with all its attempts.
     Retry,
 }
 
-/// What goes with a step, in the same transaction or right after it.
+/// What a step requires beside the change of the job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Effects {
-    /// The job's effect on the database is carried out, in the same transaction.
+    /// Apply the job's effect on the database, in the same transaction.
     pub apply: bool,
-    /// An attempt is over, in this way.
+    /// Record an attempt that ended with this outcome, in the same transaction.
     pub attempt: Option<Outcome>,
-    /// A message is published under the token of the new state.
+    /// Publish a message under the token of the new state, after the commit.
     pub publish: bool,
-    /// The job has ended, and whoever wanted to be called is called.
+    /// The job has ended: schedule its callback, in the same transaction.
     pub ended: bool,
 }
 
-/// What becomes of `job` when `event` happens at the moment `now`; nothing, if the
-/// event comes too late or makes no sense.
+/// Applies `event` to `job` at time `now`. Returns the changed job and the effects of
+/// the change, or `None` if the event is out of date or not valid in this state.
 #[must_use]
 pub fn step(job: &Job, event: Event, now: i64) -> Option<(Job, Effects)> {
     match event {
         Event::Published { token } => published(job, token),
         Event::Claim { lease_ms } => claim(job, lease_ms, now),
-        Event::Extend { token, lease_ms } => extend(job, token, lease_ms, now),
+        Event::Renew { token, lease_ms } => renew(job, token, lease_ms, now),
         Event::Succeed { token } => held(job, token).map(|job| end(job, State::Succeeded, Some(Outcome::Succeeded))),
         Event::Fail { token, delay_ms, permanent } => {
             let job = held(job, token)?;
             let outcome = if job.cancel_requested { Outcome::Cancelled } else { Outcome::Failed };
-            Some(over(job, outcome, permanent, delay_ms, now))
+            Some(end_attempt(job, outcome, permanent, delay_ms, now))
         }
         Event::Release { token, delay_ms } => held(job, token).map(|job| release(job, delay_ms, now)),
         Event::Sweep { delay_ms } => sweep(job, delay_ms, now),
-        Event::Dead { delay_ms } => dead(job, delay_ms, now),
-        Event::Missing => missing(job, now),
+        Event::DeadLettered { delay_ms } => dead_lettered(job, delay_ms, now),
+        Event::MessageLost => message_lost(job, now),
         Event::Cancel => cancel(job),
         Event::Retry => retry(job, now),
     }
@@ -171,18 +173,18 @@ fn claim(job: &Job, lease_ms: i64, now: i64) -> Option<(Job, Effects)> {
         attempt: job.attempt.saturating_add(1),
         lease_until: Some(until),
         due_at: Some(until),
-        ..moved(job, State::Running)
+        ..enter(job, State::Running)
     };
     Some((claimed, Effects::default()))
 }
 
-fn extend(job: &Job, token: i64, lease_ms: i64, now: i64) -> Option<(Job, Effects)> {
+fn renew(job: &Job, token: i64, lease_ms: i64, now: i64) -> Option<(Job, Effects)> {
     let job = held(job, token)?;
     let until = now.saturating_add(lease_ms);
     Some((Job { lease_until: Some(until), due_at: Some(until), ..job.clone() }, Effects::default()))
 }
 
-/// The job, if it runs under this token.
+/// Returns the job if it runs under this token.
 fn held(job: &Job, token: i64) -> Option<&Job> {
     (job.state == State::Running && job.lease_token == token).then_some(job)
 }
@@ -207,21 +209,21 @@ fn sweep(job: &Job, delay_ms: i64, now: i64) -> Option<(Job, Effects)> {
         }
         State::RetryWait => Some(requeue(job, job.attempt, now)),
         State::Running if job.cancel_requested => Some(end(job, State::Cancelled, Some(Outcome::Lost))),
-        State::Running => Some(over(job, Outcome::Lost, false, delay_ms, now)),
+        State::Running => Some(end_attempt(job, Outcome::Lost, false, delay_ms, now)),
         State::Succeeded | State::Failed | State::Cancelled => None,
     }
 }
 
-fn dead(job: &Job, delay_ms: i64, now: i64) -> Option<(Job, Effects)> {
-    // Published or not: the confirm of this very message may be yet to come.
+fn dead_lettered(job: &Job, delay_ms: i64, now: i64) -> Option<(Job, Effects)> {
+    // Published or not: the confirm of this message may still be on its way.
     if job.state != State::Queued {
         return None;
     }
     let job = Job { attempt: job.attempt.saturating_add(1), ..job.clone() };
-    Some(over(&job, Outcome::Undeliverable, false, delay_ms, now))
+    Some(end_attempt(&job, Outcome::Undeliverable, false, delay_ms, now))
 }
 
-fn missing(job: &Job, now: i64) -> Option<(Job, Effects)> {
+fn message_lost(job: &Job, now: i64) -> Option<(Job, Effects)> {
     let waits = job.state == State::Queued && job.published;
     waits.then(|| requeue(job, job.attempt, now))
 }
@@ -244,8 +246,8 @@ fn retry(job: &Job, now: i64) -> Option<(Job, Effects)> {
     }
 }
 
-/// An attempt is over without success: the job ends, or waits for the next one.
-fn over(job: &Job, outcome: Outcome, permanent: bool, delay_ms: i64, now: i64) -> (Job, Effects) {
+/// Ends an attempt without success: the job ends, or waits for the next attempt.
+fn end_attempt(job: &Job, outcome: Outcome, permanent: bool, delay_ms: i64, now: i64) -> (Job, Effects) {
     if outcome == Outcome::Cancelled {
         end(job, State::Cancelled, Some(outcome))
     } else if permanent || job.attempt >= job.max_attempts {
@@ -257,23 +259,23 @@ fn over(job: &Job, outcome: Outcome, permanent: bool, delay_ms: i64, now: i64) -
 
 fn wait(job: &Job, outcome: Outcome, delay_ms: i64, now: i64) -> (Job, Effects) {
     let run_at = now.saturating_add(delay_ms);
-    let waiting = Job { run_at, due_at: Some(run_at), ..moved(job, State::RetryWait) };
+    let waiting = Job { run_at, due_at: Some(run_at), ..enter(job, State::RetryWait) };
     (waiting, Effects { attempt: Some(outcome), ..Effects::default() })
 }
 
-/// The job waits to be run, and a message has to say so.
+/// Queues the job, under a new message.
 fn requeue(job: &Job, attempt: u32, now: i64) -> (Job, Effects) {
     let due_at = Some(now.saturating_add(PUBLISH_GRACE_MS));
-    (Job { attempt, due_at, ..moved(job, State::Queued) }, Effects { publish: true, ..Effects::default() })
+    (Job { attempt, due_at, ..enter(job, State::Queued) }, Effects { publish: true, ..Effects::default() })
 }
 
 fn end(job: &Job, state: State, attempt: Option<Outcome>) -> (Job, Effects) {
     let apply = state == State::Succeeded;
-    (moved(job, state), Effects { apply, attempt, publish: false, ended: true })
+    (enter(job, state), Effects { apply, attempt, publish: false, ended: true })
 }
 
-/// The job in another state: what belonged to the former one is gone.
-fn moved(job: &Job, state: State) -> Job {
+/// The job in another state, without lease, due time and message.
+fn enter(job: &Job, state: State) -> Job {
     let lease_token = job.lease_token.saturating_add(1);
     Job { state, lease_token, lease_until: None, due_at: None, published: false, ..job.clone() }
 }

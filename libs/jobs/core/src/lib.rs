@@ -1,14 +1,15 @@
-//! What becomes of a job, decided without I/O, clock or randomness.
+//! The rules of the jobs system, without I/O, clock or randomness.
 //!
-//! - [`job::step`] is the whole life of a job: every change of its row is one of
-//!   its steps;
-//! - [`tables`] states what each storage operation does, as plain data; the
-//!   backends are compared with it, and the model checker runs on it;
-//! - [`backoff`] says when a job that failed is tried again;
-//! - [`request`] tells whether two requests with the same idempotency key are the
-//!   same.
+//! - [`job::step`] is the state machine of a job: every change of a job's row is one
+//!   of its steps.
+//! - [`tables`] defines what each storage operation does, on plain data. The
+//!   conformance suite compares every backend with it, and the model checker runs
+//!   on it.
+//! - [`backoff`] computes the delay before the next attempt.
+//! - [`request`] hashes a request, to tell whether two requests with the same
+//!   idempotency key are equal.
 //!
-//! All times are milliseconds since 1970, by the database's clock.
+//! All times are milliseconds since the Unix epoch, by the database's clock.
 
 pub mod backoff;
 pub mod job;

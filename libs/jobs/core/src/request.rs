@@ -1,30 +1,30 @@
-//! Whether two requests are the same.
+//! The hash of a request.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::types::Priority;
 
-/// A request for a job, as far as it decides what is done.
+/// The fields of a request that decide what the job does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request<'a> {
-    /// What to do.
+    /// Kind of the job.
     pub kind: &'a str,
-    /// With what.
+    /// Payload of the job.
     pub payload: &'a Value,
-    /// How urgently.
+    /// Priority of the job.
     pub priority: Priority,
-    /// Not before this moment, if the client asked for one.
+    /// Time before which the job does not start, if the client set one.
     pub run_at: Option<i64>,
-    /// How often at most, if the client asked for it.
+    /// Highest number of attempts, if the client set one.
     pub max_attempts: Option<u32>,
-    /// Who is called when it has ended.
+    /// URL that is called when the job has ended.
     pub callback_url: Option<&'a str>,
 }
 
 impl Request<'_> {
-    /// The same for the same request, whatever the order of the fields and the
-    /// spaces of its payload; different otherwise.
+    /// The SHA-256 of the request. Requests whose payloads differ only in whitespace
+    /// or in the order of fields have the same hash.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -42,7 +42,7 @@ fn optional(it: Option<impl ToString>) -> String {
     it.map(|it| format!("={}", it.to_string())).unwrap_or_default()
 }
 
-/// With its length, so that nothing runs into what follows.
+/// Hashes the length and the bytes, so that adjacent parts cannot be confused.
 fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_be_bytes());
     hash.update(bytes);
@@ -67,7 +67,7 @@ fn value(hash: &mut Sha256, it: &Value) {
                 value(hash, field);
             }
         }
-        // Null, booleans and numbers never look like a string, which has its quotes.
+        // Null, booleans and numbers never equal a string, which is quoted.
         simple => part(hash, simple.to_string().as_bytes()),
     }
 }

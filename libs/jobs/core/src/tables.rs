@@ -1,6 +1,6 @@
-//! What each storage operation does, as plain data.
+//! The storage operations, on plain data.
 //!
-//! Every operation is one transaction, and every change of a job is a
+//! Each operation is one transaction, and each change of a job is a
 //! [`step`](crate::job::step).
 
 use std::collections::BTreeMap;
@@ -8,72 +8,71 @@ use std::collections::BTreeMap;
 use crate::job::{Effects, Event, Job, step};
 use crate::types::{Outcome, State};
 
-/// Everything in the database.
+/// The contents of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tables<Id: Ord> {
-    /// The jobs.
+    /// Jobs by id.
     pub jobs: BTreeMap<Id, Row>,
-    /// Which job an idempotency key stands for.
+    /// Ids of jobs by idempotency key.
     pub keys: BTreeMap<String, Id>,
-    /// The database's clock.
+    /// Time of the database's clock, in milliseconds since the Unix epoch.
     pub now: i64,
 }
 
-/// A job with what has become of it.
+/// A job and its history.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
-    /// The job.
+    /// State of the job.
     pub job: Job,
-    /// What was asked for.
+    /// [Hash](crate::request::Request::hash) of the request.
     pub request_hash: [u8; 32],
-    /// How often its effect has been carried out.
+    /// Number of times the job's effect was applied.
     pub effects: u32,
-    /// The attempts that are over.
+    /// Outcomes of the attempts that have ended.
     pub attempts: Vec<Outcome>,
-    /// How often it ended.
+    /// Number of times the job has ended.
     pub endings: u32,
 }
 
-/// A job to be accepted.
+/// A job to accept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NewJob<Id> {
-    /// A new id.
+    /// Id of the job; must be new.
     pub id: Id,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// What was asked for.
+    /// [Hash](crate::request::Request::hash) of the request.
     pub request_hash: [u8; 32],
-    /// At least 1.
+    /// Highest number of attempts, at least 1.
     pub max_attempts: u32,
-    /// Not before this moment.
+    /// Time before which the job does not start.
     pub run_at: i64,
 }
 
-/// What came of accepting a job.
+/// The result of accepting a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Accepted<Id> {
-    /// It is a new one.
+    /// A new job was created.
     New(Id),
-    /// The same request was accepted before, as this job.
-    Known(Id, State),
-    /// The key stands for another request.
+    /// The same request was accepted before: this is its job and the job's state.
+    Existing(Id, State),
+    /// The idempotency key belongs to a different request.
     Conflict,
 }
 
 impl<Id> Accepted<Id> {
-    /// Whether there is one job more.
+    /// Whether a job was created.
     pub const fn is_new(&self) -> bool {
         matches!(self, Self::New(_))
     }
 }
 
-/// The places of those, among jobs that are accepted together, whose keys stand for
-/// other requests.
+/// Indices of the jobs of a request whose idempotency keys belong to different requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflicts(pub Vec<usize>);
 
 impl Conflicts {
-    /// Those among `accepted`.
+    /// The indices of the conflicts in `accepted`.
     #[must_use]
     pub fn among<Id>(accepted: &[Accepted<Id>]) -> Self {
         let conflicting = accepted.iter().enumerate().filter(|(_, accepted)| matches!(accepted, Accepted::Conflict));
@@ -88,12 +87,12 @@ impl<Id: Ord> Default for Tables<Id> {
 }
 
 impl<Id: Ord + Copy> Tables<Id> {
-    /// Accepts a job, unless its key is known.
+    /// Accepts a job, unless its idempotency key is already in use.
     pub fn accept(&mut self, new: NewJob<Id>) -> Accepted<Id> {
         let known = new.key.as_ref().and_then(|key| self.keys.get(key)).copied();
         if let Some(known) = known {
             return match self.jobs.get(&known) {
-                Some(row) if row.request_hash == new.request_hash => Accepted::Known(known, row.job.state),
+                Some(row) if row.request_hash == new.request_hash => Accepted::Existing(known, row.job.state),
                 _ => Accepted::Conflict,
             };
         }
@@ -106,13 +105,12 @@ impl<Id: Ord + Copy> Tables<Id> {
         Accepted::New(new.id)
     }
 
-    /// Accepts jobs; none of them, if the keys of some stand for other requests: then
-    /// says which, by their places.
+    /// Accepts all of the jobs or none.
     ///
     /// # Errors
     ///
-    /// [`Conflicts`].
-    pub fn accept_together(&mut self, new: Vec<NewJob<Id>>) -> Result<Vec<Accepted<Id>>, Conflicts> {
+    /// Accepts none when the keys of some belong to different requests.
+    pub fn accept_all(&mut self, new: Vec<NewJob<Id>>) -> Result<Vec<Accepted<Id>>, Conflicts> {
         let mut tables = self.clone();
         let accepted: Vec<_> = new.into_iter().map(|job| tables.accept(job)).collect();
         let conflicts = Conflicts::among(&accepted);
@@ -123,9 +121,9 @@ impl<Id: Ord + Copy> Tables<Id> {
         Err(conflicts)
     }
 
-    /// Lets `event` happen to a job. Says what goes with it; nothing, if nothing
-    /// has happened.
-    pub fn happen(&mut self, id: Id, event: Event) -> Option<Effects> {
+    /// Applies `event` to a job and returns the effects of the change; `None` if the
+    /// event changes nothing.
+    pub fn apply(&mut self, id: Id, event: Event) -> Option<Effects> {
         let row = self.jobs.get_mut(&id)?;
         let (job, effects) = step(&row.job, event, self.now)?;
         row.job = job;
@@ -135,7 +133,7 @@ impl<Id: Ord + Copy> Tables<Id> {
         Some(effects)
     }
 
-    /// The jobs that the sweeper has to look at.
+    /// Ids of the jobs that are due for the sweeper.
     #[must_use]
     pub fn due(&self) -> Vec<Id> {
         let is_due = |row: &Row| row.job.due_at.is_some_and(|due| due <= self.now);

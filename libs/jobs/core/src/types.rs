@@ -1,34 +1,34 @@
-//! Words that everybody uses.
+//! States, priorities and outcomes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It waits for its time and for somebody to run it.
+    /// The job waits for its start time and for a worker.
     Queued,
-    /// Somebody holds its lease.
+    /// A worker holds the job's lease.
     Running,
-    /// An attempt is over, and the next one has its time.
+    /// An attempt has ended, and the job waits for the time of the next one.
     RetryWait,
-    /// Its effect is in the database.
+    /// The job's effect is committed.
     Succeeded,
-    /// It will not be tried again unless somebody asks for it.
+    /// The job failed and is not tried again, unless a client retries it.
     Failed,
-    /// Somebody did not want it any more.
+    /// A client cancelled the job.
     Cancelled,
 }
 
 impl State {
-    /// All of them, in the order of a job's life.
+    /// All states, in the order in which a job passes them.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::RetryWait, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// Its name, in the database and over HTTP.
+    /// The name in the database and over HTTP.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,31 +41,31 @@ impl State {
         }
     }
 
-    /// Whether nothing happens to the job any more by itself.
+    /// Whether a job in this state has ended. Only a client's retry changes it.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 }
 
-/// How urgent a job is.
+/// The priority of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Before all others.
+    /// Delivered before the other priorities.
     High,
-    /// As most are.
+    /// The priority of a job that asks for none.
     #[default]
     Default,
-    /// When there is nothing else to do, and now and then otherwise.
+    /// Delivered when no other job waits; under load, one of 32 messages.
     Low,
 }
 
 impl Priority {
-    /// All of them, the most urgent first.
+    /// All priorities, the highest first.
     pub const ALL: [Self; 3] = [Self::High, Self::Default, Self::Low];
 
-    /// Its name, in the database, over HTTP, and as a routing key.
+    /// The name in the database and over HTTP, and the routing key of messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,37 +75,37 @@ impl Priority {
         }
     }
 
-    /// Its place in [`Self::ALL`].
+    /// The index in [`Self::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Its effect is in the database.
+    /// Its effect is committed.
     Succeeded,
-    /// It failed, and said so.
+    /// The handler reported a failure, panicked, or ran out of time.
     Failed,
-    /// Whoever ran it was not heard of any more.
+    /// The lease expired, because the worker stopped renewing it.
     Lost,
-    /// It was delivered again and again, and nobody came to run it.
+    /// The job's message became a dead letter, and no worker started the job.
     Undeliverable,
-    /// It was given back before it had begun, or before it was done.
+    /// The worker gave the job back. The attempt does not count.
     Released,
-    /// It ended because somebody did not want the job any more.
+    /// The worker ended the attempt because a client cancelled the job.
     Cancelled,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 6] =
         [Self::Succeeded, Self::Failed, Self::Lost, Self::Undeliverable, Self::Released, Self::Cancelled];
 
-    /// Its name, in the database and over HTTP.
+    /// The name in the database and over HTTP.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -119,13 +119,13 @@ impl Outcome {
     }
 }
 
-/// A name that is none of those there are.
+/// A name that no state, priority or outcome has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName(String);
 
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no {:?}", self.0)
+        write!(f, "unknown name {:?}", self.0)
     }
 }
 

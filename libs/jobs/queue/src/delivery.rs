@@ -1,35 +1,35 @@
-//! A message that was handed out, until it is settled.
+//! Deliveries and how they are settled.
 
 use std::fmt;
 
 use crate::Message;
 
-/// A message, and the duty to settle it.
+/// A message that was delivered and has to be settled.
 ///
-/// Settling never waits and never fails: if the broker does not learn of it, as
-/// its connection is gone, then it delivers the message once more. A delivery that
-/// is dropped unsettled, as when its task panics, is [requeued](Rejection::Requeue).
+/// Settling never waits and never fails. If the settlement does not reach the broker,
+/// because the connection is gone, the broker delivers the message again. A delivery that
+/// is dropped unsettled, for example by a panic, is [requeued](Rejection::Requeue).
 #[derive(Debug)]
 #[must_use = "a delivery that is dropped is requeued"]
 pub struct Delivery {
-    /// What was published.
+    /// The message.
     pub message: Message,
-    /// Whether it may have been delivered before.
+    /// Whether the message may have been delivered before.
     pub redelivered: bool,
     settle: Settle,
 }
 
-/// What becomes of a message that was not dealt with.
+/// What the queue does with a rejected message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// It is delivered again, to whoever comes first, and soon. When this has
-    /// happened to it too often, it becomes a dead letter.
+    /// Deliver the message again, to any consumer. A message that is requeued too often
+    /// becomes a dead letter.
     Requeue,
-    /// It becomes a dead letter. A dead letter is removed for good.
-    Dead,
+    /// Make the message a dead letter. A dead letter is deleted.
+    DeadLetter,
 }
 
-/// How a delivery ends.
+/// How a delivery was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Acked,
@@ -37,23 +37,23 @@ pub(crate) enum Outcome {
 }
 
 impl Delivery {
-    /// `settle` is told the outcome, once.
+    /// Calls `settle` once, with the outcome.
     pub(crate) fn new(message: Message, redelivered: bool, settle: impl FnOnce(Outcome) + Send + 'static) -> Self {
         Self { message, redelivered, settle: Settle(Some(Box::new(settle))) }
     }
 
-    /// It is dealt with: it is removed.
+    /// Acknowledges the message: the queue deletes it.
     pub fn ack(mut self) {
         self.settle.with(Outcome::Acked);
     }
 
-    /// It is not dealt with.
+    /// Rejects the message.
     pub fn reject(mut self, rejection: Rejection) {
         self.settle.with(Outcome::Rejected(rejection));
     }
 }
 
-/// Called exactly once, at the latest when it is dropped.
+/// A callback that is called exactly once, at the latest when it is dropped.
 struct Settle(Option<Box<dyn FnOnce(Outcome) + Send>>);
 
 impl Settle {

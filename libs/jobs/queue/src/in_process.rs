@@ -1,4 +1,4 @@
-//! Within one process: what is published is gone with it.
+//! A job queue in the memory of one process. Its messages end with the process.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::delivery::Outcome;
-use crate::turn::Turn;
-use crate::{Consumer, Delivery, Depth, Dispatch, Message, Priority, PublishError, Rejection, Unavailable};
+use crate::priorities::PriorityScheduler;
+use crate::{Consumer, Delivery, Depth, JobQueue, Message, Priority, PublishError, Rejection, Unavailable};
 
-/// How much is kept in memory.
+/// Limits of an [`InProcessQueue`].
 #[derive(Debug, Clone, Copy)]
 pub struct InProcessOptions {
-    /// Messages of each priority that wait at most, and dead letters; further ones
-    /// are refused.
+    /// Highest number of waiting messages of each priority, and of dead letters. Further
+    /// messages are refused.
     pub capacity: usize,
-    /// How often a message may be requeued before it becomes a dead letter.
+    /// Highest number of times that a message is requeued before it becomes a dead letter.
     pub delivery_limit: u32,
 }
 
@@ -26,15 +26,15 @@ impl Default for InProcessOptions {
     }
 }
 
-/// Queues in the memory of this process. Cheap to clone.
+/// A job queue in the memory of this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct InProcess(Arc<Inner>);
+pub struct InProcessQueue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     options: InProcessOptions,
     state: Mutex<State>,
-    /// Something waits, or this is closed.
+    /// Notified when a message arrives, a delivery is settled or the queue is closed.
     changed: Notify,
 }
 
@@ -48,12 +48,12 @@ struct State {
 #[derive(Debug, Clone)]
 struct Stored {
     message: Message,
-    /// How often it came back, in its present queue.
+    /// Number of times that the message was requeued, since it is in its present queue.
     requeued: u32,
 }
 
-impl InProcess {
-    /// Empty queues.
+impl InProcessQueue {
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(options: InProcessOptions) -> Self {
         Self(Arc::new(Inner { options, state: Mutex::default(), changed: Notify::new() }))
@@ -71,7 +71,7 @@ impl Inner {
             return Err(closed().into());
         }
         let capacity = self.options.capacity;
-        // Dead letters count, too, as each message may become one.
+        // Dead letters count as well, since each message may become one.
         if state.waiting[message.priority.index()].len() >= capacity || state.dead.len() >= capacity {
             return Err(PublishError::Refused);
         }
@@ -79,8 +79,8 @@ impl Inner {
         Ok(())
     }
 
-    /// What becomes of a message that came back.
-    fn give_back(&self, mut stored: Stored, from: Source, rejection: Rejection) {
+    /// Requeues, dead-letters or deletes a rejected message.
+    fn reject(&self, mut stored: Stored, from: Source, rejection: Rejection) {
         let mut state = self.state();
         stored.requeued += 1;
         match (from, rejection) {
@@ -89,17 +89,17 @@ impl Inner {
             }
             (Source::Waiting, _) => state.dead.push_back(Stored { requeued: 0, ..stored }),
             (Source::Dead, Rejection::Requeue) => state.dead.push_front(stored),
-            (Source::Dead, Rejection::Dead) => {}
+            (Source::Dead, Rejection::DeadLetter) => {}
         }
     }
 }
 
 fn closed() -> Unavailable {
-    Unavailable("it is closed".to_owned())
+    Unavailable("the queue is closed".to_owned())
 }
 
 #[async_trait]
-impl Dispatch for InProcess {
+impl JobQueue for InProcessQueue {
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
         let results = messages.into_iter().map(|message| self.0.publish(message)).collect();
         self.0.changed.notify_waiters();
@@ -144,16 +144,22 @@ struct InProcessConsumer {
     inner: Arc<Inner>,
     source: Source,
     prefetch: usize,
-    turn: Turn,
-    /// How many are handed out, of each priority: the count of the tokens, one of
-    /// which goes with each.
+    scheduler: PriorityScheduler,
+    /// The number of unsettled deliveries of each priority is the number of clones of its
+    /// token, since each delivery holds one.
     held: [Arc<()>; 3],
 }
 
 impl InProcessConsumer {
     fn new(inner: &Arc<Inner>, source: Source, prefetch: u16) -> Self {
         let prefetch = usize::from(prefetch.max(1));
-        Self { inner: Arc::clone(inner), source, prefetch, turn: Turn::default(), held: Default::default() }
+        Self {
+            inner: Arc::clone(inner),
+            source,
+            prefetch,
+            scheduler: PriorityScheduler::default(),
+            held: Default::default(),
+        }
     }
 
     fn has_room(&self, priority: Priority) -> bool {
@@ -173,7 +179,7 @@ impl InProcessConsumer {
                 let room = Priority::ALL.map(|priority| self.has_room(priority));
                 let is_waiting =
                     |priority: Priority| room[priority.index()] && !state.waiting[priority.index()].is_empty();
-                let priority = self.turn.next(is_waiting)?;
+                let priority = self.scheduler.choose(is_waiting)?;
                 state.waiting[priority.index()].pop_front()
             }
         }
@@ -186,7 +192,7 @@ impl InProcessConsumer {
         Delivery::new(message, redelivered, move |outcome| {
             drop(token);
             if let Outcome::Rejected(rejection) = outcome {
-                inner.give_back(stored, source, rejection);
+                inner.reject(stored, source, rejection);
             }
             inner.changed.notify_waiters();
         })
@@ -199,7 +205,7 @@ impl Consumer for InProcessConsumer {
         let inner = Arc::clone(&self.inner);
         loop {
             let mut changed = std::pin::pin!(inner.changed.notified());
-            // From here on nothing is missed.
+            // From here on no notification is missed.
             changed.as_mut().enable();
             if inner.state().closed {
                 return None;
@@ -220,11 +226,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_and_takes_again() {
-        let dispatch = InProcess::new(InProcessOptions { capacity: 2, ..InProcessOptions::default() });
+        let queue = InProcessQueue::new(InProcessOptions { capacity: 2, ..InProcessOptions::default() });
         let message = Message { job: Uuid::now_v7(), priority: Priority::Low, traceparent: None };
-        let results = dispatch.publish(vec![message.clone(); 3]).await;
+        let results = queue.publish(vec![message.clone(); 3]).await;
         assert_eq!(results, [Ok(()), Ok(()), Err(PublishError::Refused)]);
-        dispatch.consume(1).next().await.unwrap().ack();
-        assert_eq!(dispatch.publish(vec![message]).await, [Ok(())]);
+        queue.consume(1).next().await.unwrap().ack();
+        assert_eq!(queue.publish(vec![message]).await, [Ok(())]);
     }
 }

@@ -1,24 +1,24 @@
-//! Hands the ids of jobs from those who accept them to those who run them.
+//! The job queue: carries the ids of jobs from main-app to the workers.
 //!
-//! - [`Dispatch::publish`] says of each message whether it is *routed and stored*;
-//! - [`Dispatch::consume`] delivers each stored message at least once: again after
-//!   whoever had it is gone, and in no order that anybody may count on;
-//! - a message that is rejected, or delivered in vain too often, becomes one of the
-//!   [dead letters](Dispatch::dead_letters);
-//! - [`RabbitMq`] does it over a broker, and [`InProcess`] within one process.
+//! - [`JobQueue::publish`] returns for each message whether it was *routed and stored*.
+//! - [`JobQueue::consume`] delivers each stored message at least once, in no guaranteed
+//!   order. A message is delivered again when its consumer is gone.
+//! - A message that is rejected, or requeued too often, becomes a
+//!   [dead letter](JobQueue::dead_letters).
+//! - [`RabbitMqQueue`] uses a broker, [`InProcessQueue`] the memory of one process.
 //!
-//! The job's row is the truth. So a message may be published twice, when it is
-//! unknown whether it was stored; it may be delivered twice; and it may be lost, when
-//! somebody deletes a queue or a process ends that kept messages in its memory. Who
-//! consumes looks at the row first, and somebody publishes rows again that wait for
-//! too long.
+//! The job's row in the database is authoritative. A message may be published twice, if
+//! it is unknown whether it was stored; it may be delivered twice; and it may be lost, if
+//! a user deletes a queue or a process ends that held messages in memory. So a consumer
+//! claims the row first, and the sweeper of main-app publishes messages again for rows
+//! that have waited too long.
 
 mod args;
 mod delivery;
 mod in_process;
 mod message;
+mod priorities;
 mod rabbitmq;
-mod turn;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -27,71 +27,71 @@ use async_trait::async_trait;
 
 pub use args::AmqpArgs;
 pub use delivery::{Delivery, Rejection};
-pub use in_process::{InProcess, InProcessOptions};
+pub use in_process::{InProcessOptions, InProcessQueue};
 pub use jobs_core::Priority;
 pub use message::{Depth, Message};
-pub use rabbitmq::{InvalidUrl, RabbitMq, RabbitMqOptions};
+pub use rabbitmq::{InvalidUrl, RabbitMqOptions, RabbitMqQueue};
 
-/// The way from who accepts jobs to who runs them.
+/// A queue of job ids, with priorities and dead letters.
 #[async_trait]
-pub trait Dispatch: Debug + Send + Sync {
-    /// Publishes `messages`, all at once, and says of each, in order, whether it is
-    /// stored. Ends within a time that the backend sets, whatever happens.
+pub trait JobQueue: Debug + Send + Sync {
+    /// Publishes `messages` and returns for each, in order, whether it was stored. Returns
+    /// within a time limit that the implementation sets.
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>>;
 
-    /// Begins to consume, more urgent messages first, without ever leaving those of
-    /// another priority to starve. At most `prefetch` (at least 1) messages of each
-    /// priority are held here without being settled. A broker that is away is waited
-    /// for, here and ever after.
+    /// Starts to consume messages: higher priorities first, while lower ones never starve.
+    ///
+    /// The consumer holds at most `prefetch` (at least 1) unsettled messages of each
+    /// priority. While the broker is away, it waits and reconnects.
     fn consume(&self, prefetch: u16) -> Box<dyn Consumer>;
 
-    /// Begins to consume the dead letters, of which it holds at most `prefetch` (at
-    /// least 1).
+    /// Starts to consume dead letters. The consumer holds at most `prefetch` (at least 1)
+    /// unsettled ones.
     fn dead_letters(&self, prefetch: u16) -> Box<dyn Consumer>;
 
-    /// Counts what waits. It asks the broker, for a while even when that is away; once
-    /// a second is often enough.
+    /// Counts the messages that wait. This asks the broker, so once a second is often
+    /// enough. While the broker is away, the call waits for a limited time.
     async fn depth(&self) -> Result<Depth, Unavailable>;
 
-    /// Asks whether messages could be published and consumed now. Does not wait for a
+    /// Checks that messages can be published and consumed now, without waiting for a
     /// broker that is away.
     async fn ping(&self) -> Result<(), Unavailable>;
 
-    /// Ends it: messages are no longer published, consumers have no next one, and
-    /// what was delivered and not settled is delivered again to somebody else. What
-    /// was settled before is passed on first.
+    /// Closes the queue. Settlements made before are sent first. Afterwards nothing is
+    /// published, consumers return `None`, and messages that were delivered but not settled
+    /// are delivered to another process.
     async fn close(&self);
 }
 
-/// Where messages come from, until it is dropped: those that it holds and has not
-/// handed out are then delivered to others, while those that it has handed out
-/// are still to be settled.
+/// A source of messages. When it is dropped, messages that it holds but has not delivered
+/// go to other consumers; messages that it has delivered can still be settled.
 #[async_trait]
 pub trait Consumer: Debug + Send {
-    /// Waits for the next message; `None` after [`Dispatch::close`]. It may be
-    /// dropped at any time without losing a message.
+    /// Waits for the next message; returns `None` after [`JobQueue::close`]. The future
+    /// may be dropped at any time without losing a message.
     async fn next(&mut self) -> Option<Delivery>;
 }
 
 /// Why a message is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// No queue takes it, as somebody has deleted one, or its binding. It is not
-    /// stored.
-    #[error("no queue takes the message")]
+    /// No queue is bound for the message, because a user deleted the queue or its binding.
+    /// The message is not stored.
+    #[error("no queue is bound for the message")]
     Unroutable,
-    /// Its queue is full, or cannot store it at present. It is not stored.
-    #[error("the queue refuses the message")]
+    /// The queue is full, or cannot store messages at present. The message is not stored.
+    #[error("the queue refused the message")]
     Refused,
-    /// The broker is away. Whether it is stored is unknown.
+    /// The broker is away. It is unknown whether the message is stored.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The broker has not confirmed it in time. Whether it is stored is unknown.
+    /// The broker did not confirm the message in time. It is unknown whether the message is
+    /// stored.
     #[error("the broker did not confirm the message within {0:?}")]
     TimedOut(Duration),
 }
 
-/// The broker cannot be asked, with what was the matter last.
+/// The broker is away. Holds the latest reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is unavailable: {0}")]
 pub struct Unavailable(pub String);

@@ -1,28 +1,29 @@
-//! The settings.
+//! Settings of the runner.
 
 use clap::Args;
 use kit_process::HumanDuration;
 
-/// The settings of a process that runs jobs.
-// Its group would be called like that of the service that it is a part of.
+/// Settings of a process that runs jobs.
+// Without an id, the group would have the same name as that of the service.
 #[derive(Debug, Clone, Args)]
 #[group(id = "jobs")]
 pub struct Config {
-    /// The name of this process, shown to people; in Kubernetes, the pod's.
+    /// Name of this worker, for display; in Kubernetes, the name of the pod.
     #[arg(id = "runner_name", long = "worker-name", env = "WORKER_NAME", default_value_t = kit_process::config::process_name("service-app"))]
     pub name: String,
 
-    /// How many jobs run at once. It is also how many messages are fetched ahead of
-    /// each priority; more than 300 gain nothing.
+    /// Highest number of jobs that run at once, and of messages that are prefetched for
+    /// each priority. More than 300 gain nothing.
     #[arg(long, env = "CONCURRENCY", default_value = "256", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: u16,
 
-    /// A job whose worker is not heard of for this long is given to another one; 2s or more.
+    /// Duration of a lease. A job whose worker does not renew its lease for this long runs
+    /// on another worker; 2s or more.
     #[arg(long, env = "LEASE", default_value = "15s", value_parser = lease)]
     pub lease: HumanDuration,
 
-    /// How long jobs that are running may go on after SIGTERM, before they are given
-    /// back. Shorter than the grace.
+    /// Time that running jobs have to finish after SIGTERM, before they are released. Must
+    /// be shorter than the shutdown grace.
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "15s")]
     pub drain_timeout: HumanDuration,
 }

@@ -1,4 +1,4 @@
-//! What a handler knows of its job besides the payload.
+//! The context of an attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// An attempt at a job. Cheap to clone.
+/// The attempt that a handler runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
     job: Uuid,
@@ -20,35 +20,35 @@ impl Context {
         Self { job, attempt, progress: Arc::default(), cancelled: CancellationToken::new() }
     }
 
-    /// The job's id, the same in each attempt: an idempotency key for others.
+    /// Id of the job, the same in each attempt: use it as idempotency key for other systems.
     #[must_use]
     pub const fn job(&self) -> Uuid {
         self.job
     }
 
-    /// The number of this attempt, the first being 1.
+    /// Number of this attempt, from 1.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Says how far it is, 0 to 1. It is written down about once a second.
+    /// Sets the progress, 0 to 1. The runner stores it about once a second.
     pub fn set_progress(&self, progress: f64) {
         self.progress.store(progress.to_bits(), Ordering::Relaxed);
     }
 
-    /// How far it is, 0 to 1.
+    /// The progress, 0 to 1.
     #[must_use]
     pub fn progress(&self) -> f64 {
         f64::from_bits(self.progress.load(Ordering::Relaxed))
     }
 
-    /// Resolves when the job is to end as soon as it can: a moment later it is cut off.
+    /// Resolves when a client cancels the job. The attempt is cut off 2 s later.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }
 
-    /// Whether the job is to end as soon as it can.
+    /// Whether a client has cancelled the job.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()

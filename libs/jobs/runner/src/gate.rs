@@ -1,4 +1,4 @@
-//! How many jobs of a kind run at once, and begin in a second.
+//! Limits on how many jobs of a kind run at once and start per second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::Limits;
 
-/// Lets jobs of a kind in.
+/// Admits jobs of one kind.
 pub(crate) struct Gate {
     places: Option<Arc<Semaphore>>,
     interval: Option<Duration>,
@@ -25,8 +25,8 @@ impl Gate {
         }
     }
 
-    /// Waits to be let in, until `patience` is over: then says in how long it is
-    /// worth trying again.
+    /// Waits for admission. If `patience` ends before, returns the delay after which the job
+    /// should be tried again.
     pub(crate) async fn enter(&self, patience: Duration) -> Result<Option<OwnedSemaphorePermit>, Duration> {
         let deadline = Instant::now() + patience;
         let permit = match &self.places {
@@ -45,8 +45,8 @@ impl Gate {
         }
     }
 
-    /// The next moment at which a job may begin, if it is before `deadline`; then
-    /// nobody else gets it.
+    /// Reserves the next time at which a job may start, unless it is after `deadline`.
+    /// Returns that time in both cases.
     fn turn(&self, deadline: Instant) -> Result<Instant, Instant> {
         let now = Instant::now();
         let Some(interval) = self.interval else { return Ok(now) };

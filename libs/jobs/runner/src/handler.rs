@@ -1,4 +1,4 @@
-//! What somebody writes who wants another kind of job.
+//! The handler of a kind of job.
 
 use std::time::Duration;
 
@@ -10,36 +10,37 @@ use serde_json::Value;
 
 use crate::Context;
 
-/// Runs the jobs of one kind.
+/// Runs jobs of one kind.
 pub trait Handler: Send + Sync + 'static {
-    /// The name of the kind: at most 64 of `a-z`, `0-9`, `-`, `_` and `.`.
+    /// Name of the kind: at most 64 characters of `a-z`, `0-9`, `-`, `_` and `.`.
     const KIND: &'static str;
 
-    /// What a job is given. A payload that is none fails the job for good.
+    /// Type of the payload. A payload that does not parse fails the job permanently.
     type Payload: DeserializeOwned + Send;
 
-    /// How often and how long jobs of this kind run.
+    /// Limits for jobs of this kind.
     fn limits(&self) -> Limits {
         Limits::default()
     }
 
-    /// Does the work, and says what came of it. An attempt may be cut off at any
-    /// `await`, and the job be tried again: what has to happen exactly once belongs
-    /// into the [effect](Done::effect). Whatever else it changes may happen twice;
-    /// [`Context::job`] tells others that it is the same.
+    /// Runs one attempt.
+    ///
+    /// The attempt may be cut off at any `await`, and the job tried again. So changes that
+    /// must happen exactly once belong in the [effect](Done::effect). All other changes may
+    /// happen more than once: pass [`Context::job`] to other systems as idempotency key.
     fn run(&self, payload: Self::Payload, context: &Context) -> impl Future<Output = Result<Done, Failure>> + Send;
 }
 
-/// How often and how long jobs of a kind run.
+/// Limits for jobs of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// How many run at once in a process; as many as the process runs, if `None`.
+    /// Highest number that run at once in a process; `None` for no limit of their own.
     pub concurrency: Option<usize>,
-    /// How many begin in a second in a process; as many as there are, if `None`.
+    /// Highest number that start per second in a process; `None` for no limit.
     pub per_second: Option<f64>,
-    /// How long an attempt may take.
+    /// Time limit of an attempt.
     pub timeout: Duration,
-    /// When a job that failed is tried again.
+    /// Delay before the next attempt.
     pub backoff: Backoff,
 }
 
@@ -49,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// What came of a job.
+/// The outcome of a successful attempt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Done {
     pub(crate) result: Value,
@@ -57,33 +58,33 @@ pub struct Done {
 }
 
 impl Done {
-    /// It is done, and there is nothing to say.
+    /// Success with the result `null` and without an effect.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What people see of it, at most 256 KiB of JSON.
+    /// Sets the result that clients see, at most 256 KiB of JSON.
     pub fn result(mut self, result: impl Serialize) -> Result<Self, Failure> {
         self.result = serde_json::to_value(result).map_err(|error| Failure::permanent(error.to_string()))?;
         Ok(self)
     }
 
-    /// A statement that is carried out in the transaction in which the job succeeds:
-    /// exactly once. May be called again for more.
+    /// Adds a statement to the effect. The runner executes the effect exactly once, in the
+    /// transaction in which the job succeeds.
     #[must_use]
     pub fn effect(mut self, statement: Statement) -> Self {
         self.effect.push(statement);
         self
     }
 
-    /// What people will see of it.
+    /// The result that clients see.
     #[must_use]
     pub const fn as_result(&self) -> &Value {
         &self.result
     }
 
-    /// The statements that are to be carried out.
+    /// The statements of the effect.
     #[must_use]
     pub fn as_effect(&self) -> &[Statement] {
         &self.effect
@@ -99,38 +100,38 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Another attempt may succeed.
+    /// A failure that another attempt may not have.
     #[must_use]
     pub fn retry(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), permanent: false, retry_after: None }
     }
 
-    /// Another attempt may succeed, after this time.
+    /// A failure that another attempt, after `delay`, may not have.
     #[must_use]
     pub fn retry_after(reason: impl Into<String>, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..Self::retry(reason) }
     }
 
-    /// No attempt will succeed.
+    /// A failure that every attempt would have: the job is not tried again.
     #[must_use]
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self { permanent: true, ..Self::retry(reason) }
     }
 
-    /// What went wrong, for a person.
+    /// The reason, as clients see it.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Whether no attempt will succeed.
+    /// Whether the job is not tried again.
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
         self.permanent
     }
 }
 
-/// Any error may pass.
+/// Any error becomes a failure that is tried again.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut reason = error.to_string();

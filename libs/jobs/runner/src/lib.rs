@@ -1,9 +1,10 @@
-//! Handlers of jobs, and what runs them.
+//! Job handlers, and the runner that executes them.
 //!
-//! A kind of job is a [`Handler`], and one line that [registers](Registry::with) it.
-//! The [`Runner`] takes messages from a [`dispatch`], claims their jobs, runs their
-//! handlers, and commits the effect of each together with its success: exactly once,
-//! whatever dies meanwhile. [`testing`] runs a handler without any of that.
+//! A kind of job is a [`Handler`] that is added to a [`Registry`]. The [`Runner`] takes
+//! messages from a [`JobQueue`](jobs_queue::JobQueue), claims their jobs, calls their
+//! handlers, and commits the effect of each job together with its success. A handler may
+//! run more than once; the effect takes effect exactly once, even if processes crash.
+//! [`testing`] calls a handler without database and broker.
 
 mod config;
 mod context;
@@ -14,8 +15,6 @@ mod registry;
 mod runner;
 pub mod testing;
 
-use uuid::Uuid;
-
 pub use config::Config;
 pub use context::Context;
 pub use handler::{Done, Failure, Handler, Limits};
@@ -24,11 +23,3 @@ pub use jobs_store::{Parameter, Statement};
 pub use metrics::Metrics;
 pub use registry::Registry;
 pub use runner::{Deps, Runner};
-
-/// Anything, to spread what would otherwise happen at once.
-#[must_use]
-pub fn random() -> u64 {
-    // The last bits of such an id are.
-    let (_, low) = Uuid::now_v7().as_u64_pair();
-    low & 0x3fff_ffff_ffff_ffff
-}

@@ -1,4 +1,4 @@
-//! What is counted where jobs run.
+//! Metrics of running jobs.
 
 use kit_process::prometheus_client::encoding::EncodeLabelSet;
 use kit_process::prometheus_client::metrics::counter::Counter;
@@ -7,7 +7,7 @@ use kit_process::prometheus_client::metrics::gauge::Gauge;
 use kit_process::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use kit_process::prometheus_client::registry::Registry;
 
-/// Counters of all runners in a process. Cheap to clone.
+/// Metrics of all runners in a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub(crate) running: Gauge,
@@ -31,7 +31,7 @@ pub(crate) struct Kind {
 }
 
 impl Metrics {
-    /// Adds the metrics to `registry`.
+    /// Registers the metrics in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             running: Gauge::default(),
@@ -44,25 +44,25 @@ impl Metrics {
         };
         registry.register("jobs_running", "Jobs that run in this process", metrics.running.clone());
         registry.register("jobs_attempts", "Attempts that ended, by kind and outcome", metrics.attempts.clone());
-        registry.register("jobs_attempt_duration_seconds", "Time an attempt took", metrics.seconds.clone());
+        registry.register("jobs_attempt_duration_seconds", "Duration of attempts", metrics.seconds.clone());
         registry.register(
             "jobs_start_delay_seconds",
-            "Time from the moment at which a job may begin to its first attempt",
+            "Time from when a job may start to its first attempt",
             metrics.start_seconds.clone(),
         );
         registry.register(
             "jobs_stale_messages",
-            "Messages whose job was not to be run any more",
+            "Messages that were duplicates or out of date",
             metrics.stale_messages.clone(),
         );
         registry.register(
             "jobs_lost_leases",
-            "Jobs that were given to another worker while they ran here",
+            "Jobs that lost their lease while they ran here",
             metrics.lost_leases.clone(),
         );
         registry.register(
             "jobs_store_errors",
-            "Requests that the database did not answer",
+            "Requests of the runner that the database did not answer",
             metrics.store_errors.clone(),
         );
         metrics

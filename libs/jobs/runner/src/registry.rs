@@ -1,4 +1,4 @@
-//! The kinds of jobs that a process runs.
+//! The registry of job kinds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use jobs_core::backoff::Backoff;
 use crate::gate::Gate;
 use crate::{Context, Done, Failure, Handler, Limits};
 
-/// The largest result, in bytes of JSON.
+/// Largest result, in bytes of JSON.
 const MAX_RESULT: usize = 256 * 1024;
 
-/// The kinds of jobs that a process runs. Cheap to clone.
+/// The kinds of jobs that a process runs, with their handlers. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Registry(BTreeMap<&'static str, Arc<Kind>>);
 
-/// A kind with what its jobs share.
+/// A handler with the limits that its jobs share.
 pub(crate) struct Kind {
     handler: Box<dyn Erased>,
     pub(crate) limits: Limits,
@@ -24,13 +24,13 @@ pub(crate) struct Kind {
 }
 
 impl Registry {
-    /// Nothing yet.
+    /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a kind. One of the same name is replaced.
+    /// Adds a handler. It replaces a handler of the same kind.
     #[must_use]
     pub fn with<H: Handler>(mut self, handler: H) -> Self {
         let limits = handler.limits();
@@ -39,7 +39,7 @@ impl Registry {
         self
     }
 
-    /// The names of the kinds.
+    /// Names of the kinds.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
@@ -48,7 +48,7 @@ impl Registry {
         self.0.get(kind).cloned()
     }
 
-    /// When a job of this kind is tried again.
+    /// Delays between the attempts of a job of this kind.
     #[must_use]
     pub fn backoff(&self, kind: &str) -> Backoff {
         self.0.get(kind).map_or_else(Backoff::default, |kind| kind.limits.backoff)
@@ -74,7 +74,7 @@ impl<H: Handler> Erased for H {
     fn run<'a>(&'a self, payload: &'a str, context: &'a Context) -> BoxFuture<'a, Result<Done, Failure>> {
         Box::pin(async move {
             let payload = serde_json::from_str(payload)
-                .map_err(|error| Failure::permanent(format!("the payload is not one of this kind: {error}")))?;
+                .map_err(|error| Failure::permanent(format!("the payload does not fit the kind: {error}")))?;
             Handler::run(self, payload, context).await
         })
     }

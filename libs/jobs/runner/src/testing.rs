@@ -1,14 +1,14 @@
-//! Handlers without a broker.
+//! Test support for handlers.
 //!
-//! [`run`] calls a handler as the runner would and returns what came of it. A
-//! [`Harness`] is the whole way of a job, on an SQLite database and in one process:
-//! accepted, dispatched, claimed, run, its effect committed.
+//! [`run`] calls a handler as the runner does and returns its outcome. A [`Harness`] takes
+//! jobs through the whole system in one process, on SQLite and without a broker: accepted,
+//! published, claimed, run, effect committed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobs_core::Priority;
-use jobs_queue::{Dispatch, InProcess, InProcessOptions, Message};
+use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue, Message};
 use jobs_store::{JobRow, JobsStore, NewJob};
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry as Prometheus;
@@ -21,35 +21,35 @@ use uuid::Uuid;
 use crate::registry::Kind;
 use crate::{Config, Context, Deps, Done, Failure, Handler, Metrics, Registry, Runner};
 
-/// Calls a handler, the first time for its job.
+/// Calls a handler, as the first attempt at a job.
 pub async fn run<H: Handler>(handler: H, payload: &Value) -> Result<Done, Failure> {
     let registry = Registry::new().with(handler);
-    let kind: Arc<Kind> = registry.get(H::KIND).ok_or_else(|| Failure::permanent("there is no such kind"))?;
+    let kind: Arc<Kind> = registry.get(H::KIND).ok_or_else(|| Failure::permanent("unknown kind"))?;
     kind.run(&payload.to_string(), &Context::new(Uuid::now_v7(), 1)).await
 }
 
-/// The whole way of a job, with nothing else installed. It ends when it is dropped.
+/// A jobs system on a temporary database. It stops when it is dropped.
 pub struct Harness {
     store: Arc<dyn JobsStore>,
     database: Database,
-    dispatch: Arc<dyn Dispatch>,
+    queue: Arc<dyn JobQueue>,
     shutdown: Shutdown,
     runner: JoinHandle<Result<(), TaskFailed>>,
     _folder: TempDir,
 }
 
 impl Harness {
-    /// Runs the kinds of `registry`.
+    /// Starts a runner with the handlers of `registry`.
     ///
     /// # Panics
-    /// When no database can be made in a temporary folder.
+    /// If no database can be created in a temporary folder.
     pub async fn start(registry: Registry) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
         let database = Database::open(&url, Options::DEFAULT).expect("the URL of a database");
         database.migrate(&jobs_store::MIGRATIONS).await.expect("the tables can be made");
         let store = jobs_store::open(&database);
-        let dispatch: Arc<dyn Dispatch> = Arc::new(InProcess::new(InProcessOptions::default()));
+        let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let config = Config {
             name: "harness".to_owned(),
             concurrency: 16,
@@ -57,34 +57,34 @@ impl Harness {
             drain_timeout: HumanDuration(Duration::ZERO),
         };
         let deps = Deps {
-            store: Arc::clone(&store),
-            dispatch: Arc::clone(&dispatch),
+            store: store.clone(),
+            queue: Arc::clone(&queue),
             registry,
             metrics: Metrics::register(&mut Prometheus::default()),
             check: Readiness::default().check("jobs"),
         };
         let shutdown = Shutdown::new();
         let runner = tokio::spawn(Runner::new(config, deps).run(shutdown.clone()));
-        Self { store, database, dispatch, shutdown, runner, _folder: folder }
+        Self { store, database, queue, shutdown, runner, _folder: folder }
     }
 
-    /// The database, with the tables of the jobs system; to add one's own, and to see
-    /// what effects there were.
+    /// The database, with the tables of the jobs system. A test may add its own tables and
+    /// read the effects.
     #[must_use]
     pub const fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Where the jobs are.
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn JobsStore> {
         &self.store
     }
 
-    /// Accepts a job, to be tried `max_attempts` times, and dispatches it.
+    /// Accepts a job with at most `max_attempts` attempts, and publishes its message.
     ///
     /// # Panics
-    /// When the database or the dispatch refuses it.
+    /// If the database or the queue refuses it.
     pub async fn submit(&self, kind: &str, payload: &Value, max_attempts: u32) -> Uuid {
         let job = NewJob {
             id: Uuid::now_v7(),
@@ -106,38 +106,38 @@ impl Harness {
     /// Publishes a message for a job, as the sweeper does.
     ///
     /// # Panics
-    /// When the dispatch refuses it.
+    /// If the queue refuses it.
     pub async fn publish(&self, id: Uuid) {
         let message = Message { job: id, priority: Priority::Default, traceparent: None };
-        let published = self.dispatch.publish(vec![message]).await;
+        let published = self.queue.publish(vec![message]).await;
         assert!(published.iter().all(Result::is_ok), "{published:?}");
     }
 
-    /// Waits until `is_so` of a job, looking every few milliseconds.
+    /// Waits until a job fulfils `condition`, and returns it. Polls every 5 ms.
     ///
     /// # Panics
-    /// When it is not so within 30 seconds.
-    pub async fn until(&self, id: Uuid, is_so: impl Fn(&JobRow) -> bool) -> JobRow {
+    /// If the condition is not fulfilled within 30 seconds.
+    pub async fn until(&self, id: Uuid, condition: impl Fn(&JobRow) -> bool) -> JobRow {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
             let row = self.store.get(id).await.expect("the database answers").expect("the job is there");
-            if is_so(&row) {
+            if condition(&row) {
                 return row;
             }
-            assert!(tokio::time::Instant::now() < deadline, "it did not become so: {row:?}");
+            assert!(tokio::time::Instant::now() < deadline, "the condition was not fulfilled in time: {row:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Waits until a job has ended.
+    /// Waits until a job has ended, and returns it.
     ///
     /// # Panics
-    /// When it has not within 30 seconds.
+    /// If the job does not end within 30 seconds.
     pub async fn ended(&self, id: Uuid) -> JobRow {
         self.until(id, |row| row.job.state.is_terminal()).await
     }
 
-    /// Ends the runner as SIGTERM does, and waits for it.
+    /// Stops the runner as SIGTERM does, and waits until it has ended.
     ///
     /// # Panics
     /// When a background task failed.

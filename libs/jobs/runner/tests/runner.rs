@@ -1,4 +1,4 @@
-//! The whole way of a job, in one process.
+//! Jobs on their way through the whole system, in one process.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -9,14 +9,14 @@ use std::time::Duration;
 use jobs_core::{Event, Outcome, State};
 use jobs_runner::testing::Harness;
 use jobs_runner::{Backoff, Context, Done, Failure, Handler, Limits, Registry, Statement};
-use jobs_store::happen;
+use jobs_store::{JobEvent, apply};
 use kit_database::Database;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// What a job is to do.
+/// The behaviour of a job.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Script {
@@ -29,7 +29,7 @@ enum Script {
     TooMuch,
 }
 
-/// Does as told, and counts.
+/// A handler that follows its script, and counts its runs.
 #[derive(Clone, Default)]
 struct Scripted {
     runs: Arc<AtomicU32>,
@@ -41,7 +41,11 @@ impl Handler for Scripted {
     type Payload = Script;
 
     fn limits(&self) -> Limits {
-        Limits { backoff: Backoff { first_ms: 10, most_ms: 10 }, timeout: Duration::from_secs(20), ..Limits::default() }
+        Limits {
+            backoff: Backoff { initial_ms: 10, max_ms: 10 },
+            timeout: Duration::from_secs(20),
+            ..Limits::default()
+        }
     }
 
     async fn run(&self, script: Script, context: &Context) -> Result<Done, Failure> {
@@ -77,11 +81,11 @@ async fn effects(harness: &Harness) -> i64 {
     kit_database::sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
 
-/// Stands in for the sweeper.
+/// Retries the job, as the sweeper does.
 async fn sweep(harness: &Harness, id: Uuid) {
     harness.until(id, |row| row.job.state == State::RetryWait).await;
-    let happened = happen(harness.store().as_ref(), &[(id, Event::Retry, None)]).await.unwrap();
-    assert!(happened[&id].effects.is_some());
+    let applied = apply(harness.store().as_ref(), &[JobEvent::new(id, Event::Retry)]).await.unwrap();
+    assert!(applied[&id].effects.is_some());
     harness.publish(id).await;
 }
 
@@ -105,7 +109,7 @@ async fn failures_of_every_sort_are_written_down_and_tried_again() {
     for (script, reason) in [
         (json!("fail"), "it's broken"),
         (json!("panic"), "the handler panicked: on purpose"),
-        (json!("refused_effect"), "its effect was refused: a row with this key exists"),
+        (json!("refused_effect"), "the effect was refused: a row with this key exists"),
     ] {
         let id = harness.submit("scripted", &script, 1).await;
         let row = harness.ended(id).await;
@@ -117,7 +121,7 @@ async fn failures_of_every_sort_are_written_down_and_tried_again() {
     }
     for (payload, reason) in [
         (json!("fail_for_good"), "it's broken for good"),
-        (json!("nonsense"), "the payload is not one of this kind: unknown variant `nonsense`"),
+        (json!("nonsense"), "the payload does not fit the kind: unknown variant `nonsense`"),
         (json!("too_much"), "the result has 300002 bytes, more than 262144"),
     ] {
         let id = harness.submit("scripted", &payload, 5).await;
@@ -135,7 +139,7 @@ async fn a_cancelled_job_is_cut_off_and_its_progress_was_seen() {
     let (harness, _) = start().await;
     let id = harness.submit("scripted", &json!("hang"), 3).await;
     harness.until(id, |row| row.progress > 0.4).await;
-    happen(harness.store().as_ref(), &[(id, Event::Cancel, None)]).await.unwrap();
+    apply(harness.store().as_ref(), &[JobEvent::new(id, Event::Cancel)]).await.unwrap();
     let row = harness.ended(id).await;
     assert_eq!((row.job.state, effects(&harness).await), (State::Cancelled, 0));
 }
@@ -145,9 +149,9 @@ async fn a_job_that_was_given_to_another_worker_is_cut_off_and_has_no_effect() {
     let (harness, _) = start().await;
     let id = harness.submit("scripted", &json!("hang"), 3).await;
     let row = harness.until(id, |row| row.job.state == State::Running).await;
-    // As if the lease had run out: it is another one's from now on.
+    // As if the lease had expired.
     let release = Event::Release { token: row.job.lease_token, delay_ms: 0 };
-    happen(harness.store().as_ref(), &[(id, release, None)]).await.unwrap();
+    apply(harness.store().as_ref(), &[JobEvent::new(id, release)]).await.unwrap();
     sweep(&harness, id).await;
     let again = harness.until(id, |row| row.job.state == State::Running).await;
     assert!(again.job.lease_token > row.job.lease_token);
@@ -182,7 +186,7 @@ impl Handler for Narrow {
 }
 
 #[tokio::test]
-async fn a_kind_at_its_limit_keeps_nobody_else_from_running() {
+async fn a_kind_at_its_limit_blocks_no_other_kind() {
     let handler = Scripted::default();
     let harness = Harness::start(Registry::new().with(handler.clone()).with(Narrow(handler.clone()))).await;
     let mut narrow = Vec::new();

@@ -1,32 +1,34 @@
-//! How rows are read, whatever the database.
+//! Reading rows, on every database.
 
 use std::str::FromStr;
 
 use jobs_core::Job;
+use jobs_core::types::UnknownName;
 use kit_database::{Error, Result};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use uuid::Uuid;
 
-use crate::{AttemptRow, Callback, JobRow, Seen};
+use crate::{AttemptRow, Callback, JobRow, JobSnapshot};
 
-/// What [`job`] reads, in this order.
+/// Columns that [`job`] reads, in this order.
 pub(crate) const JOB: &str = "id, state, attempt, max_attempts, run_at, lease_token, lease_until, due_at, \
     published_at IS NOT NULL, cancel_requested, kind, priority, traceparent, payload, created_at, started_at, \
     ended_at, progress, worker, result, error, callback_url";
 
-/// What [`seen`] reads, in this order.
-pub(crate) const SEEN: &str = "id, state, attempt, max_attempts, run_at, lease_token, lease_until, due_at, \
+/// Columns that [`snapshot`] reads, in this order.
+pub(crate) const SNAPSHOT: &str = "id, state, attempt, max_attempts, run_at, lease_token, lease_until, due_at, \
     published_at IS NOT NULL, cancel_requested, kind, priority, traceparent";
 
-/// What [`attempt`] reads, in this order.
+/// Columns that [`attempt`] reads, in this order.
 pub(crate) const ATTEMPT: &str = "attempt, worker, started_at, ended_at, outcome, error";
 
-/// What [`callback`] reads, in this order.
+/// Columns that [`callback`] reads, in this order.
 pub(crate) const CALLBACK: &str = "job_id, url, attempt";
 
-/// Asks whether the tables are there.
+/// Query that fails unless the tables exist.
 pub(crate) const PING: &str = "SELECT id FROM jobs LIMIT 1";
 
+/// Functions that read a row of any database.
 macro_rules! reads {
     ($(#[$doc:meta])* fn $name:ident($row:ident) -> $of:ty $body:block) => {
         $(#[$doc])*
@@ -45,12 +47,12 @@ macro_rules! reads {
 }
 
 reads! {
-    /// Reads [`SEEN`].
-    fn seen(row) -> Seen {
-        Ok(Seen {
-            id: id(&row.try_get::<Vec<u8>, _>(0)?)?,
+    /// Reads [`SNAPSHOT`].
+    fn snapshot(row) -> JobSnapshot {
+        Ok(JobSnapshot {
+            id: id_of(row, 0)?,
             job: Job {
-                state: named(&row.try_get::<String, _>(1)?)?,
+                state: name_of(row, 1)?,
                 attempt: row.try_get(2)?,
                 max_attempts: row.try_get(3)?,
                 run_at: row.try_get(4)?,
@@ -61,7 +63,7 @@ reads! {
                 cancel_requested: row.try_get(9)?,
             },
             kind: row.try_get(10)?,
-            priority: named(&row.try_get::<String, _>(11)?)?,
+            priority: name_of(row, 11)?,
             traceparent: row.try_get(12)?,
         })
     }
@@ -70,7 +72,7 @@ reads! {
 reads! {
     /// Reads [`JOB`].
     fn job(row) -> JobRow {
-        let Seen { id, job, kind, priority, traceparent } = seen(row)?;
+        let JobSnapshot { id, job, kind, priority, traceparent } = snapshot(row)?;
         Ok(JobRow {
             id,
             job,
@@ -98,7 +100,7 @@ reads! {
             worker: row.try_get(1)?,
             started_at: row.try_get(2)?,
             ended_at: row.try_get(3)?,
-            outcome: named(&row.try_get::<String, _>(4)?)?,
+            outcome: name_of(row, 4)?,
             error: row.try_get(5)?,
         })
     }
@@ -107,14 +109,26 @@ reads! {
 reads! {
     /// Reads [`CALLBACK`].
     fn callback(row) -> Callback {
-        Ok(Callback { job: id(&row.try_get::<Vec<u8>, _>(0)?)?, url: row.try_get(1)?, attempt: row.try_get(2)? })
+        Ok(Callback { job: id_of(row, 0)?, url: row.try_get(1)?, attempt: row.try_get(2)? })
     }
 }
 
-pub(crate) fn id(bytes: &[u8]) -> Result<Uuid> {
-    Uuid::from_slice(bytes).map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))
+/// Reads the id in `column`.
+pub(crate) fn id_of<'r, R: Row>(row: &'r R, column: usize) -> Result<Uuid>
+where
+    usize: ColumnIndex<R>,
+    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let bytes: Vec<u8> = row.try_get(column)?;
+    Uuid::from_slice(&bytes).map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))
 }
 
-pub(crate) fn named<T: FromStr<Err = jobs_core::types::UnknownName>>(name: &str) -> Result<T> {
+/// Reads the state, priority or outcome whose name is in `column`.
+pub(crate) fn name_of<'r, R: Row, T: FromStr<Err = UnknownName>>(row: &'r R, column: usize) -> Result<T>
+where
+    usize: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let name: String = row.try_get(column)?;
     name.parse().map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))
 }

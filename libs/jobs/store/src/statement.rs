@@ -1,61 +1,65 @@
-//! The effect of a job on the database: statements with parameters.
+//! Statements: the effect of a job on the database.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-/// One statement, with `?` for each of its parameters. It is carried out in the
-/// transaction in which its job succeeds.
+/// An SQL statement with a `?` for each parameter. It is executed in the transaction in
+/// which its job succeeds.
 ///
-/// It runs on MySQL, MariaDB and SQLite alike if it keeps to what they have in
-/// common.
+/// A statement that uses only the SQL that MySQL, MariaDB and SQLite have in common runs
+/// on all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
     sql: &'static str,
     parameters: Vec<Parameter>,
 }
 
-/// A value in a statement.
+/// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
-    /// No value.
+    /// `NULL`.
     Null,
-    /// A whole number, or a truth value as 0 or 1.
+    /// An integer, or a boolean as 0 or 1.
     Integer(i64),
-    /// Any other number; one that is none, such as infinity, is no value.
+    /// A floating-point number; infinity and NaN become `NULL`.
     Real(f64),
     /// Text.
     Text(String),
-    /// Bytes, such as an id.
+    /// Binary data, such as an id.
     Bytes(Vec<u8>),
 }
 
-/// The statement has not as many parameters as places for them.
+/// A statement whose number of parameters differs from its number of placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a statement with {places} places has {parameters} parameters: {sql}")]
+#[error("a statement with {placeholders} placeholders has {parameters} parameters: {sql}")]
 pub struct InvalidStatement {
     sql: &'static str,
-    places: usize,
+    placeholders: usize,
     parameters: usize,
 }
 
 impl Statement {
-    /// A statement, which is a part of the program.
+    /// Creates a statement without parameters.
     #[must_use]
     pub const fn new(sql: &'static str) -> Self {
         Self { sql, parameters: Vec::new() }
     }
 
-    /// Adds the value for the next `?`.
+    /// Binds a value to the next `?`.
     #[must_use]
     pub fn bind(mut self, parameter: impl Into<Parameter>) -> Self {
         self.parameters.push(parameter.into());
         self
     }
 
-    /// Whether it has a value for each of its places.
+    /// Checks that there is a parameter for each placeholder.
     pub fn check(&self) -> Result<(), InvalidStatement> {
-        let (places, parameters) = (self.pieces().len() - 1, self.parameters.len());
-        if places == parameters { Ok(()) } else { Err(InvalidStatement { sql: self.sql, places, parameters }) }
+        let (placeholders, parameters) = (self.pieces().len() - 1, self.parameters.len());
+        if placeholders == parameters {
+            Ok(())
+        } else {
+            Err(InvalidStatement { sql: self.sql, placeholders, parameters })
+        }
     }
 
     pub(crate) const fn sql(&self) -> &'static str {
@@ -66,6 +70,7 @@ impl Statement {
         &self.parameters
     }
 
+    /// Approximate length of the statement with its parameters, in bytes.
     pub(crate) fn size(&self) -> usize {
         let parameters = self.parameters.iter().map(|parameter| match parameter {
             Parameter::Text(text) => text.len(),
@@ -75,7 +80,7 @@ impl Statement {
         self.sql.len() + parameters.sum::<usize>()
     }
 
-    /// What stands between the places.
+    /// The text between the placeholders.
     fn pieces(&self) -> Vec<&'static str> {
         let (mut pieces, mut start, mut quote) = (Vec::new(), 0, None);
         for (index, character) in self.sql.char_indices() {
@@ -93,8 +98,8 @@ impl Statement {
         pieces
     }
 
-    /// The statements with their values written out for MySQL. Where one after the
-    /// other inserts a row in the same way, one statement inserts all of them.
+    /// The statements with their parameters as literals of MySQL. Consecutive statements
+    /// that insert one row each in the same way become one statement.
     pub(crate) fn literals<'a>(statements: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
         let mut literals: Vec<String> = Vec::new();
         let mut last = "";
@@ -124,13 +129,12 @@ impl Statement {
         sql
     }
 
-    /// Where the row begins of a statement that does nothing but insert one, of
-    /// parameters alone.
+    /// Position of the row in a statement that inserts one row made of parameters only.
     fn row_at(&self) -> Option<usize> {
         let sql = self.sql;
         let row_at = sql.find(" VALUES (")? + " VALUES ".len();
         let is_insert = sql.starts_with("INSERT INTO ") && !sql[..row_at].contains(['?', '\'', '"']);
-        let is_row = sql[row_at..].strip_prefix('(')?.strip_suffix(')')?.split(',').all(|place| place.trim() == "?");
+        let is_row = sql[row_at..].strip_prefix('(')?.strip_suffix(')')?.split(',').all(|value| value.trim() == "?");
         (is_insert && is_row).then_some(row_at)
     }
 }
@@ -173,6 +177,12 @@ parameters! {
 impl<T: Into<Self>> From<Option<T>> for Parameter {
     fn from(it: Option<T>) -> Self {
         it.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<InvalidStatement> for kit_database::Error {
+    fn from(error: InvalidStatement) -> Self {
+        Self::Refused(sqlx::Error::Encode(Box::new(error)))
     }
 }
 

@@ -1,20 +1,30 @@
-//! The HTTP API.
+//! The HTTP API, one module for each endpoint.
 
+mod cancel_job;
+mod error;
 mod events;
-pub(crate) mod jobs;
-mod submit;
+mod get_job;
+mod job;
+mod job_events;
+mod list_jobs;
+mod retry_job;
+mod submission;
+mod submit_batch;
+mod submit_job;
+mod user_request;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use jobs_store::{Error, JobsStore};
+use jobs_store::{QueryStore, TransitionStore};
 use kit_http_client::Allowlist;
 use kit_process::Shutdown;
-use kit_web::{Problem, openapi};
+use kit_web::openapi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::job::Job;
 use crate::Metrics;
 use crate::accept::Acceptor;
 use crate::backlog::Backlog;
@@ -22,10 +32,11 @@ use crate::live::Live;
 use crate::outbox::Outbox;
 use crate::stats::Stats;
 
-/// What handlers share.
+/// State that the handlers share.
 #[derive(Clone)]
 pub(crate) struct State {
-    pub(crate) store: Arc<dyn JobsStore>,
+    pub(crate) store: Arc<dyn QueryStore>,
+    pub(crate) transitions: Arc<dyn TransitionStore>,
     pub(crate) acceptor: Acceptor,
     pub(crate) outbox: Outbox,
     pub(crate) kinds: Arc<BTreeSet<String>>,
@@ -37,29 +48,20 @@ pub(crate) struct State {
     pub(crate) shutdown: Shutdown,
 }
 
-/// The description's head.
+/// Head of the API description.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "main-app", description = "Jobs that are accepted, run, and not lost."))]
+#[openapi(info(title = "main-app", description = "Accepts jobs, and shows, cancels and retries them."))]
 struct Description;
 
 pub(crate) fn router(state: State) -> Router {
     let api = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
-        .routes(routes!(submit::user_request_by_query, submit::user_request))
-        .routes(routes!(submit::submit, jobs::list))
-        .routes(routes!(submit::batch))
-        .routes(routes!(jobs::get, jobs::cancel))
-        .routes(routes!(jobs::retry))
-        .routes(routes!(events::of_job))
-        .routes(routes!(events::of_all))
+        .routes(routes!(user_request::user_request_by_query, user_request::user_request))
+        .routes(routes!(submit_job::submit, list_jobs::list))
+        .routes(routes!(submit_batch::batch))
+        .routes(routes!(get_job::get, cancel_job::cancel))
+        .routes(routes!(retry_job::retry))
+        .routes(routes!(job_events::job_events))
+        .routes(routes!(events::events))
         .with_state(state);
     openapi::describe(api)
-}
-
-/// An outage passes and is worth another try; anything else is a defect here.
-fn problem(error: &Error) -> Problem {
-    if error.is_transient() {
-        tracing::warn!(%error, "the database does not answer");
-        return Problem::unavailable("The database does not answer at the moment.");
-    }
-    Problem::internal(error)
 }

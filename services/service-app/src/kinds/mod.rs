@@ -1,4 +1,4 @@
-//! The kinds of jobs there are.
+//! The kinds of jobs.
 
 mod http;
 mod user_request;

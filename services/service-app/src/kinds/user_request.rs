@@ -1,4 +1,4 @@
-//! Something that a user asked for, and that takes its time.
+//! The kind user-request.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use jobs_runner::{Context, Done, Failure, Handler, Statement};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Takes a while and leaves one row behind.
+/// Waits for the processing time and inserts one row.
 pub struct UserRequest {
     processing_time: Duration,
 }
 
-/// What the user asked for.
+/// Payload of a user request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
-    /// Who; a number or text.
+    /// Id of the user: a number or text.
     #[serde(default)]
     user_id: Value,
-    /// What; anything.
+    /// Data of the request: any JSON.
     #[serde(default)]
     data: Value,
 }
 
 impl UserRequest {
-    /// Each job takes `processing_time`.
+    /// Creates the handler. Each job takes `processing_time`.
     #[must_use]
     pub const fn new(processing_time: Duration) -> Self {
         Self { processing_time }
@@ -42,7 +42,7 @@ impl Handler for UserRequest {
             Value::Number(number) => Some(number.to_string()),
             _ => return Err(Failure::permanent("user_id is neither a number nor text of at most 255 bytes")),
         };
-        // What stands for the work: nothing but time passes, and no thread waits for it.
+        // Stands for the work. It blocks no thread.
         tokio::time::sleep(self.processing_time).await;
         let row = Statement::new("INSERT INTO user_requests (job_id, user_id, data) VALUES (?, ?, ?)")
             .bind(context.job())

@@ -1,7 +1,7 @@
 //! The systems at work in one database, all at the same time.
 
 use jobs_core::Priority;
-use jobs_store::{Accepted, Claim, Done, NewJob, Statement};
+use jobs_store::{Accepted, Claim, NewJob, Statement, Success};
 use kit_database::Database;
 use testkit::on_every_backend;
 use values_core::assignment::Transfer;
@@ -64,8 +64,8 @@ async fn jobs(database: Database) {
             callback_url: None,
         };
         assert_eq!(store.accept(&[new]).await.unwrap(), [Accepted::New(id)]);
-        let claimed = store.claim(&[id], Claim { number, worker: "a worker", lease_ms: 60_000 }).await.unwrap();
-        let done = Done {
+        let claimed = store.claim(&[id], Claim { id: number, worker: "a worker", lease_ms: 60_000 }).await.unwrap();
+        let success = Success {
             id,
             token: claimed[0].job.lease_token,
             attempt: claimed[0].job.attempt,
@@ -75,7 +75,7 @@ async fn jobs(database: Database) {
             effect: vec![Statement::new("INSERT INTO user_requests (job_id, data) VALUES (?, ?)").bind(id).bind("{}")],
             has_callback: false,
         };
-        assert!(store.finish(&[done]).await.remove(0).unwrap());
+        assert!(store.finish(&[success]).await.remove(0).unwrap());
     }
 }
 

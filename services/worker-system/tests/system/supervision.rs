@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use clap::Parser;
-use jobs_queue::{InProcess, InProcessOptions};
+use jobs_queue::{InProcessOptions, InProcessQueue};
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry;
 use kit_process::{App, Readiness, Shutdown, Tasks};
@@ -53,7 +53,7 @@ async fn main_app_notices() {
     assert_supervised(&tasks, async |shutdown| {
         let deps = main_app::Deps {
             store: jobs_store::open(&fixture.database),
-            dispatch: Arc::new(InProcess::new(InProcessOptions::default())),
+            queue: Arc::new(InProcessQueue::new(InProcessOptions::default())),
             check: Readiness::default().check("database"),
             metrics: main_app::Metrics::register(&mut Registry::default(), requests()),
         };
@@ -70,7 +70,7 @@ async fn service_app_notices() {
     assert_supervised(&tasks, async |shutdown| {
         let deps = service_app::Deps {
             store: jobs_store::open(&fixture.database),
-            dispatch: Arc::new(InProcess::new(InProcessOptions::default())),
+            queue: Arc::new(InProcessQueue::new(InProcessOptions::default())),
             check: Readiness::default().check("database"),
             metrics: service_app::Metrics::register(&mut Registry::default()),
         };

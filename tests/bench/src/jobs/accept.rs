@@ -1,4 +1,4 @@
-//! Jobs accepted a second.
+//! Jobs accepted per second.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +28,7 @@ queue. The ceiling of a round is the lower of the two.
 Flask under gunicorn with 2 × cores + 1 workers, sync or gthread with 4 threads each: the same row by PyMySQL with a
 COMMIT, then a persistent message by pika with its confirm awaited, to a quorum queue; connections are kept.";
 
-/// Whoever wrk can load.
+/// A server that wrk loads.
 struct Side {
     name: &'static str,
     url: String,
@@ -36,7 +36,7 @@ struct Side {
     rounds: Vec<Round>,
 }
 
-/// What was measured, one of each in each round.
+/// Measurements, one of each per round.
 #[derive(Default)]
 struct Measured {
     inserts: Vec<f64>,
@@ -61,7 +61,7 @@ pub(super) async fn run(servers: &Servers, options: &Options, report: &mut Repor
     let script = options.baselines.join("post.lua");
     let mut measured = Measured::default();
     for round in 0..=options.rounds {
-        // The first one warms everything up.
+        // The first round is a warm-up.
         let duration = if round == 0 { WARM_UP } else { options.round };
         for side in &mut sides {
             let loaded = side.load(&script, duration).await?;

@@ -1,4 +1,4 @@
-//! What the database and the broker make of the same without anything around it.
+//! The ceilings: rates that the database and the broker reach alone.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::CONNECTIONS;
 use super::servers::Servers;
 use crate::stats::float;
 
-/// How much longer than it is to last a loop may take.
+/// Time limit of a loop beyond its duration.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The queue of the loop.
@@ -32,7 +32,7 @@ impl Inserts {
         Self(connections)
     }
 
-    /// Rows a second.
+    /// Inserts for `duration`. Returns rows per second.
     pub(super) async fn run(&mut self, duration: Duration) -> anyhow::Result<f64> {
         let (mut loops, began) = (JoinSet::new(), Instant::now());
         for connection in self.0.drain(..) {
@@ -48,7 +48,7 @@ impl Inserts {
     }
 }
 
-/// A statement by itself is its own transaction: there is no cheaper way to commit a row.
+/// Inserts rows with autocommit, which is the cheapest way to commit a row.
 async fn insert(mut connection: MySqlConnection, end: Instant) -> anyhow::Result<(MySqlConnection, u64)> {
     let sql = "INSERT INTO bare_jobs (id, request_hash, kind, payload, max_attempts, created_at, run_at, due_at) \
                VALUES (?, ?, 'user-request', ?, 5, 1, 1, 1)";
@@ -61,7 +61,7 @@ async fn insert(mut connection: MySqlConnection, end: Instant) -> anyhow::Result
     Ok((connection, count))
 }
 
-/// A channel on which messages are published, so many at a time.
+/// A channel on which several loops publish.
 pub(super) struct Publishes(Channel);
 
 impl Publishes {
@@ -73,7 +73,7 @@ impl Publishes {
         Ok(Self(channel))
     }
 
-    /// Messages a second.
+    /// Publishes for `duration`. Returns messages per second.
     pub(super) async fn run(&self, duration: Duration) -> anyhow::Result<f64> {
         let (mut loops, began) = (JoinSet::new(), Instant::now());
         for _ in 0..CONNECTIONS {
@@ -101,7 +101,7 @@ async fn publish(channel: Channel, end: Instant) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-/// The next loop that ends.
+/// Waits for the next loop to end.
 async fn next<T: 'static>(loops: &mut JoinSet<T>, duration: Duration) -> anyhow::Result<Option<T>> {
     let ended = tokio::time::timeout(duration + PATIENCE, loops.join_next()).await.context("a loop hangs")?;
     Ok(ended.transpose()?)

@@ -1,4 +1,4 @@
-//! The same on Celery.
+//! The baseline on Celery.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use testkit::{Launch, Process, Stream, TestDatabase};
 use super::servers::{Servers, until_count};
 use super::{CONNECTIONS, DEADLINE, Options};
 
-/// Processes that submit, and threads of each: together as many as connections elsewhere.
+/// Processes that submit, and threads in each: together as many as the other sides have connections.
 const PRODUCERS: u32 = 2;
 const THREADS: u32 = CONNECTIONS / PRODUCERS;
 
@@ -23,13 +23,13 @@ pub(super) struct Celery<'a> {
     _worker: Process,
 }
 
-/// What came of a load.
+/// Result of a load.
 pub(super) struct Outcome {
-    /// Tasks.
+    /// Number of tasks.
     pub(super) tasks: u64,
-    /// From the first one submitted to the last one submitted.
+    /// Time from the first submission to the last.
     pub(super) submitting: Duration,
-    /// From the first one submitted to the last effect committed.
+    /// Time from the first submission to the last committed effect.
     pub(super) elapsed: Duration,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Celery<'a> {
         Self { servers, options, database, _worker: launch.spawn() }
     }
 
-    /// Submits for so long, and waits for all effects.
+    /// Submits tasks for `duration`, and waits for all effects.
     pub(super) async fn run(&self, connection: &mut MySqlConnection, duration: Duration) -> anyhow::Result<Outcome> {
         let produce = || {
             let launch = python(self.servers, self.options, self.database).name("produce.py");
@@ -68,7 +68,7 @@ impl<'a> Celery<'a> {
     }
 }
 
-/// The last line that it printed.
+/// The last line that the producer printed.
 async fn count(producer: &Process) -> Option<u64> {
     let lines = producer.all_lines().await;
     lines.iter().rev().find(|line| line.stream == Stream::Stdout)?.text.parse().ok()

@@ -1,4 +1,4 @@
-//! Jobs a second, from submitting to their committed effect.
+//! Jobs per second, from submission to committed effect.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ Celery 5: 2 processes with 32 threads each that submit, one task after the other
 (prefork), without gossip and mingle, prefetch multiplier 32; confirm_publish, persistent, quorum queue, task_acks_late,
 no result backend: the task inserts the same row by PyMySQL and commits.";
 
-/// Not ended.
+/// Number of jobs that have not ended.
 const UNDER_WAY: &str = "SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running', 'retry_wait')";
 
-/// What one load of the product came to.
+/// Result of one load of the product.
 struct Outcome {
     effects: u64,
     accepted: f64,
@@ -33,7 +33,7 @@ struct Outcome {
     elapsed: Duration,
 }
 
-/// What was measured, one of each in each round.
+/// Measurements, one of each per round.
 #[derive(Default)]
 struct Measured {
     product: Vec<f64>,
@@ -55,7 +55,7 @@ pub(super) async fn run(servers: &Servers, options: &Options, report: &mut Repor
     let script = options.baselines.join("post.lua");
     let mut measured = Measured::default();
     for round in 0..=options.rounds {
-        // The first one warms everything up.
+        // The first round is a warm-up.
         let duration = if round == 0 { WARM_UP } else { options.round };
         let ours = load(connection, &main_app.url, &script, duration).await?;
         product::clear(servers, connection).await?;

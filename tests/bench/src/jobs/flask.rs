@@ -1,4 +1,4 @@
-//! The same on Flask, as people deploy it.
+//! The baseline on Flask, as it is usually deployed.
 
 use testkit::{Launch, Process, TestDatabase, eventually_ok, free_port};
 use tokio::net::TcpStream;
@@ -6,24 +6,24 @@ use tokio::net::TcpStream;
 use super::servers::Servers;
 use super::{DEADLINE, Options};
 
-/// The queue of all of them.
+/// Name of the queue.
 pub(super) const QUEUE: &str = "flask";
 
-/// Workers of gunicorn: 2 × cores + 1, as its documentation has it.
+/// Number of workers of gunicorn: 2 × cores + 1, as its documentation recommends.
 fn workers() -> usize {
     2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1
 }
 
-/// Which workers.
+/// Kind of workers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Workers {
-    /// One request at a time, each.
+    /// One request at a time in each.
     Sync,
-    /// Four threads each.
+    /// Four threads in each.
     Threads,
 }
 
-/// Starts gunicorn; says where it listens.
+/// Starts gunicorn and returns its URL.
 pub(super) async fn start(
     servers: &Servers,
     options: &Options,

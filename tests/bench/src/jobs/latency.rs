@@ -1,4 +1,4 @@
-//! From accepting a lone job to its start.
+//! Time from accepting a single job to its start.
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,14 @@ One job at a time and a pause after each, on an idle system: one main-app, one s
 and calls this program, so its start is seen by the clock that saw it accepted; the connection that it opens for its
 call is a part of the figure. Accepted: when the 202 has been read. Requested: before POST /jobs is sent.";
 
-/// Jobs that are measured, and before that.
+/// Number of jobs that are measured, and of jobs before them.
 const JOBS: usize = 500;
 const WARM_UP: usize = 50;
 
-/// Between two jobs.
+/// Pause between two jobs.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Where jobs call, and which ones have.
+/// The server that jobs call, and the calls that it received.
 struct Target {
     url: String,
     calls: mpsc::UnboundedReceiver<(String, Instant)>,
@@ -68,15 +68,15 @@ impl Target {
         let (sender, calls) = mpsc::unbounded_channel();
         let handler = async move |headers: HeaderMap| {
             let job = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
-            // Nobody listens any more when this part has ended.
+            // Fails after this part has ended.
             let _ = sender.send((job.to_owned(), Instant::now()));
         };
         tokio::spawn(axum::serve(listener, Router::new().route("/", get(handler))).into_future());
         Ok(Self { url, calls })
     }
 
-    /// Submits a job and waits for its call: how long after the answer, and after the
-    /// request.
+    /// Submits a job and waits for its call. Returns the time since the answer and the time
+    /// since the request.
     async fn one(&mut self, client: &reqwest::Client, url: &str) -> anyhow::Result<(Duration, Duration)> {
         let body = json!({ "kind": "http", "payload": { "url": self.url } });
         let requested = Instant::now();

@@ -17,16 +17,16 @@ ready, then with 100,000 jobs submitted by POST /jobs/batch, 1,000 at a time, wh
 A job takes an hour here: service-app runs as many as it may (256) and holds the messages that it fetched ahead.
 Grown: from then on, over 30 s.";
 
-/// Jobs, and how many there are in one request.
+/// Number of jobs, and of jobs in one request.
 const JOBS: usize = 100_000;
 const BATCH: usize = 1000;
 
-/// How long memory is watched.
+/// Time over which memory is observed.
 const WATCHED: Duration = Duration::from_secs(30);
 
 const LIMIT_MIB: f64 = 32.0;
 
-/// More than allocators do by themselves.
+/// Highest growth, in MiB: more than allocators cause.
 const FLAT_MIB: f64 = 1.0;
 
 /// Runs this part.

@@ -1,4 +1,4 @@
-//! The jobs system.
+//! Benchmarks of the jobs system.
 
 mod accept;
 mod ceilings;
@@ -20,22 +20,22 @@ use self::servers::Servers;
 use crate::process;
 use crate::report::{Aim, Report};
 
-/// What to measure, and for how long.
+/// Options of the benchmarks.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Only these parts.
+    /// Parts to run.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Accept, Part::Effect, Part::Latency, Part::Memory])]
     only: Vec<Part>,
-    /// Rounds, each with every side once, in turns.
+    /// Number of rounds. Each round measures every side once, in turn.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How long each side is loaded in a round.
+    /// Duration of the load of each side in a round.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     round: Duration,
-    /// A Python that has what tests/bench/jobs/requirements.txt lists.
+    /// Python interpreter with the packages of tests/bench/jobs/requirements.txt.
     #[arg(long)]
     python: PathBuf,
-    /// The folder with the baselines in Python, and wrk's request.
+    /// Folder of the baselines in Python and the request of wrk.
     #[arg(long, default_value = "tests/bench/jobs")]
     baselines: PathBuf,
 }
@@ -43,23 +43,23 @@ pub(crate) struct Options {
 /// A part of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Jobs accepted a second against bare ceilings and Flask.
+    /// Jobs accepted per second, against the ceilings and Flask.
     Accept,
-    /// Jobs from submitting to their effect a second, against Celery.
+    /// Jobs per second from submission to effect, against Celery.
     Effect,
-    /// From accepting a lone job to its start.
+    /// Time from accepting a single job to its start.
     Latency,
     /// Memory of each program.
     Memory,
 }
 
-/// Requests under way at once, on every side.
+/// Concurrent requests, on every side.
 const CONNECTIONS: u32 = 64;
 
-/// How long each side is loaded before anything is measured.
+/// Duration of the warm-up of each side.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// How long anything may take to start or settle.
+/// Time limit for starting and settling.
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Runs the parts in order, on the same servers.
@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// How busy the machine was, by others and by what was measured.
+/// Reports the load of the machine, including the measured programs.
 fn report_load(report: &mut Report) {
     report.number("load of the machine, ours included", "", process::load(), Aim::None);
 }

@@ -1,4 +1,4 @@
-//! The system as people run it: real processes.
+//! The product, as real processes.
 
 use sqlx::MySqlConnection;
 use testkit::{Process, TestDatabase, free_port};
@@ -8,20 +8,20 @@ use super::servers::{Servers, execute, until_count};
 use crate::programs::Started;
 use crate::{http, programs};
 
-/// A message for every job that waits has been stored by the broker, and that noted.
+/// Number of queued jobs whose message is not recorded as published.
 const UNPUBLISHED: &str =
     "SELECT COUNT(*) FROM jobs FORCE INDEX (jobs_due) WHERE due_at IS NOT NULL AND state = 'queued'";
 
-/// A main-app, with a database of its own.
+/// A main-app with its database.
 pub(super) struct MainApp {
     pub(super) process: Process,
-    /// Where jobs are submitted.
+    /// URL to submit jobs to.
     pub(super) url: String,
     pub(super) database: TestDatabase,
 }
 
 impl MainApp {
-    /// Starts it and waits until it is ready.
+    /// Starts a main-app and waits until it is ready.
     pub(super) async fn start(servers: &Servers, name: &str) -> anyhow::Result<Self> {
         let database = servers.database(name).await;
         let Started { launch, admin } = programs::launch("main-app")?;
@@ -32,7 +32,7 @@ impl MainApp {
         Ok(Self { process, url: format!("http://127.0.0.1:{port}/jobs"), database })
     }
 
-    /// Starts a service-app beside it and waits until that is ready.
+    /// Starts a service-app on the same database and waits until it is ready.
     pub(super) async fn service_app(&self, servers: &Servers, settings: &[(&str, &str)]) -> anyhow::Result<Process> {
         let Started { launch, admin } = programs::launch("service-app")?;
         let launch = servers.settings(launch, &self.database);
@@ -43,12 +43,12 @@ impl MainApp {
     }
 }
 
-/// Waits until every job that waits has a message.
+/// Waits until the messages of all queued jobs are published.
 pub(super) async fn until_published(connection: &mut MySqlConnection) -> anyhow::Result<()> {
     until_count(connection, UNPUBLISHED, 0).await
 }
 
-/// Forgets all jobs.
+/// Deletes all jobs and messages.
 pub(super) async fn clear(servers: &Servers, connection: &mut MySqlConnection) -> anyhow::Result<()> {
     execute(connection, &["TRUNCATE TABLE jobs", "TRUNCATE TABLE attempts", "TRUNCATE TABLE user_requests"]).await?;
     servers.purge("jobs.default").await

@@ -12,10 +12,10 @@ use testkit::{Launch, MariaDb, MariaDbOptions, RabbitMq, TestDatabase};
 
 use super::DEADLINE;
 
-/// How often it is asked whether something has come about.
+/// Interval at which a condition is polled.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How long the broker may take for one answer.
+/// Time limit for an answer of the broker.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Private servers, and a connection to the broker.
@@ -33,7 +33,7 @@ impl Servers {
         Ok(Self { database, broker, connection })
     }
 
-    /// The servers and the settings that the product and the baselines share.
+    /// Describes the servers and the settings that the product and the baselines share.
     pub(super) async fn describe(&self) -> anyhow::Result<String> {
         let database = self.database("settings").await;
         let sql = "SELECT VERSION(), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
@@ -44,22 +44,22 @@ impl Servers {
         ))
     }
 
-    /// The folder with the data of the database.
+    /// Folder of the data of the database.
     pub(super) fn data(&self) -> PathBuf {
         self.database.data()
     }
 
-    /// A database of its own.
+    /// Creates a database.
     pub(super) async fn database(&self, name: &str) -> TestDatabase {
         self.database.database(name).await
     }
 
-    /// Tells one of our programs where everything is.
+    /// Sets the addresses of the servers for a program of the product.
     pub(super) fn settings(&self, launch: Launch, database: &TestDatabase) -> Launch {
         launch.env("DATABASE_URL", database.url()).env("AMQP_URL", self.broker.url())
     }
 
-    /// Tells a baseline in Python where everything is.
+    /// Sets the addresses of the servers for a baseline in Python.
     pub(super) fn python_settings(&self, launch: Launch, database: &TestDatabase) -> Launch {
         launch
             .env("DATABASE_PORT", self.database.address().port().to_string())
@@ -68,13 +68,13 @@ impl Servers {
             .env("PYTHONDONTWRITEBYTECODE", "1")
     }
 
-    /// A channel of its own.
+    /// Opens a channel.
     pub(super) async fn channel(&self) -> anyhow::Result<Channel> {
         let opening = self.connection.create_channel();
         Ok(tokio::time::timeout(PATIENCE, opening).await.context("a channel")??)
     }
 
-    /// Makes a queue that is as durable as the product's.
+    /// Declares a quorum queue, like those of the product.
     pub(super) async fn declare(&self, queue: &'static str) -> anyhow::Result<()> {
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
@@ -101,7 +101,7 @@ pub(super) async fn until_count(
 ) -> anyhow::Result<()> {
     let end = Instant::now() + DEADLINE;
     loop {
-        // What has just been sent is given the time to be begun.
+        // Requests that were just sent have time to start.
         tokio::time::sleep(POLL).await;
         let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
         if count.unsigned_abs() == wanted {
@@ -111,7 +111,7 @@ pub(super) async fn until_count(
     }
 }
 
-/// Carries out statements, one after the other.
+/// Executes statements in order.
 pub(super) async fn execute(connection: &mut MySqlConnection, statements: &[&'static str]) -> anyhow::Result<()> {
     for sql in statements {
         sqlx::raw_sql(*sql).execute(&mut *connection).await.context(*sql)?;

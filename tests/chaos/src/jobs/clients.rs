@@ -11,23 +11,23 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use crate::rng::Rng;
 
-/// How long a client waits for an answer, and before it asks again.
+/// Time limit of a request, and delay before it is repeated.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// More attempts than faults can cost a job.
+/// Highest number of attempts: more than the faults can cost a job.
 const ATTEMPTS: u32 = 100;
 
-/// What clients were answered.
+/// The answers that clients received.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    /// Keys that were asked for.
+    /// Keys that were submitted.
     pub(crate) asked: u64,
-    /// The job of each key.
+    /// Job of each key.
     pub(crate) accepted: BTreeMap<String, Uuid>,
-    /// Requests that had no answer, or one that says "later".
+    /// Requests that had no answer, or 429 or 503.
     pub(crate) repeated: u64,
-    /// Keys that were answered for with two jobs.
+    /// Keys whose answers named two jobs.
     pub(crate) differing: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn run(
             json!({ "kind": "user-request", "payload": payload, "priority": priority, "max_attempts": ATTEMPTS });
         answers.asked += 1;
         let job = submit(&http, &cluster, &key, &body, &mut answers.repeated).await?;
-        // Some ask once more, wherever the first answer came from.
+        // Some clients repeat a request that was answered.
         if rng.below(20) == 0 && submit(&http, &cluster, &key, &body, &mut answers.repeated).await? != job {
             answers.differing.push(key.clone());
         }
@@ -96,7 +96,7 @@ async fn submit(
     }
 }
 
-/// Submits jobs that cannot succeed: nobody listens where they call.
+/// Submits jobs that cannot succeed: they call a port without a listener.
 pub(crate) async fn poison(cluster: &Cluster, count: usize, attempts: u32) -> Result<Vec<Uuid>> {
     let http = testkit::http_client_builder().timeout(PATIENCE).build()?;
     let mut jobs = Vec::new();

@@ -13,10 +13,10 @@ use crate::fleet::{Member, Programs, write_logs};
 const MAIN_APPS: usize = 2;
 const SERVICE_APPS: usize = 3;
 
-/// How long anything may take on a busy machine.
+/// Time limit for each wait, on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How long a worker is not heard of until its jobs are given to others.
+/// Duration of a lease.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Cluster {
@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     pub(crate) database: TestDatabase,
     pub(crate) main_apps: Vec<Arc<Member>>,
     pub(crate) service_apps: Vec<Arc<Member>>,
-    /// Where the main-apps listen.
+    /// Addresses of the main-apps.
     pub(crate) addresses: Vec<String>,
     logs: tokio::task::JoinHandle<Result<()>>,
 }
@@ -67,8 +67,8 @@ impl Cluster {
             sqlx::query("SELECT job_id FROM user_requests").fetch_all(&mut *connection).await
         })
         .await;
-        // The database itself refuses a second effect. Here it must not: what is tested
-        // is that nothing tries to.
+        // The primary key would refuse a second effect. The test has to see one if the jobs
+        // system applies it.
         sqlx::query("ALTER TABLE user_requests DROP PRIMARY KEY").execute(&mut *connection).await?;
         for address in &self.addresses {
             eventually(DEADLINE, format!("{address} to answer"), async || {
@@ -79,7 +79,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Every process.
+    /// All processes.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.main_apps.iter().chain(&self.service_apps)
     }
@@ -88,7 +88,7 @@ impl Cluster {
         MySqlConnection::connect(self.database.url()).await
     }
 
-    /// Kills everything.
+    /// Kills all processes.
     pub(crate) async fn stop(&self) {
         self.logs.abort();
         for member in self.members() {

@@ -1,5 +1,5 @@
-//! Does to the jobs system what was planned: to its processes, and beside that to
-//! what they stand on.
+//! Injects the planned faults: into the processes of the jobs system, and at the same time
+//! into the database and the broker.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::faults::{self, Board};
 use crate::fleet::Member;
 use crate::rng::Rng;
 
-/// How long a trap for a reply waits for its request.
+/// Time that a proxy waits for the request whose reply it cuts.
 const TRAPPED: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl OfServers {
     }
 }
 
-/// Breaks things until `end`, each kind at least once.
+/// Injects faults until `end`, each kind at least once.
 pub(crate) async fn run(cluster: &Cluster, board: &Board, rng: &mut Rng, end: Instant) {
     let duration = end.saturating_duration_since(Instant::now());
     let (mut of_processes, mut of_servers) = (rng.fork(), rng.fork());
@@ -146,7 +146,7 @@ async fn cut_reply(board: &Board, member: &Member, fault: OfProcess, text: &str)
     let until = Instant::now() + TRAPPED;
     while member.proxy().is_trap_set() {
         if Instant::now() >= until {
-            // Nothing holds no text.
+            // An empty text matches no request.
             return member.proxy().cut_reply_to(Vec::new());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,8 +1,8 @@
-//! Chaos for the jobs system.
+//! Fault injection for the jobs system.
 //!
-//! Clients submit jobs and repeat each request until it is answered, while everything
-//! that takes part is killed, stopped and cut off. In the end the tables are the
-//! judge: each job that was answered for has had its effect, and had it once.
+//! Clients submit jobs and repeat each request until it is answered, while processes, broker
+//! and database are killed, suspended and disconnected. At the end, the tables must show that
+//! the effect of each accepted job was applied exactly once.
 
 mod clients;
 mod cluster;
@@ -26,26 +26,26 @@ use crate::fleet::Programs;
 use crate::report::Report;
 use crate::rng::Rng;
 
-/// What to run.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How many jobs are submitted.
+    /// Number of jobs to submit.
     pub(crate) jobs: usize,
-    /// Over how long.
+    /// Time over which they are submitted.
     pub(crate) duration: Duration,
     pub(crate) programs: Programs,
     pub(crate) logs: PathBuf,
 }
 
-/// How many clients submit.
+/// Number of clients.
 const CLIENTS: usize = 8;
 
-/// Jobs that cannot succeed, with so many attempts.
+/// Number of jobs that cannot succeed, and of their attempts.
 const POISON: usize = 5;
 const POISON_ATTEMPTS: u32 = 3;
 
-/// How long everything may take to end once nothing is broken any more.
+/// Time limit for all jobs to end after the last fault.
 const DEADLINE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(options: Options) -> Result<Report> {
@@ -93,7 +93,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     Ok(report)
 }
 
-/// Waits until every job has ended; says how many have not.
+/// Waits until all jobs have ended. Returns the number of jobs that have not.
 async fn settle(cluster: &Cluster) -> u64 {
     let left = "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
     let end = Instant::now() + DEADLINE;

@@ -1,4 +1,4 @@
-//! What may happen next, and what comes of it.
+//! The possible actions and their results.
 
 use jobs_core::tables::{Accepted, NewJob};
 use jobs_core::{Event, State as JobState};
@@ -6,10 +6,10 @@ use jobs_core::{Event, State as JobState};
 use crate::state::{Id, State, Worker};
 use crate::{Mutation, Protocol};
 
-/// One step of somebody.
+/// One step of a client, main-app, the broker or a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
-    /// A client asks for the job of its key and gets its answer.
+    /// A client submits the job of its key and receives the answer.
     Request(usize),
     /// The same, but main-app dies between the commit and the answer.
     RequestAnswerLost(usize),
@@ -17,9 +17,9 @@ pub(crate) enum Action {
     PublishLost(Id, i64),
     ConfirmLost(Id, i64),
     Mark(Id, i64),
-    /// Time passes for a job, and the sweeper looks at it.
+    /// The job becomes due, and the sweeper handles it.
     Sweep(Id),
-    /// The lease of a job runs out though somebody still runs it; the sweeper looks at it.
+    /// The lease of a job expires while a worker still runs it, and the sweeper handles it.
     Expire(Id),
     MessageLost(Id),
     Missing(Id),
@@ -77,7 +77,7 @@ fn of_job(model: &Protocol, state: &State, id: Id, actions: &mut Vec<Action>) {
     let skipped = |mutation| model.mutation == Some(mutation);
     match job.state {
         JobState::Queued if !job.published => {
-            // Who publishes gets its time; only then the sweeper does it again.
+            // The publisher has its time; only then the sweeper publishes again.
             let pending =
                 state.outgoing.contains(&(id, job.lease_token)) || state.confirmed.contains(&(id, job.lease_token));
             push_if(actions, !pending && !skipped(Mutation::SweepForgetsUnpublished), Action::Sweep(id));
@@ -159,7 +159,7 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
             state.budget.lost_messages -= 1;
             state.take(id);
         }
-        Action::Missing(id) => happen(state, id, Event::Missing),
+        Action::Missing(id) => apply_event(state, id, Event::MessageLost),
         Action::Double(id) => {
             state.budget.doubled -= 1;
             state.put(id);
@@ -167,7 +167,7 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
         Action::DeadLetter(id) => {
             state.budget.dead_letters -= 1;
             state.take(id);
-            happen(state, id, Event::Dead { delay_ms: DELAY_MS });
+            apply_event(state, id, Event::DeadLettered { delay_ms: DELAY_MS });
         }
         Action::Deliver(worker, id) => {
             state.take(id);
@@ -175,11 +175,11 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
         }
         Action::Cancel(id) => {
             state.budget.cancels -= 1;
-            happen(state, id, Event::Cancel);
+            apply_event(state, id, Event::Cancel);
         }
         Action::Retry(id) => {
             state.budget.retries -= 1;
-            happen(state, id, Event::Retry);
+            apply_event(state, id, Event::Retry);
         }
         Action::Claim(worker)
         | Action::ClaimAnswerLost(worker)
@@ -257,12 +257,12 @@ fn mark(model: &Protocol, state: &mut State, id: Id, token: i64) {
     if model.mutation == Some(Mutation::ConfirmIgnoresToken) {
         token = state.tables.jobs[&id].job.lease_token;
     }
-    happen(state, id, Event::Published { token });
+    apply_event(state, id, Event::Published { token });
 }
 
 fn sweep(state: &mut State, id: Id) {
     come_due(state, id);
-    happen(state, id, Event::Sweep { delay_ms: DELAY_MS });
+    apply_event(state, id, Event::Sweep { delay_ms: DELAY_MS });
 }
 
 /// Time is not counted here: what waits for it may always have waited long enough.
@@ -282,7 +282,7 @@ fn claim(model: &Protocol, state: &mut State, id: Id) -> Worker {
     {
         row.job.state = JobState::Queued;
     }
-    match state.tables.happen(id, Event::Claim { lease_ms: LEASE_MS }) {
+    match state.tables.apply(id, Event::Claim { lease_ms: LEASE_MS }) {
         Some(_) => Worker::Running(id, state.tables.jobs[&id].job.lease_token),
         None => Worker::Done(id),
     }
@@ -301,17 +301,17 @@ fn finish(model: &Protocol, state: &mut State, worker: usize, event: impl Fn(i64
     let is_other = row.job.lease_token != token;
     let event = event(token);
     if ignores && row.job.state != JobState::Running {
-        // Whatever became of the job, the mistake writes over it.
+        // The mistake overwrites whatever state the job is in.
         if let Some(row) = state.tables.jobs.get_mut(&id) {
             row.job.state = JobState::Running;
         }
     }
     state.stale_seen |= is_other;
-    happen(state, id, event);
+    apply_event(state, id, event);
 }
 
-fn happen(state: &mut State, id: Id, event: Event) {
-    let effects = state.tables.happen(id, event).unwrap_or_default();
+fn apply_event(state: &mut State, id: Id, event: Event) {
+    let effects = state.tables.apply(id, event).unwrap_or_default();
     if effects.publish {
         let token = state.tables.jobs[&id].job.lease_token;
         state.outgoing.insert((id, token));

@@ -1,6 +1,6 @@
-//! The whole protocol of the jobs system, searched exhaustively at small sizes:
-//! clients that ask twice, a publisher, a broker that repeats and loses, a sweeper,
-//! and workers that crash, stand still and wake up.
+//! The whole protocol of the jobs system, searched exhaustively at small sizes: clients that
+//! repeat requests, a publisher, a broker that duplicates and loses messages, a sweeper, and
+//! workers that crash, or are suspended and resume.
 
 mod actions;
 mod searches;
@@ -19,14 +19,14 @@ pub(crate) struct Protocol {
     pub(crate) mutation: Option<Mutation>,
 }
 
-/// A mistake that the checker must find, or it would find none.
+/// A mistake that the checker must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// A message is enough to run a job, whoever else runs it.
+    /// A worker runs a job on any message, even while another worker runs it.
     ClaimIgnoresState,
-    /// An effect is carried out though somebody else holds the lease by now.
+    /// An effect is applied although another worker holds the lease.
     FinishIgnoresToken,
-    /// A failure is written down though somebody else holds the lease by now.
+    /// A failure is recorded although another worker holds the lease.
     FailIgnoresToken,
     /// The same key is accepted as two jobs.
     AcceptIgnoresKey,
@@ -40,13 +40,13 @@ pub(crate) enum Mutation {
     SweepForgetsRetries,
 }
 
-pub(crate) const ONCE: &str = "no effect is carried out twice";
-pub(crate) const SUCCESS: &str = "a job has had its effect exactly if it succeeded";
-pub(crate) const KEYS: &str = "a key is one job";
-pub(crate) const ATTEMPTS: &str = "no job is tried more often than allowed";
+pub(crate) const ONCE: &str = "no effect is applied twice";
+pub(crate) const SUCCESS: &str = "the effect of a job is applied exactly if the job succeeded";
+pub(crate) const KEYS: &str = "a key belongs to one job";
+pub(crate) const ATTEMPTS: &str = "no job has more attempts than allowed";
 pub(crate) const ENDS: &str = "every accepted job ends, and ends once";
 
-pub(crate) const NOTICED: &str = "a job is only taken for published if a message was, or was lost by the broker";
+pub(crate) const NOTICED: &str = "a job is marked as published only if the broker stored its message";
 
 impl Model for Protocol {
     type State = State;

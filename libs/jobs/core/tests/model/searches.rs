@@ -1,5 +1,5 @@
-//! The searches: each puts its few faults where they hurt, so that together they
-//! cover what no single search could in the time of a test.
+//! The searches. Each has a few faults in one part of the protocol; together they cover more
+//! than a single search could in the time of a test.
 
 use std::time::Instant;
 
@@ -44,7 +44,7 @@ const TWO: Config = Config {
     budget: Budget { lost_acks: 1, expiries: 1, crashes: 1, ..NOTHING },
 };
 
-/// Everything between a client and the broker gets lost.
+/// Losses between client and broker.
 const ACCEPTING: Config = Config {
     name: "accepting",
     keys: 1,
@@ -61,7 +61,7 @@ const ACCEPTING: Config = Config {
     },
 };
 
-/// What people do to a job that is running or waiting.
+/// Clients that cancel and retry a job that runs or waits.
 const HANDS: Config = Config {
     name: "hands",
     keys: 1,
@@ -70,18 +70,18 @@ const HANDS: Config = Config {
     budget: Budget { cancels: 1, retries: 1, failures: 1, expiries: 1, ..NOTHING },
 };
 
-/// Jobs that are given back, and messages that nobody takes.
+/// Jobs that are released, and messages that become dead letters.
 const RETURNS: Config = Config {
     name: "returns",
     budget: Budget { releases: 1, dead_letters: 1, crashes: 1, expiries: 1, cancels: 1, ..NOTHING },
     ..HANDS
 };
 
-/// A poison job: whoever runs it dies.
+/// A poison job: every worker that runs it crashes.
 const POISON: Config =
     Config { name: "poison", keys: 1, workers: 2, max_attempts: 2, budget: Budget { crashes: 4, ..NOTHING } };
 
-/// Searches all of `config`; nothing may break.
+/// Searches all states of `config`: no property may fail.
 fn search(config: Config) {
     let started = Instant::now();
     let model = Protocol { config, mutation: None };

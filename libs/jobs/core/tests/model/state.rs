@@ -1,11 +1,11 @@
-//! What a state of the protocol is made of, and how big a search may get.
+//! States of the protocol, and the size of a search.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobs_core::tables::Tables;
 
 /// The size of a search and the faults in it. Each number of the budget is how
-/// often the thing may happen on one path.
+/// often the fault may occur on one path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Config {
     pub(crate) name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Config {
     pub(crate) budget: Budget,
 }
 
-/// What may still go wrong on this path.
+/// The faults that are left on this path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Budget {
     /// Answers to clients that get lost, together with the message to be published.
@@ -63,11 +63,11 @@ pub(crate) struct State {
     pub(crate) broker: BTreeMap<Id, u8>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) budget: Budget,
-    /// Whether a worker was ever told that its job is no longer its own.
+    /// Whether a worker acted on a job after it lost the lease.
     pub(crate) stale_seen: bool,
 }
 
-/// What a worker is at.
+/// The step that a worker is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Worker {
     Idle,
@@ -75,7 +75,7 @@ pub(crate) enum Worker {
     Delivered(Id),
     /// It runs the job under this token.
     Running(Id, i64),
-    /// It is done with the message.
+    /// It has finished the job and not acknowledged the message.
     Done(Id),
 }
 
@@ -94,7 +94,7 @@ impl State {
         }
     }
 
-    /// Whether nothing is on its way.
+    /// Whether no message is in transit and no worker is busy.
     pub(crate) fn is_quiet(&self) -> bool {
         self.outgoing.is_empty()
             && self.confirmed.is_empty()

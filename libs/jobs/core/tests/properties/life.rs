@@ -17,22 +17,22 @@ fn event(job: &Job, (which, off, ms, permanent): (u8, i64, i64, bool)) -> Event 
     match which {
         0 => Event::Published { token },
         1 | 2 => Event::Claim { lease_ms: ms },
-        3 => Event::Extend { token, lease_ms: ms },
+        3 => Event::Renew { token, lease_ms: ms },
         4 => Event::Succeed { token },
         5 => Event::Fail { token, delay_ms: ms, permanent },
         6 => Event::Release { token, delay_ms: ms },
         7 | 8 => Event::Sweep { delay_ms: ms },
-        9 => Event::Dead { delay_ms: ms },
-        10 => Event::Missing,
+        9 => Event::DeadLettered { delay_ms: ms },
+        10 => Event::MessageLost,
         _ if permanent => Event::Cancel,
         _ => Event::Retry,
     }
 }
 
-fn is_whole(job: &Job) -> bool {
+fn is_consistent(job: &Job) -> bool {
     let waits = matches!(job.state, State::Queued | State::RetryWait);
     (job.state == State::Running) == job.lease_until.is_some()
-        // Whatever is not over is looked at in time, or its message is in the broker.
+        // A job that has not ended is due at some time, or its message is in the broker.
         && (job.state.is_terminal() || job.published) == job.due_at.is_none()
         && (!job.published || job.state == State::Queued)
         && (waits || job.state.is_terminal() || job.attempt >= 1)
@@ -43,22 +43,22 @@ proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn whatever_happens_a_job_stays_whole(
-        max_attempts in 1_u32..4, run_at in 0_i64..4000, happenings in vec((events(), 0_i64..3000), 0..60)
+    fn a_job_stays_consistent_under_any_events(
+        max_attempts in 1_u32..4, run_at in 0_i64..4000, sequence in vec((events(), 0_i64..3000), 0..60)
     ) {
         let mut now = 1000;
         let mut job = Job::new(max_attempts, run_at, now);
         let (mut applied, mut endings) = (0, 0);
-        for (happening, ms) in happenings {
+        for (choice, ms) in sequence {
             now += ms;
-            let event = event(&job, happening);
+            let event = event(&job, choice);
             let Some((next, effects)) = step(&job, event, now) else { continue };
-            prop_assert!(is_whole(&next), "{:?} made {:?} of {:?}", event, next, job);
+            prop_assert!(is_consistent(&next), "{:?} made {:?} of {:?}", event, next, job);
             prop_assert!(next.state == job.state || next.lease_token > job.lease_token, "{:?}: {:?}", event, next);
             prop_assert_eq!(effects.ended, next.state.is_terminal(), "{:?}: {:?}", event, next);
             prop_assert_eq!(effects.apply, next.state == State::Succeeded);
             prop_assert!(!effects.publish || next.state == State::Queued);
-            prop_assert!(job.state != State::Succeeded, "{:?} happened to a job that had succeeded", event);
+            prop_assert!(job.state != State::Succeeded, "{:?} changed a job that had succeeded", event);
             prop_assert!(!job.state.is_terminal() || event == Event::Retry);
             applied += u32::from(effects.apply);
             endings += u32::from(effects.ended);
@@ -69,20 +69,20 @@ proptest! {
     }
 
     #[test]
-    fn left_alone_with_a_worker_every_job_ends(
+    fn with_a_worker_and_without_faults_every_job_ends(
         max_attempts in 1_u32..5, run_at in 0_i64..100_000, before in vec((events(), 0_i64..3000), 0..30),
         outcomes in vec(0_u8..3, 1..5)
     ) {
         let mut now = 1000;
         let mut job = Job::new(max_attempts, run_at, now);
-        for (happening, ms) in before {
+        for (choice, ms) in before {
             now += ms;
-            let event = event(&job, happening);
+            let event = event(&job, choice);
             if let Some((next, _)) = step(&job, event, now) {
                 job = next;
             }
         }
-        // From now on nothing is lost: the sweeper looks at what is due, and a message
+        // From now on nothing is lost: the sweeper handles due jobs, and a message
         // is followed by a claim and an attempt of some outcome.
         for round in 0..200_usize {
             let event = match job.state {
@@ -120,12 +120,12 @@ proptest! {
                     *known = Some((hash, id));
                 }
                 Some((before, job)) if before == hash => {
-                    prop_assert_eq!(accepted, Accepted::Known(job, tables.jobs[&job].job.state));
+                    prop_assert_eq!(accepted, Accepted::Existing(job, tables.jobs[&job].job.state));
                 }
                 Some(_) => prop_assert_eq!(accepted, Accepted::Conflict),
             }
             if cancel && let Some((_, job)) = *known {
-                tables.happen(job, Event::Cancel);
+                tables.apply(job, Event::Cancel);
             }
         }
         prop_assert_eq!(tables.jobs.len(), tables.keys.len());
@@ -142,7 +142,7 @@ fn a_job_is_published_when_its_time_has_come_and_not_before() {
 }
 
 #[test]
-fn an_attempt_that_is_given_back_does_not_count() {
+fn a_released_attempt_does_not_count() {
     let job = Job::new(1, 0, 1000);
     let (job, _) = step(&job, Event::Claim { lease_ms: 10 }, 1000).expect("it waits");
     assert_eq!((job.attempt, job.lease_token), (1, 1));
@@ -151,7 +151,7 @@ fn an_attempt_that_is_given_back_does_not_count() {
 }
 
 #[test]
-fn whoever_runs_a_cancelled_job_may_still_be_first() {
+fn a_cancelled_job_may_still_succeed() {
     let job = Job::new(1, 0, 1000);
     let (job, _) = step(&job, Event::Claim { lease_ms: 10 }, 1000).expect("it waits");
     let (job, effects) = step(&job, Event::Cancel, 1001).expect("it runs");

@@ -1,4 +1,4 @@
-//! What holds for every job, whatever happens to it.
+//! Properties that hold for every job under any events.
 
 mod backoff;
 mod life;
@@ -6,7 +6,7 @@ mod request;
 
 use proptest::test_runner::Config;
 
-/// More cases than usual: each takes microseconds.
+/// More cases than the default: each takes microseconds.
 fn many() -> Config {
     Config { cases: 20_000, failure_persistence: None, ..Config::default() }
 }

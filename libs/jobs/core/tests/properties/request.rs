@@ -1,4 +1,4 @@
-//! Which requests are the same.
+//! The hash of requests.
 
 use jobs_core::Priority;
 use jobs_core::request::Request;

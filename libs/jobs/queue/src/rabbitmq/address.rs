@@ -1,71 +1,59 @@
-//! From a URL to where the broker is, and how to get in.
+//! The address of the broker, from its URL.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::Ipv6Addr;
-use std::path::Path;
-use std::sync::Arc;
 
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::RootCertStore;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use url::{Host, Url};
 
-/// Where the broker is.
+use super::tls::Tls;
+
+/// Address, credentials and TLS settings of the broker.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) uri: AMQPUri,
     pub(crate) tls: Option<Tls>,
 }
 
-/// How a connection is encrypted, and who is to be on the other side.
-#[derive(Clone)]
-pub(crate) struct Tls {
-    pub(crate) connector: TlsConnector,
-    pub(crate) server: ServerName<'static>,
-}
-
-/// The URL does not say where a broker is. It is not repeated, as it may hold a password.
+/// Why a URL is not valid. The URL itself is left out, since it may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidUrl {
-    /// Not the scheme of AMQP.
+    /// The scheme is not `amqp` or `amqps`.
     #[error("expected amqp://user:password@host:port/vhost, or amqps:// with TLS")]
     Scheme,
-    /// It cannot be understood at all.
+    /// The URL has a syntax error, or a part that is missing or not valid.
     #[error("not a valid amqp URL: {0}")]
     Malformed(&'static str),
-    /// A parameter after the `?` that is not known here.
+    /// The URL has an unknown query parameter.
     #[error("the only parameter that an amqp URL may have is cacertfile, not {0}")]
     Parameter(String),
-    /// The certificates of `cacertfile` cannot be used.
+    /// The certificates in `cacertfile` cannot be used.
     #[error("cannot use the certificates in {path}: {reason}")]
     Certificates {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Why its certificates cannot be used.
         reason: String,
     },
 }
 
 impl Address {
-    /// Understands a URL. Its path is the virtual host, percent-encoded; without
-    /// one it is `/`. User and password are `guest` if there are none. `cacertfile`
-    /// names a file with the certificates to trust in place of the public ones.
-    pub(crate) fn of(url: &str) -> Result<Self, InvalidUrl> {
+    /// Parses a URL. The path is the virtual host, percent-encoded; the default is `/`. User
+    /// and password default to `guest`. `cacertfile` names a file with the certificates to
+    /// trust in place of the public ones.
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let scheme = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("amqp") => AMQPScheme::AMQP,
             Some("amqps") => AMQPScheme::AMQPS,
             _ => return Err(InvalidUrl::Scheme),
         };
-        let url = Url::parse(url).map_err(|_| InvalidUrl::Malformed("it is no URL"))?;
+        let url = Url::parse(url).map_err(|_| InvalidUrl::Malformed("it is not a URL"))?;
         let host = match url.host() {
-            // The parser takes addresses of this scheme for names.
+            // The parser does not recognise IPv4 addresses in URLs of this scheme.
             Some(Host::Domain(name)) if !name.is_empty() => decoded(name)?,
             Some(Host::Ipv4(ip)) => ip.to_string(),
             Some(Host::Ipv6(ip)) => ip.to_string(),
-            _ => return Err(InvalidUrl::Malformed("it names no host")),
+            _ => return Err(InvalidUrl::Malformed("it has no host")),
         };
         let tls = match (&scheme, ca_file(&url)?) {
             (AMQPScheme::AMQPS, file) => Some(Tls::new(&host, file.as_deref())?),
@@ -84,7 +72,7 @@ impl Address {
     }
 }
 
-/// Where it is, without the password.
+/// Without user and password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
@@ -93,12 +81,12 @@ impl fmt::Debug for Address {
 }
 
 fn decoded(text: &str) -> Result<String, InvalidUrl> {
-    // What is percent-encoded in a URL is also so in a form, but for the plus.
+    // Percent-encoding in a URL equals that of a form, except for the plus.
     let form = format!("x={}", text.replace('+', "%2B"));
     let decoded = url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, text)| text).unwrap_or_default();
     match decoded {
         text if text.contains('\u{fffd}') => Err(InvalidUrl::Malformed("a part of it is not UTF-8")),
-        // More would not fit into what AMQP sends.
+        // The limit of a short string of AMQP.
         text if text.len() > 255 => Err(InvalidUrl::Malformed("a part of it is longer than 255 bytes")),
         text => Ok(text.into_owned()),
     }
@@ -115,35 +103,12 @@ fn ca_file(url: &Url) -> Result<Option<String>, InvalidUrl> {
     Ok(file)
 }
 
-impl Tls {
-    fn new(host: &str, ca_file: Option<&str>) -> Result<Self, InvalidUrl> {
-        let server = ServerName::try_from(host.to_owned())
-            .or_else(|error| host.parse::<Ipv6Addr>().map(|ip| ServerName::IpAddress(ip.into())).map_err(|_| error))
-            .map_err(|_| InvalidUrl::Malformed("its host cannot have a certificate"))?;
-        let roots = match ca_file {
-            Some(path) => trusted(path)
-                .map_err(|reason| InvalidUrl::Certificates { path: path.to_owned(), reason: reason.to_string() })?,
-            None => kit_tls::public_roots(),
-        };
-        let config = Arc::new(kit_tls::client_config(roots));
-        Ok(Self { connector: TlsConnector::from(config), server })
-    }
-}
-
-fn trusted(path: impl AsRef<Path>) -> Result<RootCertStore, Box<dyn std::error::Error>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path)? {
-        roots.add(certificate?)?;
-    }
-    if roots.is_empty() { Err("there are none".into()) } else { Ok(roots) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parts(url: &str) -> (String, String, String, u16, String) {
-        let AMQPUri { authority: AMQPAuthority { userinfo, host, port }, vhost, .. } = Address::of(url).unwrap().uri;
+        let AMQPUri { authority: AMQPAuthority { userinfo, host, port }, vhost, .. } = Address::parse(url).unwrap().uri;
         (userinfo.username, userinfo.password, host, port, vhost)
     }
 
@@ -165,7 +130,7 @@ mod tests {
         assert_eq!(parts("amqps://a%40b:x@[::1]/jobs").0, "a@b");
         let (_, password, host, port, vhost) = parts("amqps://u:%2B%25+c@[::1]/jobs%20here");
         assert_eq!((password.as_str(), host.as_str(), port, vhost.as_str()), ("+%+c", "::1", 5671, "jobs here"));
-        assert!(Address::of("amqps://broker").unwrap().tls.is_some());
+        assert!(Address::parse("amqps://broker").unwrap().tls.is_some());
     }
 
     #[test]
@@ -184,14 +149,14 @@ mod tests {
             "amqps://u:secret@broker?cacertfile=/dev/null",
             "amqps://u:secret@broker?cacertfile=/does/not/exist",
         ] {
-            let error = Address::of(url).map(drop).unwrap_err().to_string();
+            let error = Address::parse(url).map(drop).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }
 
     #[test]
     fn passwords_do_not_show() {
-        let address = Address::of("amqp://user:secret@broker/jobs").unwrap();
+        let address = Address::parse("amqp://user:secret@broker/jobs").unwrap();
         assert_eq!(format!("{address:?}"), "amqp://broker:5672/jobs");
     }
 }

@@ -1,4 +1,4 @@
-//! Where messages wait between the broker and whoever takes the next one.
+//! Messages that the broker has delivered and no handler has taken.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::delivery::Outcome;
-use crate::turn::Turn;
+use crate::priorities::PriorityScheduler;
 use crate::{Consumer, Delivery, Message, Priority};
 
-/// How deliveries that were handed out are settled: on the channel they came from.
+/// Sends settlements to the channel that their deliveries came from.
 pub(crate) type Settlements = mpsc::UnboundedSender<(Acker, Outcome)>;
 
-/// A message that nobody has taken yet.
+/// A message in the inbox.
 pub(crate) struct Arrival {
     pub(crate) message: Message,
     pub(crate) redelivered: bool,
@@ -23,15 +23,15 @@ pub(crate) struct Arrival {
     pub(crate) settlements: Settlements,
 }
 
-/// It never holds more than the broker delivers without any being settled. Cheap
-/// to clone.
+/// The prefetched messages of a consumer, at most as many as the broker delivers unsettled.
+/// Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Inbox(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     state: Mutex<State>,
-    /// There is something new, or nothing will come any more.
+    /// Notified when a message arrives or the inbox is closed.
     changed: Notify,
 }
 
@@ -47,20 +47,20 @@ impl Inbox {
         self.0.changed.notify_one();
     }
 
-    /// Takes out what nobody has taken, of one channel.
+    /// Removes the messages that came from one channel.
     pub(crate) fn take_all(&self, settlements: &Settlements) -> Vec<Arrival> {
         let mut taken = Vec::new();
         for waiting in &mut self.state().waiting {
-            let is_of_it = |arrival: &Arrival| arrival.settlements.same_channel(settlements);
-            let (of_it, others) = std::mem::take(waiting).into_iter().partition::<VecDeque<_>, _>(is_of_it);
+            let is_from = |arrival: &Arrival| arrival.settlements.same_channel(settlements);
+            let (from_channel, others) = std::mem::take(waiting).into_iter().partition::<VecDeque<_>, _>(is_from);
             *waiting = others;
-            taken.extend(of_it);
+            taken.extend(from_channel);
         }
         taken
     }
 
-    /// Says that nothing will come any more. What waits is left to the channels that
-    /// it came from: [`take_all`](Self::take_all).
+    /// Closes the inbox. The channels remove the messages that are left, by
+    /// [`take_all`](Self::take_all).
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.0.changed.notify_one();
@@ -71,17 +71,17 @@ impl Inbox {
     }
 }
 
-/// The only one who takes messages out of an inbox.
+/// The consumer of an inbox.
 pub(crate) struct RabbitMqConsumer {
     inbox: Inbox,
-    turn: Turn,
+    scheduler: PriorityScheduler,
     _abandoned_when_dropped: DropGuard,
 }
 
 impl RabbitMqConsumer {
     /// Cancels `abandoned` when it is dropped.
     pub(crate) fn new(inbox: Inbox, abandoned: CancellationToken) -> Self {
-        Self { inbox, turn: Turn::default(), _abandoned_when_dropped: abandoned.drop_guard() }
+        Self { inbox, scheduler: PriorityScheduler::default(), _abandoned_when_dropped: abandoned.drop_guard() }
     }
 }
 
@@ -101,11 +101,11 @@ impl Consumer for RabbitMqConsumer {
                     return None;
                 }
                 let is_waiting = |priority: Priority| !state.waiting[priority.index()].is_empty();
-                if let Some(priority) = self.turn.next(is_waiting) {
+                if let Some(priority) = self.scheduler.choose(is_waiting) {
                     return state.waiting[priority.index()].pop_front().map(Arrival::deliver);
                 }
             }
-            // One is kept for us if it comes right now, as nobody else waits here.
+            // A notification that comes right now is kept, since this is the only waiter.
             self.inbox.0.changed.notified().await;
         }
     }
@@ -114,7 +114,7 @@ impl Consumer for RabbitMqConsumer {
 impl Arrival {
     fn deliver(self) -> Delivery {
         let Self { message, redelivered, acker, settlements } = self;
-        // A channel that is gone takes no settlement: its messages are delivered again anyway.
+        // If the channel is gone, the broker delivers its messages again anyway.
         Delivery::new(message, redelivered, move |outcome| drop(settlements.send((acker, outcome))))
     }
 }

@@ -1,22 +1,26 @@
-//! Over RabbitMQ, 3.10 or later.
+//! The job queue on RabbitMQ 3.10 or later.
 //!
-//! Messages and consumers have a connection each, so that a broker that is short of
-//! memory, and reads nothing from who publishes, goes on delivering. Each connection
-//! has a [supervisor](supervisor::Supervisor), which alone recovers it.
+//! Publishing and consuming have a connection each: a broker that is short of memory stops
+//! reading from connections that publish, and still delivers on the other one. Each
+//! connection has a [supervisor](supervisor::Supervisor), and only that recovers it.
 
 mod address;
+mod codec;
+mod declare;
 mod inbox;
+mod options;
+mod publish_channel;
 mod publisher;
 mod session;
+mod settlements;
 mod socket;
 mod subscription;
 mod supervisor;
+mod tls;
 mod topology;
-mod wire;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -25,8 +29,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use address::InvalidUrl;
+pub use options::RabbitMqOptions;
 
-use crate::{Consumer, Depth, Dispatch, Message, Priority, PublishError, Unavailable};
+use crate::{Consumer, Depth, JobQueue, Message, Priority, PublishError, Unavailable};
 use address::Address;
 use inbox::{Inbox, RabbitMqConsumer};
 use publisher::Publisher;
@@ -35,79 +40,37 @@ use subscription::{Source, Subscription};
 use supervisor::{Link, Supervisor};
 use topology::Topology;
 
-/// Whether `url` can be understood, without opening anything.
+/// Why nothing is published while the broker is short of memory or disk space.
+const BLOCKED: &str = "the broker blocks publishers for now";
+
+/// Checks that `url` is valid, without connecting.
 pub(crate) fn check(url: &str) -> Result<(), InvalidUrl> {
-    Address::of(url).map(drop)
+    Address::parse(url).map(drop)
 }
 
-/// How to use the broker.
-#[derive(Debug, Clone)]
-pub struct RabbitMqOptions {
-    /// What the exchange is called, and what the names of everything else begin with;
-    /// at most 200 bytes.
-    pub name: String,
-    /// What the broker calls this client, as in its list of connections.
-    pub client: String,
-    /// How often a message may be requeued before it becomes a dead letter. A queue
-    /// that exists keeps the limit that it was made with.
-    pub delivery_limit: u32,
-    /// How many messages wait in a queue at most; further ones are refused. A queue
-    /// that exists keeps the limit that it was made with.
-    pub length_limit: u32,
-    /// How long the broker may take for one answer, and for a connection.
-    pub timeout: Duration,
-    /// How long publishing may take in all.
-    pub publish_timeout: Duration,
-    /// How often both sides show that they are there, in whole seconds; a silence of
-    /// twice as long ends the connection.
-    pub heartbeat: Duration,
-    /// How long to wait at most before the next attempt to connect.
-    pub max_backoff: Duration,
-    /// How often to see to it that the queues and all else are still there, and that
-    /// a consumer that hears nothing has not been forgotten.
-    pub repair_interval: Duration,
-}
-
-impl Default for RabbitMqOptions {
-    fn default() -> Self {
-        Self {
-            name: "jobs".to_owned(),
-            client: "worker-system".to_owned(),
-            delivery_limit: 20,
-            length_limit: 100_000,
-            timeout: Duration::from_secs(5),
-            publish_timeout: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(5),
-            max_backoff: Duration::from_secs(2),
-            repair_interval: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Queues of a RabbitMQ. It connects in the background, and again for as long as it
-/// lives. Dropping it cuts its connections; [`close`](Dispatch::close) ends them in
-/// order.
-pub struct RabbitMq {
-    /// One for each priority, so that none waits for another one's queue.
+/// The job queue on RabbitMQ. It connects and reconnects in the background. Dropping it cuts
+/// its connections; [`close`](JobQueue::close) closes them in order.
+pub struct RabbitMqQueue {
+    /// One for each priority, so that none waits for the queue of another.
     publishers: [Publisher; 3],
     publishing: Link,
     consuming: Link,
     topology: Arc<Topology>,
     options: Arc<RabbitMqOptions>,
-    /// Who uses the connections, and how they are told to end.
+    /// Tasks that use the connections, and the token that ends them.
     users: TaskTracker,
     closing: CancellationToken,
-    /// Who keeps the connections, and how they are told to end.
+    /// Tasks that keep the connections, and the token that ends them.
     supervisors: TaskTracker,
     closed: CancellationToken,
     _end_when_dropped: [DropGuard; 2],
 }
 
-impl RabbitMq {
-    /// Uses the broker at `url`, which need not be there yet. To be called within a
-    /// runtime of tokio.
+impl RabbitMqQueue {
+    /// Opens the queue at `url`. The broker may still be away. Must be called within a tokio
+    /// runtime.
     pub fn open(url: &str, options: RabbitMqOptions) -> Result<Self, InvalidUrl> {
-        let address = Address::of(url)?;
+        let address = Address::parse(url)?;
         let topology = Arc::new(Topology::new(&options));
         let options = Arc::new(options);
         let (users, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -157,25 +120,25 @@ impl RabbitMq {
     }
 }
 
-impl fmt::Debug for RabbitMq {
+impl fmt::Debug for RabbitMqQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RabbitMq").field("topology", &self.topology).finish_non_exhaustive()
+        f.debug_struct("RabbitMqQueue").field("topology", &self.topology).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl Dispatch for RabbitMq {
+impl JobQueue for RabbitMqQueue {
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        let places = Priority::ALL.map(|priority| {
-            let of_it = |(place, message): (usize, &Message)| (message.priority == priority).then_some(place);
-            messages.iter().enumerate().filter_map(of_it).collect::<Vec<usize>>()
+        let indices = Priority::ALL.map(|priority| {
+            let of_priority = |(index, message): (usize, &Message)| (message.priority == priority).then_some(index);
+            messages.iter().enumerate().filter_map(of_priority).collect::<Vec<usize>>()
         });
-        let publishing = self.publishers.iter().zip(&places).map(|(publisher, places)| {
-            publisher.publish(places.iter().map(|place| messages[*place].clone()).collect())
+        let publishing = self.publishers.iter().zip(&indices).map(|(publisher, indices)| {
+            publisher.publish(indices.iter().map(|index| messages[*index].clone()).collect())
         });
         let outcomes = join_all(publishing).await;
-        let mut outcomes: Vec<_> = places.into_iter().flatten().zip(outcomes.into_iter().flatten()).collect();
-        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        let mut outcomes: Vec<_> = indices.into_iter().flatten().zip(outcomes.into_iter().flatten()).collect();
+        outcomes.sort_unstable_by_key(|(index, _)| *index);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
@@ -191,7 +154,7 @@ impl Dispatch for RabbitMq {
         let session = self.consuming.session_within(self.options.timeout).await?;
         let unavailable = |failure: Failure| Unavailable(failure.to_string());
         match self.topology.depth(&session).await {
-            // A queue is missing, if anything.
+            // The connection is up, so a queue must be missing.
             Err(Failure::Amqp(_)) if session.is_up() => {
                 self.topology.declare(&session).await.map_err(unavailable)?;
                 self.topology.depth(&session).await.map_err(unavailable)
@@ -210,7 +173,7 @@ impl Dispatch for RabbitMq {
     async fn close(&self) {
         self.closing.cancel();
         self.users.close();
-        // Each of them waits for no more than one answer and one confirmation.
+        // Each task waits for at most one answer and one confirm.
         let _ = timeout(self.options.timeout * 2, self.users.wait()).await;
         self.closed.cancel();
         self.supervisors.close();

@@ -1,4 +1,4 @@
-//! One connection to the broker, from its opening to its failure.
+//! A session: one connection to the broker, from its opening to its failure.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,55 +10,55 @@ use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 
 use super::address::Address;
-use super::socket::{Kit, Scissors, Socket};
+use super::socket::{LapinRuntime, Socket, SocketCutter};
 
-/// How often it is looked at whether the connection is still there. Events say so
-/// at once; this is for one that came before anybody listened.
+/// Interval at which the state of the connection is checked. Events report a failure at
+/// once; the check finds a failure whose event came before the listener.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// lapin keeps 32 frames of this size for each direction in memory. It is the least
-/// that all versions of the broker accept, and messages here are much shorter.
+/// Highest size of a frame, in bytes. lapin holds 32 frames in memory for each direction.
+/// This is the lowest value that all versions of the broker accept; messages are shorter.
 const FRAME_MAX: u32 = 8192;
 
-/// A connection. The first failure ends it for all who use it.
+/// A connection to the broker. The first failure ends it for all its users.
 pub(crate) struct Session {
     connection: Connection,
-    scissors: Scissors,
-    /// How long the broker may take for one answer.
+    cutter: SocketCutter,
+    /// Time limit for an answer of the broker.
     timeout: Duration,
     failure: watch::Sender<Option<String>>,
 }
 
-/// Why the broker did not do what it was asked.
+/// Why a request to the broker failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
-    /// lapin or the broker says so.
+    /// lapin or the broker reported an error.
     #[error("{0}")]
     Amqp(#[from] lapin::Error),
-    /// It did not answer.
+    /// The broker did not answer in time.
     #[error("no answer to {what} within {within:?}")]
     Silence {
-        /// What it was asked.
+        /// The request.
         what: &'static str,
-        /// How long it had.
+        /// The time limit.
         within: Duration,
     },
-    /// Somebody else found the connection broken.
+    /// The connection had already failed, for this reason.
     #[error("{0}")]
     Ended(String),
 }
 
 impl Session {
-    /// Opens a connection that the broker calls `name`.
+    /// Opens a connection that the broker lists as `name`.
     pub(crate) async fn open(
         address: &Address,
         name: &str,
         heartbeat: Duration,
         timeout: Duration,
     ) -> Result<Self, Failure> {
-        let scissors = Scissors::default();
-        // Whoever gives up on the opening ends the thread behind it, too.
-        let guard = CutOnDrop(Some(scissors.clone()));
+        let cutter = SocketCutter::default();
+        // If this future is dropped, the guard ends the thread of lapin as well.
+        let guard = CutOnDrop(Some(cutter.clone()));
         let mut uri = address.uri.clone();
         uri.query.frame_max = Some(FRAME_MAX);
         uri.query.heartbeat = Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(1));
@@ -66,25 +66,25 @@ impl Session {
             .with_connection_name(name.into())
             .with_client_property("product".into(), "worker-system".into());
         let connect = {
-            let (address, scissors) = (Arc::new(address.clone()), scissors.clone());
-            async move |_uri, _runtime: Runtime<Kit>| {
-                let socket = Socket::connect(&address, &scissors, timeout).await;
+            let (address, cutter) = (Arc::new(address.clone()), cutter.clone());
+            async move |_uri, _runtime: Runtime<LapinRuntime>| {
+                let socket = Socket::connect(&address, &cutter, timeout).await;
                 socket.map(AsyncTcpStream::Plain).map_err(lapin::Error::from)
             }
         };
-        let opening = Connection::connector(uri, Runtime::new(Kit::current()), connect, properties);
+        let opening = Connection::connector(uri, Runtime::new(LapinRuntime::current()), connect, properties);
         match tokio::time::timeout(timeout, opening).await {
             Ok(connection) => {
                 let connection = connection?;
                 guard.disarm();
-                Ok(Self { connection, scissors, timeout, failure: watch::Sender::new(None) })
+                Ok(Self { connection, cutter, timeout, failure: watch::Sender::new(None) })
             }
             Err(_) => Err(Failure::Silence { what: "the opening of a connection", within: timeout }),
         }
     }
 
-    /// Waits for an answer, within the time that the broker has for it. Without
-    /// one, the connection is taken for broken.
+    /// Waits for an answer, within the time limit. If there is none, the connection is
+    /// declared failed.
     pub(crate) async fn answer<T>(
         &self,
         what: &'static str,
@@ -103,14 +103,14 @@ impl Session {
         self.answer("the opening of a channel", self.connection.create_channel()).await
     }
 
-    /// Closes a channel, of which nothing is expected any more.
+    /// Closes a channel that is no longer needed.
     pub(crate) async fn close_channel(&self, channel: &Channel) {
         if channel.status().connected() {
             let _ = self.answer("the closing of a channel", channel.close(200, "OK".into())).await;
         }
     }
 
-    /// Declares the connection broken. Only the first reason counts.
+    /// Declares the connection failed. Only the first reason is kept.
     pub(crate) fn fail(&self, reason: &Failure) {
         self.failure.send_if_modified(|failure| {
             let is_first = failure.is_none();
@@ -119,24 +119,24 @@ impl Session {
         });
     }
 
-    /// Waits until the connection is broken, and says why.
+    /// Waits until the connection has failed, and returns the reason.
     pub(crate) async fn failed(&self) -> Failure {
         let mut failure = self.failure.subscribe();
         let reason = failure.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         Failure::Ended(reason.unwrap_or_default())
     }
 
-    /// Whether it is of use.
+    /// Whether the connection is usable.
     pub(crate) fn is_up(&self) -> bool {
         self.failure.borrow().is_none() && self.connection.status().connected()
     }
 
-    /// Whether the broker takes no messages, as it is short of memory or disk space.
+    /// Whether the broker blocks publishers, because it is short of memory or disk space.
     pub(crate) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Listens to the connection until it is broken, and says why.
+    /// Monitors the connection until it has failed, and returns the reason.
     pub(crate) async fn watch(&self) -> Failure {
         let mut events = pin!(self.connection.events_listener());
         let mut check = tokio::time::interval(CHECK);
@@ -144,14 +144,14 @@ impl Session {
             let failure = tokio::select! {
                 failure = self.failed() => return failure,
                 event = events.next() => match event {
-                    // Also those of channels, which are none of this one's business.
+                    // Includes the errors of channels, which the status below ignores.
                     Some(Event::Error(error)) => Failure::Amqp(error),
                     Some(Event::ConnectionBlocked(reason)) => {
-                        tracing::warn!(reason, "the broker takes no messages for now");
+                        tracing::warn!(reason, "the broker blocks publishers");
                         continue;
                     }
                     Some(Event::ConnectionUnblocked) => {
-                        tracing::info!("the broker takes messages again");
+                        tracing::info!("the broker accepts messages again");
                         continue;
                     }
                     Some(_) => continue,
@@ -165,23 +165,24 @@ impl Session {
         }
     }
 
-    /// Ends the connection, in order if it is not broken.
+    /// Closes the connection, in order if it has not failed.
     pub(crate) async fn close(&self) {
         if self.is_up() {
             let _ = self.answer("the closing of a connection", self.connection.close(200, "OK".into())).await;
         }
         self.fail(&Failure::Ended("the connection was closed".to_owned()));
-        self.scissors.cut();
+        self.cutter.cut();
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.scissors.cut();
+        self.cutter.cut();
     }
 }
 
-struct CutOnDrop(Option<Scissors>);
+/// Cuts the socket when it is dropped, unless it is disarmed.
+struct CutOnDrop(Option<SocketCutter>);
 
 impl CutOnDrop {
     fn disarm(mut self) {
@@ -191,8 +192,8 @@ impl CutOnDrop {
 
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
-        if let Some(scissors) = &self.0 {
-            scissors.cut();
+        if let Some(cutter) = &self.0 {
+            cutter.cut();
         }
     }
 }

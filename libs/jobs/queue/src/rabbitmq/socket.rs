@@ -1,4 +1,4 @@
-//! The connection below AMQP: it is opened within a time, and can be cut.
+//! The socket below AMQP: it is opened within a time limit, and can be cut.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -18,40 +18,42 @@ use tokio_rustls::client::TlsStream;
 
 use super::address::Address;
 
-/// Cuts a connection, whatever it is doing. lapin reads and writes on a thread of
-/// its own, which cannot be told to end and would wait forever for a broker that
-/// does not answer: a socket that is shut down ends it.
+/// Cuts a connection at any time. lapin reads and writes on a thread of its own that cannot
+/// be stopped and would wait forever for a broker that does not answer; shutting down its
+/// socket ends it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Scissors(Arc<Mutex<Line>>);
+pub(crate) struct SocketCutter(Arc<Mutex<SocketState>>);
 
 #[derive(Debug, Default)]
-enum Line {
+enum SocketState {
     #[default]
-    NotYet,
+    Unopened,
     Open(std::net::TcpStream),
     Cut,
 }
 
-impl Scissors {
+impl SocketCutter {
+    /// Shuts down the socket, or prevents that one is opened.
     pub(crate) fn cut(&self) {
-        if let Line::Open(stream) = std::mem::replace(&mut *self.line(), Line::Cut) {
-            // Fails if the other side was faster.
+        if let SocketState::Open(stream) = std::mem::replace(&mut *self.state(), SocketState::Cut) {
+            // Fails if the other side has closed the connection.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
+    /// Keeps a handle of the socket; fails if the connection was cut before.
     fn hold(&self, stream: &TcpStream) -> io::Result<()> {
         let stream = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-        match &mut *self.line() {
-            Line::Cut => Err(io::ErrorKind::ConnectionAborted.into()),
-            line => {
-                *line = Line::Open(stream);
+        match &mut *self.state() {
+            SocketState::Cut => Err(io::ErrorKind::ConnectionAborted.into()),
+            state => {
+                *state = SocketState::Open(stream);
                 Ok(())
             }
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn state(&self) -> MutexGuard<'_, SocketState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,12 +65,13 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    pub(crate) async fn connect(address: &Address, scissors: &Scissors, within: Duration) -> io::Result<Self> {
+    /// Connects, with TLS if the address asks for it, `within` a time limit.
+    pub(crate) async fn connect(address: &Address, cutter: &SocketCutter, within: Duration) -> io::Result<Self> {
         let connecting = async {
             let authority = &address.uri.authority;
             let stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
             stream.set_nodelay(true)?;
-            scissors.hold(&stream)?;
+            cutter.hold(&stream)?;
             match &address.tls {
                 None => Ok(Self::Plain(stream)),
                 Some(tls) => {
@@ -116,20 +119,20 @@ impl futures_io::AsyncWrite for Socket {
     }
 }
 
-/// tokio, with [`Socket`] in place of its streams: this is how lapin takes it.
+/// The tokio runtime as lapin expects it, with [`Socket`] as its stream.
 #[derive(Debug, Clone)]
-pub(crate) struct Kit(Tokio);
+pub(crate) struct LapinRuntime(Tokio);
 
-impl Kit {
-    /// Of the runtime that this is called in.
+impl LapinRuntime {
+    /// The runtime that this is called in.
     pub(crate) fn current() -> Self {
         Self(Tokio::current())
     }
 }
 
-impl RuntimeKit for Kit {}
+impl RuntimeKit for LapinRuntime {}
 
-impl Executor for Kit {
+impl Executor for LapinRuntime {
     type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
 
     fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
@@ -145,11 +148,11 @@ impl Executor for Kit {
     }
 }
 
-impl Reactor for Kit {
+impl Reactor for LapinRuntime {
     type TcpStream = Socket;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    /// For sockets of other kinds, of which there are none here.
+    /// For other kinds of sockets; unused.
     fn register<H: io::Read + io::Write + Send + 'static>(
         &self,
         _socket: H,
@@ -165,7 +168,7 @@ impl Reactor for Kit {
         self.0.interval(period)
     }
 
-    /// Never asked for, as [`Socket::connect`] does it.
+    /// Unused: [`Socket::connect`] opens connections.
     fn tcp_connect_addr(
         &self,
         _address: SocketAddr,

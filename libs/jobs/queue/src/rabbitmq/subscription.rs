@@ -1,79 +1,75 @@
-//! Fills an inbox from one queue, over one connection after the other.
+//! A subscription: fills an inbox from one queue, over one connection after the other.
 //!
-//! Each queue has a channel of its own, so that one that answers nothing, as it has
-//! lost most of its replicas, holds up no other.
+//! Each queue has a channel of its own. So a queue that does not answer, because it has
+//! lost most of its replicas, does not block the others.
 //!
-//! A subscription of which nothing is heard is renewed now and then. It may have been
-//! forgotten: when a queue is deleted and made again at once, RabbitMQ 3 moves the
-//! subscription to the new queue by itself, and its channel, which goes on counting
-//! where the old queue was, keeps the first messages of the new one to itself.
+//! A subscription that receives nothing is renewed at intervals, because the broker may
+//! have lost it: when a queue is deleted and declared again at once, RabbitMQ 3 moves the
+//! subscription to the new queue, but its channel continues the count of the old queue and
+//! withholds the first messages of the new one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Channel, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::codec;
 use super::inbox::{Arrival, Inbox, Settlements};
 use super::session::{Failure, Session};
+use super::settlements::{BATCH, Settled, settle, settle_all};
 use super::supervisor::Link;
 use super::topology::Topology;
-use super::wire;
 use crate::delivery::Outcome;
 use crate::{Priority, Rejection};
 
-/// What the only subscription of a channel is called.
+/// Consumer tag; a channel has only one subscription.
 const TAG: &str = "jobs";
 
-/// How long to wait before subscribing again on the same connection.
+/// Delay before subscribing again on the same connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Deliveries that are settled at once.
-const SETTLED_AT_ONCE: usize = 256;
-
-/// What is consumed.
+/// The queue that is consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The queue of a priority.
     Waiting(Priority),
-    /// The dead letters.
+    /// The queue of dead letters.
     Dead,
 }
 
-/// What feeds a consumer.
+/// A subscription to one queue.
 pub(crate) struct Subscription {
     pub(crate) source: Source,
     pub(crate) prefetch: u16,
     pub(crate) inbox: Inbox,
     pub(crate) link: Link,
     pub(crate) topology: Arc<Topology>,
-    /// How long the queue may take for one answer.
+    /// Time limit for an answer of the queue.
     pub(crate) timeout: Duration,
-    /// After how long a silence to subscribe again, or up to twice as long.
+    /// Time without a message after which it subscribes again, or up to twice that time.
     pub(crate) renewal: Duration,
-    /// The consumer was dropped.
+    /// Cancelled when the consumer is dropped.
     pub(crate) abandoned: CancellationToken,
-    /// Everything ends.
+    /// Cancelled when the queue is closed.
     pub(crate) closing: CancellationToken,
 }
 
-type Settled = mpsc::UnboundedReceiver<(Acker, Outcome)>;
-
-/// Why a subscription ended without any failure.
+/// Why a subscription ended without a failure.
 enum Ended {
-    GivenUp(Consumer, Next),
+    /// It unsubscribes, to renew the subscription or because the consumer was dropped.
+    Unsubscribed(Consumer, Next),
+    /// The queue is being closed.
     Closing,
 }
 
-/// Whether to go on.
+/// Whether to subscribe again.
 enum Next {
     Again,
     Stop,
@@ -87,7 +83,7 @@ impl Subscription {
                 Ok(Next::Stop) => break,
                 Ok(Next::Again) => interrupted = false,
                 Err(failure) => {
-                    tracing::warn!(source = ?self.source, error = %failure, "consuming was interrupted");
+                    tracing::warn!(source = ?self.source, error = %failure, "the subscription failed");
                     interrupted = true;
                     if session.is_up() {
                         self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
@@ -107,10 +103,10 @@ impl Subscription {
         }
     }
 
-    /// Fills the inbox until the end, or until something fails.
+    /// Fills the inbox until the subscription ends or fails.
     async fn subscribe(&self, session: &Session, interrupted: bool) -> Result<Next, Failure> {
         if interrupted {
-            // The queue may have been deleted just after somebody had seen it there.
+            // The queue may have been deleted after the last declaration.
             self.topology.declare(session).await?;
         }
         let channel = session.channel().await?;
@@ -118,19 +114,19 @@ impl Subscription {
         session.answer("the limit of deliveries", qos).await?;
         let (settlements, mut settled) = mpsc::unbounded_channel();
         let next = match self.fill(session, &channel, &settlements, &mut settled).await {
-            Ok(Ended::GivenUp(consumer, next)) => {
-                self.give_up(session, &channel, consumer, settlements, &mut settled).await;
+            Ok(Ended::Unsubscribed(consumer, next)) => {
+                self.unsubscribe(session, &channel, consumer, settlements, &mut settled).await;
                 next
             }
             Ok(Ended::Closing) => {
                 drop(self.inbox.take_all(&settlements));
-                // What was settled before is passed on first.
+                // Settlements that were made before are sent first.
                 settled.close();
                 settle_all(&mut settled).await;
                 Next::Stop
             }
             Err(failure) => {
-                // What was not handed out will be delivered again.
+                // The broker delivers these messages again.
                 drop(self.inbox.take_all(&settlements));
                 return Err(failure);
             }
@@ -147,22 +143,22 @@ impl Subscription {
         settled: &mut Settled,
     ) -> Result<Ended, Failure> {
         let mut consumer = self.consume(channel).await?;
-        let mut batch = Vec::with_capacity(SETTLED_AT_ONCE);
+        let mut batch = Vec::with_capacity(BATCH);
         let mut renewal = tokio::time::interval_at(Instant::now() + self.renewal, self.renewal);
         let (mut heard, mut unsettled) = (false, 0_usize);
         loop {
             tokio::select! {
                 failure = session.failed() => return Err(failure),
                 () = self.closing.cancelled() => return Ok(Ended::Closing),
-                () = self.abandoned.cancelled() => return Ok(Ended::GivenUp(consumer, Next::Stop)),
-                count = settled.recv_many(&mut batch, SETTLED_AT_ONCE) => {
+                () = self.abandoned.cancelled() => return Ok(Ended::Unsubscribed(consumer, Next::Stop)),
+                count = settled.recv_many(&mut batch, BATCH) => {
                     unsettled = unsettled.saturating_sub(count);
                     settle(&mut batch).await;
                 }
                 _ = renewal.tick() => {
-                    // Messages that are being worked on would be delivered once more.
+                    // Messages in progress would be delivered again.
                     if !std::mem::take(&mut heard) && unsettled == 0 {
-                        return Ok(Ended::GivenUp(consumer, Next::Again));
+                        return Ok(Ended::Unsubscribed(consumer, Next::Again));
                     }
                 }
                 delivery = consumer.next() => {
@@ -170,7 +166,7 @@ impl Subscription {
                         (heard, unsettled) = (true, unsettled + 1);
                         self.arrive(delivery?, settlements);
                     } else {
-                        tracing::warn!(source = ?self.source, "the queue was deleted: it is made again");
+                        tracing::warn!(source = ?self.source, "the queue was deleted; declaring it again");
                         self.topology.declare(session).await?;
                         consumer = self.consume(channel).await?;
                     }
@@ -179,7 +175,8 @@ impl Subscription {
         }
     }
 
-    /// Asks the queue itself, which may be silent while the broker is well.
+    /// Subscribes. A queue may not answer although the broker does, so this time limit does
+    /// not fail the session.
     async fn consume(&self, channel: &Channel) -> Result<Consumer, Failure> {
         let options = BasicConsumeOptions::default();
         let consuming = channel.basic_consume(self.queue(), TAG.into(), options, FieldTable::default());
@@ -195,17 +192,18 @@ impl Subscription {
             Source::Waiting(priority) => priority,
             Source::Dead => Priority::Default,
         };
-        if let Some(message) = wire::message(&data, routing_key.as_str(), &properties, priority) {
+        if let Some(message) = codec::message(&data, routing_key.as_str(), &properties, priority) {
             self.inbox.push(Arrival { message, redelivered, acker, settlements: settlements.clone() });
         } else {
-            tracing::warn!(source = ?self.source, bytes = data.len(), "a message that is no job's id is put aside");
-            // Becomes a dead letter; and if it is one, it is removed.
-            let _ = settlements.send((acker, Outcome::Rejected(Rejection::Dead)));
+            tracing::warn!(source = ?self.source, bytes = data.len(), "rejected a message that is not the id of a job");
+            // It becomes a dead letter; a dead letter is deleted.
+            let _ = settlements.send((acker, Outcome::Rejected(Rejection::DeadLetter)));
         }
     }
 
-    /// Gives back what was not handed out, and waits until the rest is settled.
-    async fn give_up(
+    /// Ends the subscription, requeues the messages in the inbox, and waits until the others
+    /// are settled.
+    async fn unsubscribe(
         &self,
         session: &Session,
         channel: &Channel,
@@ -217,17 +215,17 @@ impl Subscription {
         if session.answer("the end of a subscription", cancelling).await.is_err() {
             return;
         }
-        // It ends, as the subscription has ended.
+        // The stream ends, since the subscription is cancelled.
         while let Some(Ok(delivery)) = consumer.next().await {
             self.arrive(delivery, &settlements);
         }
-        // Nobody has tried to do anything about them, so this is no attempt that failed.
+        // No handler has seen these messages, so they must not count as failed attempts.
         let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
         let unseen = self.inbox.take_all(&settlements);
         join_all(unseen.iter().map(|arrival| arrival.acker.nack(options))).await;
         drop((unseen, settlements));
         tokio::select! {
-            // The end of the last delivery that was handed out.
+            // Ends when the last delivery is settled.
             () = settle_all(settled) => {}
             () = self.closing.cancelled() => {
                 settled.close();
@@ -243,25 +241,4 @@ impl Subscription {
             Source::Dead => self.topology.dead_queue(),
         }
     }
-}
-
-/// Passes on all settlements that come, until no more can come.
-async fn settle_all(settled: &mut Settled) {
-    let mut batch = Vec::new();
-    while settled.recv_many(&mut batch, SETTLED_AT_ONCE).await > 0 {
-        settle(&mut batch).await;
-    }
-}
-
-/// Those of a channel that is gone go nowhere.
-async fn settle(batch: &mut Vec<(Acker, Outcome)>) {
-    join_all(batch.drain(..).map(|(acker, outcome)| async move {
-        let _ = match outcome {
-            Outcome::Acked => acker.ack(BasicAckOptions::default()).await,
-            // Not nack: it does not count as an attempt since RabbitMQ 4.3.
-            Outcome::Rejected(Rejection::Requeue) => acker.reject(BasicRejectOptions { requeue: true }).await,
-            Outcome::Rejected(Rejection::Dead) => acker.reject(BasicRejectOptions { requeue: false }).await,
-        };
-    }))
-    .await;
 }

@@ -1,4 +1,4 @@
-//! Keeps one connection: whoever uses it waits here for the next one.
+//! The supervisor of a connection, and the link by which others use the connection.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::RabbitMqOptions;
 use super::address::Address;
 use super::session::{Failure, Session};
 use super::topology::Topology;
+use super::{BLOCKED, RabbitMqOptions};
 use crate::Unavailable;
 
-/// The way to the connection of the moment. Cheap to clone.
+/// Access to the current connection of a supervisor. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Link(watch::Receiver<State>);
 
@@ -33,7 +33,7 @@ impl Link {
         Self(link)
     }
 
-    /// Waits for a connection; `None` once there will be none any more.
+    /// Waits for a connection; returns `None` when the queue is closed.
     pub(crate) async fn session(&mut self) -> Option<Arc<Session>> {
         let is_known = |state: &State| match state {
             State::Down(_) => false,
@@ -46,7 +46,7 @@ impl Link {
         }
     }
 
-    /// Waits for a connection, but not for long.
+    /// Waits for a connection, `within` a time limit.
     pub(crate) async fn session_within(&self, within: Duration) -> Result<Arc<Session>, Unavailable> {
         let mut link = self.clone();
         match tokio::time::timeout(within, link.session()).await {
@@ -55,27 +55,27 @@ impl Link {
         }
     }
 
-    /// Why there is no connection; `None` if there is one.
+    /// Why nothing can be published at present; `None` if the connection is up.
     pub(crate) fn unavailable(&self) -> Option<Unavailable> {
         match &*self.0.borrow() {
-            State::Up(session) if session.is_blocked() => Some(Unavailable("it takes no messages for now".to_owned())),
+            State::Up(session) if session.is_blocked() => Some(Unavailable(BLOCKED.to_owned())),
             State::Up(_) => None,
             State::Down(reason) => Some(Unavailable(reason.clone())),
-            State::Closed => Some(Unavailable("it is closed".to_owned())),
+            State::Closed => Some(Unavailable("the queue is closed".to_owned())),
         }
     }
 }
 
-/// What owns one connection. Nobody else ever recovers anything of it: on any
-/// failure it drops the connection with all its channels, opens the next one,
-/// declares the topology and hands it out.
+/// Owns one connection. On any failure, it drops the connection with all its channels,
+/// opens the next one, declares the topology and publishes the new session to its links.
+/// Nothing else recovers a connection or a channel.
 pub(crate) struct Supervisor {
     pub(crate) address: Address,
     pub(crate) topology: Arc<Topology>,
     pub(crate) options: Arc<RabbitMqOptions>,
-    /// What the connection is for, as logs and the broker call it.
+    /// Purpose of the connection, for logs and the name at the broker.
     pub(crate) purpose: &'static str,
-    /// Whether it looks after the topology while it is connected.
+    /// Whether it declares the topology again at intervals.
     pub(crate) repairs: bool,
 }
 
@@ -85,15 +85,15 @@ impl Supervisor {
         while let Some(opened) = closing.run_until_cancelled(self.open()).await {
             let failure = match opened {
                 Ok(session) => {
-                    let (session, began) = (Arc::new(session), Instant::now());
+                    let (session, connected_at) = (Arc::new(session), Instant::now());
                     tracing::info!(broker = ?self.address, connection = self.purpose, "connected to the broker");
                     state.send_replace(State::Up(Arc::clone(&session)));
-                    let failure = closing.run_until_cancelled(self.keep(&session)).await;
-                    // Nobody starts to use it any more while it is being closed.
+                    let failure = closing.run_until_cancelled(self.monitor(&session)).await;
+                    // From here on no link hands out the session, which is about to be closed.
                     let reason = failure.as_ref().map_or_else(String::new, ToString::to_string);
                     state.send_replace(State::Down(reason));
                     session.close().await;
-                    if began.elapsed() > self.options.max_backoff {
+                    if connected_at.elapsed() > self.options.max_backoff {
                         backoff = self.backoff().build();
                     }
                     match failure {
@@ -125,8 +125,8 @@ impl Supervisor {
         Ok(session)
     }
 
-    /// Watches the connection until it fails, and the topology meanwhile.
-    async fn keep(&self, session: &Session) -> Failure {
+    /// Monitors the connection until it fails, and repairs the topology in the meantime.
+    async fn monitor(&self, session: &Session) -> Failure {
         let repairing = async {
             loop {
                 tokio::time::sleep(self.options.repair_interval).await;

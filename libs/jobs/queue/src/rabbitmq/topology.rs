@@ -1,36 +1,29 @@
 //! The exchanges and queues.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, ErrorKind, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 
 use super::RabbitMqOptions;
+use super::declare::Declarations;
 use super::session::{Failure, Session};
 use crate::{Depth, Priority};
 
-/// A dead letter may come back this often: for RabbitMQ 3 that is one limit among
-/// others, and RabbitMQ 4 would have 20 if there were none, and drop it then.
+/// Delivery limit of the queue of dead letters. Without one, RabbitMQ 4 would drop a dead
+/// letter after 20 deliveries.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// What exists at the broker: an exchange that routes by priority to three queues,
-/// and another one for what is dead, to one queue.
+/// The exchanges and queues at the broker: an exchange that routes by priority to three
+/// queues, and a dead-letter exchange with one queue.
 ///
-/// The queues are replicated and on disk (quorum). They refuse messages beyond a
-/// limit, rather than dropping older ones, and move a dead letter only once it is
-/// stored where it goes. All arguments are understood by RabbitMQ 3.10 to 4.3.
+/// The queues are replicated and on disk (quorum queues). A full queue refuses messages
+/// rather than dropping older ones. A dead letter leaves its queue only when the queue of
+/// dead letters has stored it. RabbitMQ 3.10 to 4.3 support all arguments.
 #[derive(Debug)]
 pub(crate) struct Topology {
     name: String,
     delivery_limit: u32,
     length_limit: u32,
-}
-
-/// The result of one declaration.
-enum Declared {
-    AsWanted,
-    /// It exists with other arguments, which closed the channel.
-    Otherwise(String),
 }
 
 impl Topology {
@@ -39,8 +32,8 @@ impl Topology {
         Self { name: name.clone(), delivery_limit: *delivery_limit, length_limit: *length_limit }
     }
 
-    /// The exchange that messages are published to, with their priority's
-    /// [name](Priority::name) as routing key.
+    /// The exchange to publish to, with the [name](Priority::name) of the priority as
+    /// routing key.
     pub(crate) fn exchange(&self) -> ShortString {
         self.name.as_str().into()
     }
@@ -57,23 +50,24 @@ impl Topology {
         format!("{}.dlx", self.name).into()
     }
 
-    /// Makes what is missing. What exists with other arguments is left as it is,
-    /// since somebody wanted it so, and using it is better than standing still.
+    /// Declares all exchanges, queues and bindings. A queue or exchange that exists with
+    /// other arguments is used as it is: a user chose them, and using it is better than
+    /// failing.
     pub(crate) async fn declare(&self, session: &Session) -> Result<(), Failure> {
-        let mut declaring = Declaring { session, channel: session.channel().await? };
-        declaring.exchange(self.exchange(), ExchangeKind::Direct).await?;
-        declaring.exchange(self.dead_exchange(), ExchangeKind::Fanout).await?;
-        declaring.queue(self.dead_queue(), dead_arguments()).await?;
-        declaring.bind(self.dead_queue(), self.dead_exchange(), "").await?;
+        let mut declarations = Declarations::begin(session).await?;
+        declarations.exchange(self.exchange(), ExchangeKind::Direct).await?;
+        declarations.exchange(self.dead_exchange(), ExchangeKind::Fanout).await?;
+        declarations.queue(self.dead_queue(), dead_arguments()).await?;
+        declarations.bind(self.dead_queue(), self.dead_exchange(), "").await?;
         for priority in Priority::ALL {
-            declaring.queue(self.queue(priority), self.arguments()).await?;
-            declaring.bind(self.queue(priority), self.exchange(), priority.name()).await?;
+            declarations.queue(self.queue(priority), self.arguments()).await?;
+            declarations.bind(self.queue(priority), self.exchange(), priority.name()).await?;
         }
-        session.close_channel(&declaring.channel).await;
+        declarations.end().await;
         Ok(())
     }
 
-    /// Counts what waits in the queues.
+    /// Counts the messages in the queues.
     pub(crate) async fn depth(&self, session: &Session) -> Result<Depth, Failure> {
         let channel = session.channel().await?;
         let mut waiting = [0; 3];
@@ -118,52 +112,4 @@ async fn count(session: &Session, channel: &Channel, queue: ShortString) -> Resu
     let declaring = channel.queue_declare(queue, QueueDeclareOptions::durable().passive(), FieldTable::default());
     let queue = session.answer("the count of a queue", declaring).await?;
     Ok(u64::from(queue.message_count()))
-}
-
-/// A channel to declare on, and another one after the broker has closed it.
-struct Declaring<'a> {
-    session: &'a Session,
-    channel: Channel,
-}
-
-impl Declaring<'_> {
-    async fn exchange(&mut self, name: ShortString, kind: ExchangeKind) -> Result<(), Failure> {
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declaring = self.channel.exchange_declare(name.clone(), kind, options, FieldTable::default());
-        let declared = declared(self.session.answer("the declaration of an exchange", declaring).await)?;
-        self.go_on(&name, declared).await
-    }
-
-    async fn queue(&mut self, name: ShortString, arguments: FieldTable) -> Result<(), Failure> {
-        let declaring = self.channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments);
-        let declared = declared(self.session.answer("the declaration of a queue", declaring).await)?;
-        self.go_on(&name, declared).await
-    }
-
-    async fn bind(&mut self, queue: ShortString, exchange: ShortString, key: &str) -> Result<(), Failure> {
-        let options = QueueBindOptions::default();
-        let binding = self.channel.queue_bind(queue, exchange, key.into(), options, FieldTable::default());
-        self.session.answer("the binding of a queue", binding).await
-    }
-
-    async fn go_on(&mut self, name: &ShortString, declared: Declared) -> Result<(), Failure> {
-        if let Declared::Otherwise(reason) = declared {
-            tracing::warn!(%name, reason, "used as it is, and not as it would be declared today");
-            self.channel = self.session.channel().await?;
-        }
-        Ok(())
-    }
-}
-
-fn declared<T>(answer: Result<T, Failure>) -> Result<Declared, Failure> {
-    match answer {
-        Ok(_) => Ok(Declared::AsWanted),
-        Err(Failure::Amqp(error)) if is_otherwise(&error) => Ok(Declared::Otherwise(error.to_string())),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn is_otherwise(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
-    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
 }

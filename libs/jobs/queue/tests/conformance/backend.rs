@@ -1,10 +1,11 @@
-//! A dispatch with queues of its own, and what tests do with it.
+//! A job queue with a name of its own, and what tests do with it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobs_queue::{
-    Consumer, Delivery, Depth, Dispatch, InProcess, InProcessOptions, Message, Priority, RabbitMq, RabbitMqOptions,
+    Consumer, Delivery, Depth, InProcessOptions, InProcessQueue, JobQueue, Message, Priority, RabbitMqOptions,
+    RabbitMqQueue,
 };
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
@@ -13,32 +14,32 @@ use uuid::Uuid;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// How often a message may be requeued here, and how many fit into a queue.
+/// Highest number of requeues, and of messages in a queue.
 pub(crate) const DELIVERY_LIMIT: u32 = 3;
 pub(crate) const LENGTH_LIMIT: u32 = 100;
 
 pub(crate) struct Backend {
-    pub(crate) dispatch: Box<dyn Dispatch>,
+    pub(crate) queue: Box<dyn JobQueue>,
     home: Home,
 }
 
 enum Home {
-    InProcess(InProcess),
+    InProcess(InProcessQueue),
     RabbitMq { url: String, options: RabbitMqOptions },
 }
 
 impl Backend {
     pub(crate) fn in_process() -> Self {
         let options = InProcessOptions { capacity: LENGTH_LIMIT as usize, delivery_limit: DELIVERY_LIMIT };
-        let dispatch = InProcess::new(options);
-        Self { dispatch: Box::new(dispatch.clone()), home: Home::InProcess(dispatch) }
+        let queue = InProcessQueue::new(options);
+        Self { queue: Box::new(queue.clone()), home: Home::InProcess(queue) }
     }
 
     pub(crate) async fn rabbitmq(name: &str) -> Self {
         Self::rabbitmq_with(name, |options| options).await
     }
 
-    /// With options of the test's own.
+    /// With changed options.
     pub(crate) async fn rabbitmq_with(name: &str, set: impl FnOnce(RabbitMqOptions) -> RabbitMqOptions) -> Self {
         let server = testkit::RabbitMq::shared().await;
         let name = server.prefix(name).trim_end_matches('.').to_owned();
@@ -46,19 +47,19 @@ impl Backend {
     }
 
     pub(crate) fn rabbitmq_at(url: &str, options: RabbitMqOptions) -> Self {
-        let dispatch = RabbitMq::open(url, options.clone()).unwrap();
-        Self { dispatch: Box::new(dispatch), home: Home::RabbitMq { url: url.to_owned(), options } }
+        let queue = RabbitMqQueue::open(url, options.clone()).unwrap();
+        Self { queue: Box::new(queue), home: Home::RabbitMq { url: url.to_owned(), options } }
     }
 
-    /// Another process, if there can be one.
-    pub(crate) fn another(&self) -> Box<dyn Dispatch> {
+    /// The same queue as another process opens it.
+    pub(crate) fn another(&self) -> Box<dyn JobQueue> {
         match &self.home {
-            Home::InProcess(dispatch) => Box::new(dispatch.clone()),
-            Home::RabbitMq { url, options } => Box::new(RabbitMq::open(url, options.clone()).unwrap()),
+            Home::InProcess(queue) => Box::new(queue.clone()),
+            Home::RabbitMq { url, options } => Box::new(RabbitMqQueue::open(url, options.clone()).unwrap()),
         }
     }
 
-    /// Whether what was stored outlives a dispatch that is closed.
+    /// Whether stored messages outlive the queue that stored them.
     pub(crate) fn outlives_close(&self) -> bool {
         matches!(self.home, Home::RabbitMq { .. })
     }
@@ -70,31 +71,30 @@ impl Backend {
         }
     }
 
-    /// Publishes, all of which has to be stored.
+    /// Publishes messages, all of which must be stored.
     pub(crate) async fn publish(&self, messages: &[Message]) {
-        for outcome in self.dispatch.publish(messages.to_vec()).await {
+        for outcome in self.queue.publish(messages.to_vec()).await {
             outcome.unwrap();
         }
     }
 
-    /// Waits until so many messages wait, and so many are dead.
+    /// Waits for these numbers of waiting messages and dead letters.
     pub(crate) async fn wait_for_depth(&self, waiting: [u64; 3], dead: u64) {
-        let count = |depth: Depth| (Priority::ALL.map(|priority| depth.of(priority)), depth.dead);
+        let count = |depth: Depth| (Priority::ALL.map(|priority| depth.of(priority)), depth.dead_letters);
         let what = format!("a depth of {waiting:?} and {dead}");
         eventually(SOON, what, async || {
-            let depth = self.dispatch.depth().await.ok().map(count);
+            let depth = self.queue.depth().await.ok().map(count);
             (depth == Some((waiting, dead))).then_some(())
         })
         .await;
     }
 
-    /// Waits until a consumer with enough room holds everything, if it takes more
-    /// than it hands out.
+    /// Waits until a consumer with enough prefetch holds all messages, if it prefetches.
     pub(crate) async fn wait_for_prefetch(&self) {
         if self.outlives_close() {
             self.is_empty().await;
-            // What was sent before has arrived, as these are many round trips more.
-            self.dispatch.depth().await.unwrap();
+            // These are several round trips more, so deliveries sent before have arrived.
+            self.queue.depth().await.unwrap();
         }
     }
 
@@ -102,7 +102,7 @@ impl Backend {
         self.wait_for_depth([0; 3], 0).await;
     }
 
-    /// A user who talks to the broker, which names everything with [`Self::name`].
+    /// A user of the broker. The names of queues and exchanges begin with [`Self::name`].
     pub(crate) async fn user(&self) -> (Connection, Channel) {
         let Home::RabbitMq { url, .. } = &self.home else { panic!("there is no broker") };
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
@@ -110,9 +110,9 @@ impl Backend {
         (connection, channel)
     }
 
-    /// Removes what is left at a broker that others use.
+    /// Deletes the queues and exchanges from the shared broker.
     pub(crate) async fn clean_up(&self) {
-        self.dispatch.close().await;
+        self.queue.close().await;
         let (_connection, channel) = self.user().await;
         for queue in ["high", "default", "low", "dead"] {
             let queue = format!("{}.{queue}", self.name());
@@ -146,10 +146,10 @@ pub(crate) fn messages(count: usize, priority: Priority) -> Vec<Message> {
     (0..count).map(|_| message(priority)).collect()
 }
 
-/// The next message, which has to come.
+/// The next message, which must arrive in time.
 pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
     let next = tokio::time::timeout(SOON, consumer.next()).await;
-    next.expect("a message in time").expect("the dispatch is open")
+    next.expect("a message in time").expect("the queue is open")
 }
 
 /// Takes and acknowledges `count` messages, in order.
@@ -163,7 +163,7 @@ pub(crate) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<
     taken
 }
 
-/// The same messages, in whatever order.
+/// Asserts that these are the same messages, in any order.
 pub(crate) fn assert_same(left: &[Message], right: &[Message]) {
     let sorted = |messages: &[Message]| -> BTreeMap<Uuid, Message> {
         messages.iter().map(|message| (message.job, message.clone())).collect()

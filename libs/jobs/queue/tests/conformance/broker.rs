@@ -1,10 +1,10 @@
-//! What only a broker can do: have users of its own, who change and delete things.
+//! RabbitMQ only: users change and delete exchanges, queues and bindings.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jobs_queue::{
-    Delivery, Dispatch, InvalidUrl, Message, Priority, PublishError, RabbitMq, RabbitMqOptions, Rejection,
+    Delivery, InvalidUrl, JobQueue, Message, Priority, PublishError, RabbitMqOptions, RabbitMqQueue, Rejection,
 };
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -18,7 +18,7 @@ use crate::backend::{Backend, SOON, assert_same, message, messages, next, option
 async fn publish_at_last(backend: &Backend, message: &Message) -> Result<(), PublishError> {
     let mut first = None;
     eventually_ok(SOON, "the message to be stored", async || {
-        let outcome = backend.dispatch.publish(vec![message.clone()]).await.remove(0);
+        let outcome = backend.queue.publish(vec![message.clone()]).await.remove(0);
         first.get_or_insert_with(|| outcome.clone());
         outcome
     })
@@ -37,32 +37,32 @@ async fn a_deleted_binding_is_noticed_and_made_again() {
 
     // In one batch with others, which are stored all the same.
     let batch = [message(Priority::High), message(Priority::Default), message(Priority::Low)];
-    let outcomes = backend.dispatch.publish(batch.to_vec()).await;
+    let outcomes = backend.queue.publish(batch.to_vec()).await;
     assert_eq!(outcomes, [Ok(()), Err(PublishError::Unroutable), Ok(())]);
     let _ = publish_at_last(&backend, &batch[1]).await;
 
     let mut sent = batch.to_vec();
     sent.push(warmup);
-    assert_same(&take(&mut backend.dispatch.consume(5), 4).await, &sent);
+    assert_same(&take(&mut backend.queue.consume(5), 4).await, &sent);
     backend.is_empty().await;
     backend.clean_up().await;
 }
 
 /// Confirmations and returned messages of many batches at once are told apart.
 #[tokio::test]
-async fn of_many_at_once_exactly_the_unroutable_are_said_to_be_so() {
+async fn of_many_at_once_exactly_the_unroutable_are_reported() {
     let backend = Backend::rabbitmq("returns").await;
     backend.publish(&messages(1, Priority::High)).await;
     let (_connection, user) = backend.user().await;
     let exchange = backend.name().to_owned();
-    // All fit into a queue, whether or not somebody takes them already.
+    // All fit into a queue, even if no consumer has taken any yet.
     let batches: Vec<Vec<Message>> = (0..15)
         .map(|_| (0..9).map(|place| message(if place % 3 == 0 { Priority::Low } else { Priority::High })).collect())
         .collect();
     let queue = format!("{}.low", backend.name());
     user.queue_unbind(queue.into(), exchange.into(), "low".into(), FieldTable::default()).await.unwrap();
-    let mut consumer = backend.dispatch.consume(50);
-    let publishing = batches.iter().map(|batch| backend.dispatch.publish(batch.clone()));
+    let mut consumer = backend.queue.consume(50);
+    let publishing = batches.iter().map(|batch| backend.queue.publish(batch.clone()));
     let outcomes = futures_util::future::join_all(publishing).await;
 
     let mut stored: BTreeSet<Uuid> = BTreeSet::new();
@@ -87,7 +87,7 @@ async fn of_many_at_once_exactly_the_unroutable_are_said_to_be_so() {
 async fn deleted_queues_are_made_again_while_they_are_consumed() {
     let often = |options| RabbitMqOptions { repair_interval: Duration::from_millis(500), ..options };
     let backend = Backend::rabbitmq_with("queues", often).await;
-    let mut consumer = backend.dispatch.consume(5);
+    let mut consumer = backend.queue.consume(5);
     // All queues are consumed. (Who begins to while one is being deleted is not answered.)
     backend.publish(&Priority::ALL.map(message)).await;
     let held = [next(&mut consumer).await, next(&mut consumer).await, next(&mut consumer).await];
@@ -110,16 +110,16 @@ async fn deleted_queues_are_made_again_while_they_are_consumed() {
 #[tokio::test]
 async fn the_queue_of_dead_letters_is_made_again_while_it_is_consumed() {
     let backend = Backend::rabbitmq("dead").await;
-    let (mut consumer, mut dead) = (backend.dispatch.consume(5), backend.dispatch.dead_letters(5));
+    let (mut consumer, mut dead) = (backend.queue.consume(5), backend.queue.dead_letters(5));
     let [first, second] = [message(Priority::High), message(Priority::High)];
     backend.publish(std::slice::from_ref(&first)).await;
-    next(&mut consumer).await.reject(Rejection::Dead);
+    next(&mut consumer).await.reject(Rejection::DeadLetter);
     assert_eq!(take(&mut dead, 1).await, [first]);
 
     let (_connection, user) = backend.user().await;
     let queue = format!("{}.dead", backend.name());
     user.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
-    // A letter that nobody takes would be tried again, but minutes later.
+    // A dead letter without a queue would be tried again, but minutes later.
     user.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     eventually(SOON, "a way for dead letters", async || {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -129,20 +129,20 @@ async fn the_queue_of_dead_letters_is_made_again_while_it_is_consumed() {
     })
     .await;
     backend.publish(std::slice::from_ref(&second)).await;
-    next(&mut consumer).await.reject(Rejection::Dead);
+    next(&mut consumer).await.reject(Rejection::DeadLetter);
     assert_eq!(take(&mut dead, 1).await, [second]);
     backend.is_empty().await;
     backend.clean_up().await;
 }
 
 #[tokio::test]
-async fn deleted_queues_are_made_again_when_nobody_publishes_or_consumes() {
+async fn deleted_queues_are_declared_again_without_traffic() {
     let backend = Backend::rabbitmq("depth").await;
     backend.is_empty().await;
     let (_connection, user) = backend.user().await;
     let queue = format!("{}.high", backend.name());
     user.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
-    assert_eq!(backend.dispatch.depth().await.unwrap().waiting(), 0);
+    assert_eq!(backend.queue.depth().await.unwrap().waiting(), 0);
     backend.clean_up().await;
 }
 
@@ -159,7 +159,7 @@ async fn what_others_put_into_a_queue_does_no_harm() {
             publishing.await.unwrap().await.unwrap();
         }
     }
-    let (mut consumer, mut dead) = (backend.dispatch.consume(5), backend.dispatch.dead_letters(5));
+    let (mut consumer, mut dead) = (backend.queue.consume(5), backend.queue.dead_letters(5));
     let expected = Message { job: by_hand, priority: Priority::Low, traceparent: None };
     assert_eq!(take(&mut consumer, 1).await, [expected]);
     assert_eq!(take(&mut dead, 1).await[0].job, by_hand);
@@ -181,7 +181,7 @@ async fn a_queue_with_other_arguments_is_used_as_it_is() {
     };
     let sent = messages(3, Priority::Default);
     backend.publish(&sent).await;
-    assert_same(&take(&mut backend.dispatch.consume(5), 3).await, &sent);
+    assert_same(&take(&mut backend.queue.consume(5), 3).await, &sent);
     backend.clean_up().await;
 }
 
@@ -190,17 +190,17 @@ async fn who_is_not_let_in_is_told_why() {
     let server = testkit::RabbitMq::shared().await;
     let (_, host) = server.url().split_once('@').unwrap();
     let url = format!("amqp://nobody:wrong@{host}");
-    let options = RabbitMqOptions { publish_timeout: Duration::from_millis(500), ..options_of_nobody() };
-    let dispatch = RabbitMq::open(&url, options).unwrap();
-    eventually_ok(SOON, "the reason", async || match dispatch.publish(messages(1, Priority::Low)).await.remove(0) {
+    let options = RabbitMqOptions { publish_timeout: Duration::from_millis(500), ..unused_options() };
+    let queue = RabbitMqQueue::open(&url, options).unwrap();
+    eventually_ok(SOON, "the reason", async || match queue.publish(messages(1, Priority::Low)).await.remove(0) {
         Err(PublishError::Unavailable(reason)) if reason.0.contains("ACCESS_REFUSED") => Ok(()),
         outcome => Err(format!("{outcome:?}")),
     })
     .await;
-    dispatch.close().await;
-    assert!(matches!(RabbitMq::open("http://broker", options_of_nobody()), Err(InvalidUrl::Scheme)));
+    queue.close().await;
+    assert!(matches!(RabbitMqQueue::open("http://broker", unused_options()), Err(InvalidUrl::Scheme)));
 }
 
-fn options_of_nobody() -> RabbitMqOptions {
-    options("nobody".to_owned())
+fn unused_options() -> RabbitMqOptions {
+    options("unused".to_owned())
 }

@@ -10,7 +10,7 @@ use crate::on_every_backend;
 async fn the_urgent_come_first(backend: &Backend) {
     let all: Vec<_> = Priority::ALL.into_iter().rev().flat_map(|priority| messages(30, priority)).collect();
     backend.publish(&all).await;
-    let mut consumer = backend.dispatch.consume(90);
+    let mut consumer = backend.queue.consume(90);
     backend.wait_for_prefetch().await;
     let received = take(&mut consumer, all.len()).await;
     let places = |priority| {
@@ -23,7 +23,7 @@ async fn the_urgent_come_first(backend: &Backend) {
 
 async fn what_is_dropped_comes_again(backend: &Backend) {
     let sent = message(Priority::High);
-    let mut consumer = backend.dispatch.consume(1);
+    let mut consumer = backend.queue.consume(1);
     backend.publish(std::slice::from_ref(&sent)).await;
     let first = next(&mut consumer).await;
     assert!(!first.redelivered);
@@ -45,7 +45,7 @@ async fn what_is_dropped_comes_again(backend: &Backend) {
 
 async fn what_is_requeued_comes_again(backend: &Backend) {
     let sent = message(Priority::Low);
-    let mut consumer = backend.dispatch.consume(1);
+    let mut consumer = backend.queue.consume(1);
     backend.publish(std::slice::from_ref(&sent)).await;
     next(&mut consumer).await.reject(Rejection::Requeue);
     let again = next(&mut consumer).await;
@@ -57,13 +57,13 @@ async fn what_is_requeued_comes_again(backend: &Backend) {
 
 async fn a_consumer_that_is_dropped_leaves_the_rest_to_others(backend: &Backend) {
     let sent = messages(10, Priority::Default);
-    let mut first = backend.dispatch.consume(10);
+    let mut first = backend.queue.consume(10);
     backend.publish(&sent).await;
     let (settled_later, given_back) = (next(&mut first).await, next(&mut first).await);
     drop(first);
-    let mut second = backend.dispatch.consume(10);
+    let mut second = backend.queue.consume(10);
     let mut received = take(&mut second, 8).await;
-    // What was handed out is still to be settled by whoever has it.
+    // Messages that were delivered can still be settled.
     let later = settled_later.message.clone();
     settled_later.ack();
     drop(given_back);
@@ -74,10 +74,10 @@ async fn a_consumer_that_is_dropped_leaves_the_rest_to_others(backend: &Backend)
 }
 
 async fn no_more_than_the_prefetch_is_held(backend: &Backend) {
-    let mut greedy = backend.dispatch.consume(2);
+    let mut greedy = backend.queue.consume(2);
     backend.publish(&messages(2, Priority::High)).await;
     let held = (next(&mut greedy).await, next(&mut greedy).await);
-    let mut modest = backend.dispatch.consume(2);
+    let mut modest = backend.queue.consume(2);
     let third = message(Priority::High);
     backend.publish(std::slice::from_ref(&third)).await;
     let delivery = tokio::select! {
@@ -101,7 +101,7 @@ async fn no_more_than_the_prefetch_is_held(backend: &Backend) {
 
 async fn waiting_may_be_given_up_at_any_time(backend: &Backend) {
     let sent = messages(60, Priority::Default);
-    let mut consumer = backend.dispatch.consume(5);
+    let mut consumer = backend.queue.consume(5);
     let publishing = async {
         for message in &sent {
             backend.publish(std::slice::from_ref(message)).await;
@@ -126,7 +126,7 @@ async fn waiting_may_be_given_up_at_any_time(backend: &Backend) {
 
 async fn two_consumers_share_the_work(backend: &Backend) {
     let sent = messages(80, Priority::Default);
-    let (mut one, mut two) = (backend.dispatch.consume(1), backend.dispatch.consume(1));
+    let (mut one, mut two) = (backend.queue.consume(1), backend.queue.consume(1));
     backend.publish(&sent).await;
     // With one message at a time, each has to wait for the other.
     let mut received = Vec::new();

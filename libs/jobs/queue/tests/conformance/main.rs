@@ -1,4 +1,4 @@
-//! What every dispatch has to do: in one process, and over a real RabbitMQ.
+//! The contract of a job queue, tested in one process and on a real RabbitMQ.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 

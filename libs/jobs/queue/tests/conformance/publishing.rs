@@ -1,4 +1,4 @@
-//! What is published is stored, or not, and is said to be so.
+//! Publishing: each message is reported as stored or not.
 
 use jobs_queue::{Priority, PublishError};
 use testkit::{eventually, eventually_ok};
@@ -9,7 +9,7 @@ use crate::on_every_backend;
 async fn what_is_published_arrives_once(backend: &Backend) {
     let mut sent: Vec<_> = Priority::ALL.into_iter().flat_map(|priority| messages(20, priority)).collect();
     sent[0].traceparent = None;
-    let mut consumer = backend.dispatch.consume(10);
+    let mut consumer = backend.queue.consume(10);
     backend.publish(&sent).await;
     let received = take(&mut consumer, sent.len()).await;
     assert_same(&sent, &received);
@@ -17,7 +17,7 @@ async fn what_is_published_arrives_once(backend: &Backend) {
 }
 
 async fn what_is_confirmed_is_stored(backend: &Backend) {
-    // Nobody consumes yet, and whoever will has not been there.
+    // No consumer has subscribed yet.
     let sent: Vec<_> = Priority::ALL.into_iter().flat_map(|priority| messages(7, priority)).collect();
     backend.publish(&sent).await;
     backend.wait_for_depth([7; 3], 0).await;
@@ -27,14 +27,14 @@ async fn what_is_confirmed_is_stored(backend: &Backend) {
 }
 
 async fn many_publish_at_once(backend: &Backend) {
-    let mut consumer = backend.dispatch.consume(50);
+    let mut consumer = backend.queue.consume(50);
     let sent = messages(300, Priority::Default);
     let consuming = async { take(&mut consumer, sent.len()).await };
-    // Who is refused, as the queue is full for the moment, tries again.
+    // A publisher that is refused because the queue is full tries again.
     let publishing = futures_util::future::join_all(sent.chunks(3).map(|chunk| async move {
         for message in chunk {
             eventually(SOON, "a place in the queue", async || {
-                backend.dispatch.publish(vec![message.clone()]).await[0].is_ok().then_some(())
+                backend.queue.publish(vec![message.clone()]).await[0].is_ok().then_some(())
             })
             .await;
         }
@@ -47,7 +47,7 @@ async fn a_full_queue_refuses_until_there_is_room(backend: &Backend) {
     let sent = messages(6 * LENGTH_LIMIT as usize, Priority::High);
     let mut accepted = Vec::new();
     for chunk in sent.chunks(20) {
-        let outcomes = backend.dispatch.publish(chunk.to_vec()).await;
+        let outcomes = backend.queue.publish(chunk.to_vec()).await;
         for (message, outcome) in chunk.iter().zip(outcomes) {
             match outcome {
                 Ok(()) => accepted.push(message.clone()),
@@ -60,16 +60,16 @@ async fn a_full_queue_refuses_until_there_is_room(backend: &Backend) {
     let other = message(Priority::Low);
     backend.publish(std::slice::from_ref(&other)).await;
     accepted.push(other);
-    let received = take(&mut backend.dispatch.consume(20), accepted.len()).await;
+    let received = take(&mut backend.queue.consume(20), accepted.len()).await;
     assert_same(&accepted, &received);
     eventually(SOON, "room in the queue", async || {
-        backend.dispatch.publish(messages(1, Priority::High)).await[0].is_ok().then_some(())
+        backend.queue.publish(messages(1, Priority::High)).await[0].is_ok().then_some(())
     })
     .await;
 }
 
 async fn nothing_is_published_at_once(backend: &Backend) {
-    assert_eq!(backend.dispatch.publish(Vec::new()).await, []);
+    assert_eq!(backend.queue.publish(Vec::new()).await, []);
     let message = message(Priority::Default);
     // The same job twice is two messages.
     backend.publish(&[message.clone(), message]).await;
@@ -77,7 +77,7 @@ async fn nothing_is_published_at_once(backend: &Backend) {
 }
 
 async fn answers_a_ping(backend: &Backend) {
-    eventually_ok(SOON, "an answer", async || backend.dispatch.ping().await).await;
+    eventually_ok(SOON, "an answer", async || backend.queue.ping().await).await;
 }
 
 on_every_backend![

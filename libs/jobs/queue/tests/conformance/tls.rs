@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jobs_queue::{Dispatch, Priority, RabbitMq};
+use jobs_queue::{JobQueue, Priority, RabbitMqQueue};
 use testkit::eventually_ok;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -47,7 +47,7 @@ async fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn tls_reaches_whom_it_trusts_and_nobody_else() {
+async fn tls_connects_only_to_a_trusted_broker() {
     let server = testkit::RabbitMq::shared().await;
     let proxy = tls_in_front_of(server.address()).await;
     let path = server.url().split_once('@').unwrap();
@@ -59,13 +59,13 @@ async fn tls_reaches_whom_it_trusts_and_nobody_else() {
     let backend = Backend::rabbitmq_at(&(url("localhost") + &trusting), options(name.clone()));
     let sent = messages(3, Priority::Default);
     backend.publish(&sent).await;
-    assert_same(&take(&mut backend.dispatch.consume(5), 3).await, &sent);
-    backend.dispatch.close().await;
+    assert_same(&take(&mut backend.queue.consume(5), 3).await, &sent);
+    backend.queue.close().await;
     Backend::rabbitmq_at(server.url(), options(name)).clean_up().await;
 
-    // A certificate of nobody that is trusted, and of somebody else.
+    // An untrusted certificate, and one for a different host.
     for (url, reason) in [(url("localhost"), "UnknownIssuer"), (url("127.0.0.1") + &trusting, "NotValidForName")] {
-        let refused = RabbitMq::open(&url, options("nobody".to_owned())).unwrap();
+        let refused = RabbitMqQueue::open(&url, options("unused".to_owned())).unwrap();
         eventually_ok(SOON, reason, async || match refused.ping().await {
             Err(error) if error.to_string().contains(reason) || error.to_string().contains("certificate") => Ok(()),
             other => Err(format!("{other:?}")),

@@ -1,6 +1,6 @@
-//! What happens to the broker.
+//! Faults of the broker.
 
-use jobs_queue::{Dispatch, Message, Priority};
+use jobs_queue::{JobQueue, Message, Priority};
 use testkit::{Server, eventually, eventually_ok};
 use uuid::Uuid;
 
@@ -29,8 +29,8 @@ async fn a_broker_that_stands_still_is_given_up_in_time() {
     load.progress("the start").await;
     server.pause();
     load.failures("unavailable", 40).await;
-    load.dispatch.ping().await.unwrap_err();
-    load.dispatch.depth().await.unwrap_err();
+    load.queue.ping().await.unwrap_err();
+    load.queue.depth().await.unwrap_err();
     // Attempts to connect leave nothing behind, as each of them is cut.
     eventually(SOON, "the threads of failed attempts to end", async || (threads() <= 2).then_some(())).await;
     server.resume();
@@ -39,15 +39,15 @@ async fn a_broker_that_stands_still_is_given_up_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_short_of_memory_holds_up_nobody() {
+async fn a_broker_that_is_short_of_memory_blocks_no_consumer() {
     let server = server().await;
     let load = Load::start(server.url(), "memory");
     load.progress("the start").await;
     server.ctl(&["set_vm_memory_high_watermark", "absolute", "1000000"]).await;
     load.failures("unavailable", 20).await;
     // Only publishing is blocked.
-    eventually_ok(SOON, "a depth", async || load.dispatch.depth().await).await;
-    let error = load.dispatch.ping().await;
+    eventually_ok(SOON, "a depth", async || load.queue.depth().await).await;
+    let error = load.queue.ping().await;
     eprintln!("a ping while messages are blocked: {error:?}");
     server.ctl(&["set_vm_memory_high_watermark", "0.9"]).await;
     load.progress("a memory alarm").await;
@@ -57,13 +57,13 @@ async fn a_broker_that_is_short_of_memory_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_delivered_before_a_crash_is_delivered_again_and_settled_harmlessly() {
     let server = server().await;
-    let dispatch = open(server.url(), "settle");
-    eventually_ok(SOON, "the queues to be made", async || dispatch.ping().await).await;
+    let queue = open(server.url(), "settle");
+    eventually_ok(SOON, "the queues to be made", async || queue.ping().await).await;
     // RabbitMQ 3.10 never brings a queue back that was made a moment before a crash.
     server.restart().await;
-    let mut consumer = dispatch.consume(5);
+    let mut consumer = queue.consume(5);
     let message = Message { job: Uuid::now_v7(), priority: Priority::Default, traceparent: None };
-    eventually_ok(SOON, "the message to be stored", async || dispatch.publish(vec![message.clone()]).await.remove(0))
+    eventually_ok(SOON, "the message to be stored", async || queue.publish(vec![message.clone()]).await.remove(0))
         .await;
     let before = consumer.next().await.unwrap();
     server.kill();
@@ -73,8 +73,8 @@ async fn what_was_delivered_before_a_crash_is_delivered_again_and_settled_harmle
     before.ack();
     after.ack();
     eventually(SOON, "an empty queue", async || {
-        dispatch.depth().await.is_ok_and(|depth| depth.waiting() == 0 && depth.dead == 0).then_some(())
+        queue.depth().await.is_ok_and(|depth| depth.waiting() == 0 && depth.dead_letters == 0).then_some(())
     })
     .await;
-    dispatch.close().await;
+    queue.close().await;
 }

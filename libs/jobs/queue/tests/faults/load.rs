@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use jobs_queue::{Dispatch, Message, Priority, PublishError, RabbitMq};
+use jobs_queue::{JobQueue, Message, Priority, PublishError, RabbitMqQueue};
 use testkit::{eventually, eventually_ok};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ const BOUND: Duration = OPTIONS_TIMEOUT.saturating_mul(3);
 
 /// It goes on until it is [finished](Self::finish).
 pub(crate) struct Load {
-    pub(crate) dispatch: Arc<RabbitMq>,
+    pub(crate) queue: Arc<RabbitMqQueue>,
     counts: Arc<Mutex<Counts>>,
     stop: CancellationToken,
     publishers: Vec<JoinHandle<()>>,
@@ -59,14 +59,14 @@ impl Counts {
 
 impl Load {
     pub(crate) fn start(url: &str, name: &str) -> Self {
-        let dispatch = Arc::new(open(url, name));
+        let queue = Arc::new(open(url, name));
         let (counts, stop) = (Arc::<Mutex<Counts>>::default(), CancellationToken::new());
         let publishers = (0..PUBLISHERS)
-            .map(|_| tokio::spawn(publish(Arc::clone(&dispatch), Arc::clone(&counts), stop.clone())))
+            .map(|_| tokio::spawn(publish(Arc::clone(&queue), Arc::clone(&counts), stop.clone())))
             .collect();
         let consumers =
-            (0..CONSUMERS).map(|_| tokio::spawn(consume(Arc::clone(&dispatch), Arc::clone(&counts)))).collect();
-        Self { dispatch, counts, stop, publishers, consumers }
+            (0..CONSUMERS).map(|_| tokio::spawn(consume(Arc::clone(&queue), Arc::clone(&counts)))).collect();
+        Self { queue, counts, stop, publishers, consumers }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -108,7 +108,7 @@ impl Load {
             }
         })
         .await;
-        self.dispatch.close().await;
+        self.queue.close().await;
         for consumer in std::mem::take(&mut self.consumers) {
             consumer.await.unwrap();
         }
@@ -117,7 +117,7 @@ impl Load {
     }
 }
 
-async fn publish(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>, stop: CancellationToken) {
+async fn publish(queue: Arc<RabbitMqQueue>, counts: Arc<Mutex<Counts>>, stop: CancellationToken) {
     let mut batch: Vec<Message> = Vec::new();
     while !stop.is_cancelled() {
         while batch.len() < BATCH {
@@ -125,7 +125,7 @@ async fn publish(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>, stop: Canc
             batch.push(Message { job: Uuid::now_v7(), priority, traceparent: None });
         }
         let began = Instant::now();
-        let outcomes = dispatch.publish(batch.clone()).await;
+        let outcomes = queue.publish(batch.clone()).await;
         let mut counts = counts.lock().unwrap();
         counts.longest = counts.longest.max(began.elapsed());
         let mut outcomes = outcomes.into_iter();
@@ -143,8 +143,8 @@ async fn publish(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>, stop: Canc
     }
 }
 
-async fn consume(dispatch: Arc<RabbitMq>, counts: Arc<Mutex<Counts>>) {
-    let mut consumer = dispatch.consume(20);
+async fn consume(queue: Arc<RabbitMqQueue>, counts: Arc<Mutex<Counts>>) {
+    let mut consumer = queue.consume(20);
     while let Some(delivery) = consumer.next().await {
         *counts.lock().unwrap().received.entry(delivery.message.job).or_default() += 1;
         delivery.ack();

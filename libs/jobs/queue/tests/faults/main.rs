@@ -1,6 +1,6 @@
-//! A real RabbitMQ that is killed, stopped, cut off, changed and starved while
-//! messages are published and consumed. Whatever happens, the library is there again
-//! by itself, nobody waits for ever, and what was confirmed is delivered.
+//! A real RabbitMQ that is killed, stopped, disconnected, changed and starved while
+//! messages are published and consumed. The library must recover by itself, no call may
+//! wait forever, and each confirmed message must be delivered.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
@@ -10,7 +10,7 @@ mod network;
 
 use std::time::Duration;
 
-use jobs_queue::{RabbitMq, RabbitMqOptions};
+use jobs_queue::{RabbitMqOptions, RabbitMqQueue};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// How long a recovery may take, on a busy machine and with a broker that starts.
@@ -35,8 +35,8 @@ fn options(name: &str) -> RabbitMqOptions {
     }
 }
 
-fn open(url: &str, name: &str) -> RabbitMq {
-    RabbitMq::open(url, options(name)).unwrap()
+fn open(url: &str, name: &str) -> RabbitMqQueue {
+    RabbitMqQueue::open(url, options(name)).unwrap()
 }
 
 /// The threads of connections, in this process.

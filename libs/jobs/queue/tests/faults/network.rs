@@ -1,4 +1,4 @@
-//! What happens between here and the broker, and what its users do.
+//! Faults of the network, and changes that users make at the broker.
 
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
@@ -7,7 +7,7 @@ use testkit::{Proxy, Server, eventually};
 
 use crate::load::Load;
 use crate::{SOON, open, server, threads};
-use jobs_queue::Dispatch;
+use jobs_queue::JobQueue;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_that_breaks_in_any_way_loses_nothing() {

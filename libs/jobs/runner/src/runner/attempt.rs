@@ -1,4 +1,4 @@
-//! One attempt at one job.
+//! One attempt at a job.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -18,31 +18,31 @@ use super::{Running, Shared};
 use crate::registry::Kind;
 use crate::{Context, Done, Failure};
 
-/// How long a job waits for the limits of its kind, before it makes room for others.
+/// Time that a job waits for the limits of its kind before it is released.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a handler may take to end by itself when its job is cancelled.
+/// Time that a handler has to end after its job was cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
-/// An attempt that is over and not yet written down.
+/// An attempt that has ended and is not recorded yet.
 pub(super) struct Ended {
     pub(super) row: JobRow,
-    pub(super) how: How,
+    pub(super) ending: Ending,
     pub(super) taken: Taken,
-    _place: Option<OwnedSemaphorePermit>,
+    _admission: Option<OwnedSemaphorePermit>,
 }
 
-/// How it ended.
-pub(super) enum How {
+/// How an attempt ended.
+pub(super) enum Ending {
     Done(Done),
     Failed(Failure),
-    /// It was not begun, or cut off, and is tried again after this time.
+    /// The attempt did not start or was cut off. The job is tried again after this delay.
     Released(Duration),
-    /// It belongs to somebody else by now.
+    /// The lease was lost.
     Lost,
 }
 
-/// Runs the job in a task of its own.
+/// Runs an attempt in a task of its own.
 pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: Taken, ended: mpsc::Sender<Ended>) {
     let running = Running {
         token: row.job.lease_token,
@@ -59,10 +59,10 @@ pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: T
     }
     let shared = Arc::clone(shared);
     let run = async move {
-        let (how, place) = run(&shared, &row, &running).await;
-        tracing::debug!(how = how.outcome(), "ended");
-        // The channel has a place for every job that runs, and is there as long as any does.
-        let _ = ended.send(Ended { row, how, taken, _place: place }).await;
+        let (ending, admission) = run(&shared, &row, &running).await;
+        tracing::debug!(outcome = ending.outcome(), "the attempt ended");
+        // The channel has room for every running job, and its receiver lives as long as one runs.
+        let _ = ended.send(Ended { row, ending, taken, _admission: admission }).await;
     };
     tasks.spawn_work("attempt", run.instrument(span));
 }
@@ -76,36 +76,36 @@ fn observe_start(shared: &Shared, row: &JobRow) {
     }
 }
 
-async fn run(shared: &Shared, row: &JobRow, running: &Running) -> (How, Option<OwnedSemaphorePermit>) {
+async fn run(shared: &Shared, row: &JobRow, running: &Running) -> (Ending, Option<OwnedSemaphorePermit>) {
     let Some(kind) = shared.deps.registry.get(&row.kind) else {
-        let reason = format!("no handler for the kind {:?} is registered here", row.kind);
-        return (How::Failed(Failure::retry(reason)), None);
+        let reason = format!("no handler is registered for the kind {:?}", row.kind);
+        return (Ending::Failed(Failure::retry(reason)), None);
     };
-    let place = match kind.gate.enter(PATIENCE).await {
-        Ok(place) => place,
-        Err(delay) => return (How::Released(delay.clamp(Duration::from_millis(100), Duration::from_mins(1))), None),
+    let admission = match kind.gate.enter(PATIENCE).await {
+        Ok(admission) => admission,
+        Err(delay) => return (Ending::Released(delay.clamp(Duration::from_millis(100), Duration::from_mins(1))), None),
     };
     let began = Instant::now();
-    let how = tokio::select! {
+    let ending = tokio::select! {
         biased;
-        () = running.lost.cancelled() => How::Lost,
-        how = handle(&kind, row, &running.context) => how,
-        () = cut_off(&running.context) => How::Failed(Failure::retry("it was cancelled")),
-        () = shared.release.cancelled() => How::Released(Duration::ZERO),
+        () = running.lost.cancelled() => Ending::Lost,
+        ending = handle(&kind, row, &running.context) => ending,
+        () = cut_off(&running.context) => Ending::Failed(Failure::retry("the job was cancelled")),
+        () = shared.release.cancelled() => Ending::Released(Duration::ZERO),
     };
     let label = crate::metrics::Kind { kind: row.kind.clone() };
     shared.deps.metrics.seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
-    (how, place)
+    (ending, admission)
 }
 
-async fn handle(kind: &Kind, row: &JobRow, context: &Context) -> How {
+async fn handle(kind: &Kind, row: &JobRow, context: &Context) -> Ending {
     let timeout = kind.limits.timeout;
     let attempt = AssertUnwindSafe(kind.run(&row.payload, context)).catch_unwind();
     match tokio::time::timeout(timeout, attempt).await {
-        Ok(Ok(Ok(done))) => How::Done(done),
-        Ok(Ok(Err(failure))) => How::Failed(failure),
-        Ok(Err(panic)) => How::Failed(Failure::retry(format!("the handler panicked: {}", message(panic.as_ref())))),
-        Err(_) => How::Failed(Failure::retry(format!("it took longer than {timeout:?}"))),
+        Ok(Ok(Ok(done))) => Ending::Done(done),
+        Ok(Ok(Err(failure))) => Ending::Failed(failure),
+        Ok(Err(panic)) => Ending::Failed(Failure::retry(format!("the handler panicked: {}", message(panic.as_ref())))),
+        Err(_) => Ending::Failed(Failure::retry(format!("the attempt took longer than {timeout:?}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Messages, and the jobs that they stand for.
+//! Takes messages and claims their jobs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,16 +10,17 @@ use kit_process::{Shutdown, Spawner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
+use super::Shared;
 use super::attempt::{self, Ended};
-use super::{RETRY, Shared};
+use super::retry::Retry;
 
-/// Jobs that are claimed at once at most.
+/// Highest number of jobs in one claim.
 const BATCH: usize = 100;
 
-/// A message, and the place that its job takes.
+/// A message, and the slot that its job occupies.
 pub(super) type Taken = (Delivery, OwnedSemaphorePermit);
 
-/// Takes messages until `shutdown` drains, or there are no more.
+/// Takes messages until `shutdown` drains or the queue is closed.
 pub(super) async fn run(
     shared: Arc<Shared>,
     tasks: Spawner,
@@ -27,7 +28,7 @@ pub(super) async fn run(
     ended: mpsc::Sender<Ended>,
     shutdown: Shutdown,
 ) {
-    let mut consumer = shared.deps.dispatch.consume(shared.config.concurrency);
+    let mut consumer = shared.deps.queue.consume(shared.config.concurrency);
     loop {
         let taken = tokio::select! {
             biased;
@@ -38,51 +39,51 @@ pub(super) async fn run(
         let ids: Vec<Uuid> = taken.iter().map(|(delivery, _)| delivery.message.job).collect();
         let claimed = tokio::select! {
             claimed = claim(&shared, &ids) => claimed,
-            // What was not claimed is dropped, and delivered to somebody else.
+            // The deliveries are dropped, so the queue delivers them to other workers.
             () = shutdown.draining() => return,
         };
         start(&shared, &tasks, taken, claimed, &ended);
     }
 }
 
-/// Waits for a message, and takes those that are there, as many as have a place.
+/// Waits for a slot and a message, and takes further messages that are ready while there
+/// are slots.
 async fn take(consumer: &mut dyn Consumer, slots: &Arc<Semaphore>) -> Option<Vec<Taken>> {
-    let mut permit = Arc::clone(slots).acquire_owned().await.ok()?;
+    let mut slot = Arc::clone(slots).acquire_owned().await.ok()?;
     let mut taken = Vec::new();
     let mut next = consumer.next().await?;
     loop {
-        taken.push((next, permit));
+        taken.push((next, slot));
         if taken.len() == BATCH {
             return Some(taken);
         }
-        let Ok(place) = Arc::clone(slots).try_acquire_owned() else { return Some(taken) };
+        let Ok(next_slot) = Arc::clone(slots).try_acquire_owned() else { return Some(taken) };
         let Some(Some(delivery)) = consumer.next().now_or_never() else { return Some(taken) };
-        (next, permit) = (delivery, place);
+        (next, slot) = (delivery, next_slot);
     }
 }
 
-/// Asks until there is an answer: the number of the claim makes it one and the same.
+/// Claims jobs. Repeats the claim, under the same id, until the database answers.
 async fn claim(shared: &Shared, ids: &[Uuid]) -> Vec<JobRow> {
-    let number = i64::try_from(crate::random()).unwrap_or(i64::MAX);
-    let claim = Claim { number, worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
-    let mut retry = RETRY.0;
+    let claim = Claim { id: fastrand::i64(..), worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
+    let mut retry = Retry::new();
     loop {
         match shared.store().claim(ids, claim).await {
             Ok(claimed) => return claimed,
             Err(error) => shared.failed("claim", &error),
         }
-        tokio::time::sleep(retry).await;
-        retry = (retry * 2).min(RETRY.1);
+        retry.wait().await;
     }
 }
 
+/// Starts the jobs that were claimed, and acknowledges the other messages.
 fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, claimed: Vec<JobRow>, ended: &mpsc::Sender<Ended>) {
     let mut claimed: HashMap<Uuid, JobRow> = claimed.into_iter().map(|row| (row.id, row)).collect();
-    for (delivery, permit) in taken {
+    for (delivery, slot) in taken {
         if let Some(row) = claimed.remove(&delivery.message.job) {
-            attempt::start(shared, tasks, row, (delivery, permit), ended.clone());
+            attempt::start(shared, tasks, row, (delivery, slot), ended.clone());
         } else {
-            // Out of date, or a duplicate.
+            // The message is out of date or a duplicate.
             shared.deps.metrics.stale_messages.inc();
             delivery.ack();
         }

@@ -1,20 +1,20 @@
-//! That jobs still run, and whether they are still wanted.
+//! Renews the leases of running jobs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs_store::Held;
+use jobs_store::HeldLease;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Shared;
 
-/// How often leases are extended. Jobs that have run for less than this are not, as
-/// most end before.
+/// Interval at which leases are renewed. Jobs that have run for less time are left out,
+/// since most end before.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Extends leases until it is aborted.
+/// Renews leases until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut next = Instant::now();
     loop {
@@ -24,23 +24,24 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if leases.is_empty() {
             continue;
         }
-        match shared.store().extend(&leases, shared.config.lease.as_millis()).await {
+        match shared.store().renew(&leases, shared.config.lease.as_millis()).await {
             Ok(held) => {
-                let held: HashMap<Uuid, Held> = held.into_iter().map(|held| (held.id, held)).collect();
+                let held: HashMap<Uuid, HeldLease> = held.into_iter().map(|held| (held.id, held)).collect();
                 for lease in leases {
-                    learn(&shared, lease.id, lease.token, held.get(&lease.id));
+                    update(&shared, lease.id, lease.token, held.get(&lease.id));
                 }
             }
-            Err(error) => shared.failed("extend", &error),
+            Err(error) => shared.failed("renew", &error),
         }
     }
 }
 
-fn learn(shared: &Shared, id: Uuid, token: i64, held: Option<&Held>) {
+/// Cancels the attempt if its lease is lost, or its handler if the job is cancelled.
+fn update(shared: &Shared, id: Uuid, token: i64, held: Option<&HeldLease>) {
     let running = shared.running();
     let Some(job) = running.get(&id).filter(|job| job.token == token) else { return };
     match held {
-        // It may also be done just now: then nobody listens any more.
+        // The attempt may also have just ended; then nothing listens to the token.
         None => job.lost.cancel(),
         Some(held) if held.cancel_requested => job.context.cancel(),
         Some(_) => {}

@@ -1,21 +1,22 @@
-//! From messages to effects.
+//! The runner: from messages to effects.
 //!
-//! [`intake`] takes messages, as many as there are places, and claims their jobs, many
-//! at a time. Each job has a task of its own ([`attempt`]). [`finish`] commits what
-//! came of them, many at a time, and only then acknowledges their messages. [`leases`]
-//! says once a second that they are still there.
+//! [`intake`] takes messages while there are free slots and claims their jobs in batches.
+//! Each attempt runs in a task of its own ([`attempt`]). [`finish`] records the outcomes in
+//! batches, and only then acknowledges the messages. [`leases`] renews the leases of
+//! running jobs once a second.
 
 mod attempt;
 mod finish;
 mod intake;
 mod leases;
+mod retry;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jobs_queue::Dispatch;
-use jobs_store::{JobsStore, Lease};
+use jobs_queue::JobQueue;
+use jobs_store::{Lease, RunStore};
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, TaskFailed, Tasks};
 use tokio::sync::{Semaphore, mpsc};
@@ -25,66 +26,63 @@ use uuid::Uuid;
 
 use crate::{Config, Context, Metrics, Registry};
 
-/// How soon what failed is tried again, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// What a runner works with.
+/// Dependencies of a runner.
 #[derive(Clone)]
 pub struct Deps {
-    /// Where the jobs are.
-    pub store: Arc<dyn JobsStore>,
-    /// Where messages come from.
-    pub dispatch: Arc<dyn Dispatch>,
-    /// What is run.
+    /// The store of the jobs.
+    pub store: Arc<dyn RunStore>,
+    /// The queue that messages come from.
+    pub queue: Arc<dyn JobQueue>,
+    /// The handlers.
     pub registry: Registry,
-    /// Shared by all runners of the process.
+    /// Metrics, shared by all runners of the process.
     pub metrics: Metrics,
-    /// Set while the store answers.
+    /// Readiness check: passes while the database answers.
     pub check: Check,
 }
 
-/// Runs jobs.
+/// Takes messages and runs their jobs.
 pub struct Runner {
     shared: Arc<Shared>,
 }
 
-/// What the parts of a runner share.
+/// State that the parts of a runner share.
 struct Shared {
     config: Config,
     deps: Deps,
     running: Mutex<HashMap<Uuid, Running>>,
-    /// Jobs that run are cut off and given back.
+    /// Cancelled to cut off and release running jobs.
     release: CancellationToken,
 }
 
-/// A job that runs here.
+/// A running attempt.
 #[derive(Clone)]
 struct Running {
     token: i64,
     since: Instant,
     context: Context,
-    /// It belongs to somebody else by now.
+    /// Cancelled when the lease is lost.
     lost: CancellationToken,
 }
 
 impl Runner {
-    /// Puts a runner together.
+    /// Creates a runner.
     #[must_use]
     pub fn new(config: Config, deps: Deps) -> Self {
         let release = CancellationToken::new();
         Self { shared: Arc::new(Shared { config, deps, running: Mutex::default(), release }) }
     }
 
-    /// Runs jobs until `shutdown` drains. Then those that are running go on for
-    /// [`Config::drain_timeout`] at most, and are given back.
+    /// Runs jobs until `shutdown` drains. Then running jobs have [`Config::drain_timeout`] to
+    /// finish; jobs that still run are released.
     ///
     /// # Errors
     /// A background task failed.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let tasks = Tasks::new(&shutdown);
-        let places = usize::from(self.shared.config.concurrency);
-        let slots = Arc::new(Semaphore::new(places));
-        let (ended, endings) = mpsc::channel(places);
+        let capacity = usize::from(self.shared.config.concurrency);
+        let slots = Arc::new(Semaphore::new(capacity));
+        let (ended, endings) = mpsc::channel(capacity);
         let finisher = tasks.spawn("finisher", finish::run(Arc::clone(&self.shared), endings));
         tasks.spawn("lease renewal", leases::run(Arc::clone(&self.shared)));
         tasks.spawn("store watch", watch_store(self.shared.deps.clone()));
@@ -97,7 +95,7 @@ impl Runner {
         if drained.is_err() {
             self.shared.release.cancel();
         }
-        // Whatever waits for a store that is away is cut off by the grace.
+        // If the database is away, the end of the shutdown grace stops the wait.
         tokio::select! {
             () = finisher.ended() => {}
             () = shutdown.aborted() => {}
@@ -111,26 +109,26 @@ impl Shared {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The leases of jobs that have run for `age`.
+    /// Leases of the jobs that have run for at least `age`.
     fn leases(&self, age: Duration) -> Vec<Lease> {
         let running = self.running();
         let old = running.iter().filter(|(_, job)| job.since.elapsed() >= age);
         old.map(|(id, job)| Lease { id: *id, token: job.token, progress: job.context.progress() }).collect()
     }
 
-    fn store(&self) -> &dyn JobsStore {
+    fn store(&self) -> &dyn RunStore {
         self.deps.store.as_ref()
     }
 
-    /// The store did not answer, or would not. Logged when it begins.
-    fn failed(&self, what: &str, error: &kit_database::Error) {
+    /// Logs and counts that `operation` failed, and fails the readiness check.
+    fn failed(&self, operation: &str, error: &kit_database::Error) {
         self.deps.metrics.store_errors.inc();
         self.deps.check.set(false);
-        tracing::warn!(%error, what, "the database does not answer; trying again");
+        tracing::warn!(%error, operation, "the database request failed; trying again");
     }
 }
 
-/// Keeps readiness up to date, so that probes cause no load.
+/// Updates the readiness check once a second, so that probes cause no load.
 async fn watch_store(deps: Deps) {
     loop {
         deps.check.set(deps.store.ping().await.is_ok());

@@ -1,45 +1,47 @@
-//! New jobs, and whether they have been published.
+//! Accepting jobs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
+use async_trait::async_trait;
 use jobs_core::job::PUBLISH_GRACE_MS;
 use kit_database::mysql::{bytes, text};
 use kit_database::{Error, Result};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, guard, list, literal, optional_text};
-use crate::{Accepted, Conflicts, NewJob, chunks, rows};
+use super::{MySqlStore, NOW, TIMEOUT, answer, guard, literal, optional_text};
+use crate::chunks::chunks;
+use crate::{AcceptStore, Accepted, Conflicts, NewJob, rows};
 
-impl MySqlStore {
-    pub(super) async fn accept_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+#[async_trait]
+impl AcceptStore for MySqlStore {
+    async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
         self.run_and_read_keys(&script(jobs, None), jobs).await
     }
 
-    pub(super) async fn accept_all_jobs(
-        &self,
-        jobs: &[NewJob],
-    ) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
-        let script = script(jobs, all_are_theirs(jobs).as_deref().map(guard::unless));
+    async fn accept_all(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        let script = script(jobs, keys_match(jobs).as_deref().map(guard::require));
         loop {
             match self.run_and_read_keys(&script, jobs).await {
                 Ok(accepted) => return Ok(Ok(accepted)),
-                Err(Error::Refused(error)) if guard::has_ended(&error) => {}
+                Err(Error::Refused(error)) if guard::has_failed(&error) => {}
                 Err(error) => return Err(error),
             }
             let conflicts = Conflicts::among(&self.run_and_read_keys(&[], jobs).await?);
-            // There are none if what was in the way has been forgotten meanwhile.
+            // There are none if the conflicting jobs were deleted in the meantime.
             if !conflicts.0.is_empty() {
                 return Ok(Err(conflicts));
             }
         }
     }
+}
 
-    /// Runs a script, and reads what became of jobs that may have been known before.
+impl MySqlStore {
+    /// Runs a script, then reads which job each idempotency key belongs to.
     async fn run_and_read_keys(&self, script: &[String], jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
         let mut sql = script.join("; ");
@@ -52,26 +54,8 @@ impl MySqlStore {
             );
         }
         let answers = self.accept.run(&sql, TIMEOUT).await?;
-        let known = if keys.is_empty() { Known::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
-        Ok(accepted(jobs, known))
-    }
-
-    pub(super) async fn mark_messages(&self, messages: &[(Uuid, i64)]) -> Result<()> {
-        let mut tokens: BTreeMap<i64, Vec<Uuid>> = BTreeMap::new();
-        for (id, token) in messages {
-            tokens.entry(*token).or_default().push(*id);
-        }
-        for (token, ids) in tokens {
-            for ids in chunks(&ids, |_| 0) {
-                let sql = format!(
-                    "UPDATE jobs FORCE INDEX (PRIMARY) SET published_at = {NOW}, due_at = NULL \
-                     WHERE id IN ({ids}) AND state = 'queued' AND published_at IS NULL AND lease_token = {token}",
-                    ids = list(ids.iter().copied())
-                );
-                self.publish.run(&sql, TIMEOUT).await?;
-            }
-        }
-        Ok(())
+        let keys = if keys.is_empty() { Keys::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
+        Ok(accepted(jobs, keys))
     }
 }
 
@@ -79,10 +63,11 @@ fn size(job: &NewJob) -> usize {
     job.payload.len() + job.callback_url.as_ref().map_or(0, String::len)
 }
 
-/// All in one transaction, which `last` may end.
-fn script(jobs: &[NewJob], last: Option<String>) -> Vec<String> {
+/// The statements that insert `jobs` in one transaction, with the statement `guard` before
+/// its end.
+fn script(jobs: &[NewJob], guard: Option<String>) -> Vec<String> {
     let mut script: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
-    script.extend(last);
+    script.extend(guard);
     if script.len() > 1 {
         script.insert(0, "BEGIN".to_owned());
         script.push("COMMIT".to_owned());
@@ -91,10 +76,10 @@ fn script(jobs: &[NewJob], last: Option<String>) -> Vec<String> {
     script
 }
 
-/// What has been accepted before is left as it is.
+/// Inserts jobs. A job that was accepted before is left as it is.
 fn insert_sql(jobs: &[NewJob]) -> String {
     let mut jobs: Vec<&NewJob> = jobs.iter().collect();
-    // All lock keys in the same order.
+    // All transactions lock keys in the same order.
     jobs.sort_unstable_by(|a, b| (&a.key, a.id).cmp(&(&b.key, b.id)));
     let mut sql = String::from(
         "INSERT INTO jobs (id, idempotency_key, request_hash, kind, payload, priority, max_attempts, created_at, \
@@ -121,33 +106,34 @@ fn insert_sql(jobs: &[NewJob]) -> String {
     sql + " ON DUPLICATE KEY UPDATE id = jobs.id"
 }
 
-type Known = HashMap<Vec<u8>, (Uuid, Vec<u8>, jobs_core::State)>;
+/// The job, request hash and state of each idempotency key.
+type Keys = HashMap<Vec<u8>, (Uuid, Vec<u8>, jobs_core::State)>;
 
-fn read_keys(answer: &kit_database::mysql::Answer) -> Result<Known> {
+fn read_keys(answer: &kit_database::mysql::Answer) -> Result<Keys> {
     let row = |row: &sqlx::mysql::MySqlRow| {
-        let of =
-            (rows::id(&row.try_get::<Vec<u8>, _>(0)?)?, row.try_get(2)?, rows::named(&row.try_get::<String, _>(3)?)?);
+        let of = (rows::id_of(row, 0)?, row.try_get(2)?, rows::name_of(row, 3)?);
         Ok((row.try_get(1)?, of))
     };
     answer.rows.iter().map(row).collect()
 }
 
-/// What became of jobs; those with unknown keys would be new.
-fn accepted(jobs: &[NewJob], mut known: Known) -> Vec<Accepted> {
+/// The results of accepting `jobs`, whose keys were found to belong to these jobs. A job
+/// whose key was not found is new.
+fn accepted(jobs: &[NewJob], mut keys: Keys) -> Vec<Accepted> {
     let mut accepted = |job: &NewJob| {
         let Some(key) = &job.key else { return Accepted::New(job.id) };
         let new = || (job.id, job.request_hash.to_vec(), jobs_core::State::Queued);
-        match known.entry(key.clone().into_bytes()).or_insert_with(new) {
+        match keys.entry(key.clone().into_bytes()).or_insert_with(new) {
             (id, ..) if *id == job.id => Accepted::New(*id),
-            (id, hash, state) if hash[..] == job.request_hash => Accepted::Known(*id, *state),
+            (id, hash, state) if hash[..] == job.request_hash => Accepted::Existing(*id, *state),
             _ => Accepted::Conflict,
         }
     };
     jobs.iter().map(&mut accepted).collect()
 }
 
-/// Whether every key stands for what it was given with.
-fn all_are_theirs(jobs: &[NewJob]) -> Option<String> {
+/// SQL for whether every key belongs to the request that it was sent with; `None` without keys.
+fn keys_match(jobs: &[NewJob]) -> Option<String> {
     let of = |job: &NewJob| Some(format!("({},{})", bytes(job.key.as_ref()?.as_bytes()), bytes(&job.request_hash)));
     let pairs: BTreeSet<String> = jobs.iter().filter_map(of).collect();
     let (count, pairs) = (pairs.len(), pairs.into_iter().collect::<Vec<_>>().join(","));

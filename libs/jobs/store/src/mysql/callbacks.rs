@@ -1,13 +1,14 @@
-//! Who waits to be called.
+//! Callbacks.
 
+use async_trait::async_trait;
 use kit_database::Result;
 use uuid::Uuid;
 
 use super::{MySqlStore, NOW, answer, literal, optional_text};
-use crate::{Callback, rows};
+use crate::{Callback, CallbackStore, rows};
 
-/// Those of jobs that have one and meet a condition, from the beginning if they had
-/// been called before.
+/// Schedules the callbacks of the jobs that meet `condition`. A callback that was made
+/// before starts again from its first attempt.
 pub(super) fn insert_sql(condition: &str) -> String {
     format!(
         "INSERT INTO callbacks (job_id, url, due_at) SELECT id, callback_url, {NOW} FROM jobs \
@@ -16,8 +17,9 @@ pub(super) fn insert_sql(condition: &str) -> String {
     )
 }
 
-impl MySqlStore {
-    pub(super) async fn find_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
+#[async_trait]
+impl CallbackStore for MySqlStore {
+    async fn take_due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
         let sql = format!(
             "BEGIN; \
              SET @now = {NOW}, @until = {NOW} + {lease_ms} + {mark}; \
@@ -26,14 +28,14 @@ impl MySqlStore {
              STRAIGHT_JOIN callbacks ON callbacks.job_id = due.job_id SET callbacks.due_at = @until; \
              SELECT {columns} FROM callbacks WHERE due_at = @until; \
              COMMIT",
-            mark = self.mark(),
+            mark = self.reservation_mark(),
             columns = rows::CALLBACK
         );
         let answers = self.ask(&sql).await?;
         answer(&answers, 3)?.rows.iter().map(rows::callback).collect()
     }
 
-    pub(super) async fn note_call(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
+    async fn record_callback(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
         let due_at = retry_ms.map_or_else(|| "NULL".to_owned(), |delay| format!("{NOW} + {delay}"));
         let sql = format!(
             "UPDATE callbacks SET attempt = attempt + 1, due_at = {due_at}, error = {error} WHERE job_id = {id}",

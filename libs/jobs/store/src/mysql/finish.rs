@@ -1,4 +1,4 @@
-//! Effects.
+//! Committing effects.
 
 use std::fmt::Write;
 
@@ -6,25 +6,25 @@ use kit_database::mysql::text;
 use kit_database::{Error, Result};
 
 use super::{MySqlStore, NOW, TIMEOUT, guard, list, literal, optional};
-use crate::{Done, Statement, chunks};
+use crate::chunks::chunks;
+use crate::{Statement, Success};
 
 impl MySqlStore {
-    pub(super) async fn finish_jobs(&self, done: &[Done]) -> Vec<Result<bool>> {
-        let mut results = Vec::with_capacity(done.len());
-        for done in chunks(done, size) {
-            match self.finish_together(done).await {
-                Ok(true) => results.extend(done.iter().map(|_| Ok(true))),
-                // One of them is not what it was, or its effect is refused: which one is found
-                // out one by one.
-                Ok(false) | Err(Error::Refused(_) | Error::Duplicate) if done.len() > 1 => {
-                    for done in done {
-                        results.push(self.finish_together(std::slice::from_ref(done)).await);
+    pub(super) async fn finish_in_chunks(&self, successes: &[Success]) -> Vec<Result<bool>> {
+        let mut results = Vec::with_capacity(successes.len());
+        for chunk in chunks(successes, size) {
+            match self.finish_together(chunk).await {
+                Ok(true) => results.extend(chunk.iter().map(|_| Ok(true))),
+                // One job has another token, or its effect was refused: finish one by one.
+                Ok(false) | Err(Error::Refused(_) | Error::Duplicate) if chunk.len() > 1 => {
+                    for success in chunk {
+                        results.push(self.finish_together(std::slice::from_ref(success)).await);
                     }
                 }
                 Ok(false) => results.push(Ok(false)),
                 Err(error) => {
                     let timeout = || Error::Timeout(TIMEOUT);
-                    results.extend(done.iter().skip(1).map(|_| Err(timeout())));
+                    results.extend(chunk.iter().skip(1).map(|_| Err(timeout())));
                     results.push(Err(error));
                 }
             }
@@ -32,29 +32,29 @@ impl MySqlStore {
         results
     }
 
-    /// All of them or none; says which.
-    async fn finish_together(&self, done: &[Done]) -> Result<bool> {
-        for statement in done.iter().flat_map(|done| &done.effect) {
-            statement.check().map_err(|error| Error::Refused(sqlx::Error::Encode(Box::new(error))))?;
+    /// Finishes all jobs in one transaction, or none. Returns whether it did.
+    async fn finish_together(&self, successes: &[Success]) -> Result<bool> {
+        for statement in successes.iter().flat_map(|success| &success.effect) {
+            statement.check()?;
         }
-        match self.finish.run(&finish_sql(done), TIMEOUT).await {
+        match self.finish.run(&finish_sql(successes), TIMEOUT).await {
             Ok(_) => Ok(true),
-            Err(Error::Refused(error)) if guard::has_ended(&error) => Ok(false),
+            Err(Error::Refused(error)) if guard::has_failed(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
-fn size(done: &Done) -> usize {
-    done.result.len() + done.effect.iter().map(Statement::size).sum::<usize>()
+fn size(success: &Success) -> usize {
+    success.result.len() + success.effect.iter().map(Statement::size).sum::<usize>()
 }
 
-fn finish_sql(done: &[Done]) -> String {
-    let mut sorted: Vec<&Done> = done.iter().collect();
-    sorted.sort_unstable_by_key(|done| done.id);
+fn finish_sql(successes: &[Success]) -> String {
+    let mut sorted: Vec<&Success> = successes.iter().collect();
+    sorted.sort_unstable_by_key(|success| success.id);
     let (mut tokens, mut results) = (String::new(), String::new());
-    for done in &sorted {
-        let (id, token, result) = (literal(done.id), done.token, text(&done.result));
+    for success in &sorted {
+        let (id, token, result) = (literal(success.id), success.token, text(&success.result));
         let _ = write!(tokens, " WHEN {id} THEN {token}");
         let _ = write!(results, " WHEN {id} THEN {result}");
     }
@@ -66,23 +66,24 @@ fn finish_sql(done: &[Done]) -> String {
          progress = 1, result = CASE id{results} END, error = NULL \
          WHERE id IN ({ids}) AND state = 'running' AND lease_token = CASE id{tokens} END; \
          {guard}",
-        ids = list(done.iter().map(|done| done.id)),
-        guard = guard::unless(&format!("ROW_COUNT() = {}", done.len()))
+        ids = list(successes.iter().map(|success| success.id)),
+        guard = guard::require(&format!("ROW_COUNT() = {}", successes.len()))
     );
-    for statement in Statement::literals(sorted.iter().flat_map(|done| &done.effect)) {
+    for statement in Statement::literals(sorted.iter().flat_map(|success| &success.effect)) {
         sql.push_str("; ");
         sql.push_str(&statement);
     }
     sql.push_str("; INSERT INTO attempts (job_id, token, attempt, worker, started_at, ended_at, outcome) VALUES ");
-    for (index, done) in sorted.iter().enumerate() {
+    for (index, success) in sorted.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        let (id, token, attempt) = (literal(done.id), done.token, done.attempt);
-        let (worker, started_at) = (text(&done.worker), optional(done.started_at));
+        let (id, token, attempt) = (literal(success.id), success.token, success.attempt);
+        let (worker, started_at) = (text(&success.worker), optional(success.started_at));
         let _ = write!(sql, "{comma}({id},{token},{attempt},{worker},{started_at},@now,'succeeded')");
     }
-    let called: Vec<_> = done.iter().filter(|done| done.has_callback).map(|done| done.id).collect();
-    if !called.is_empty() {
-        let _ = write!(sql, "; {}", super::callbacks::insert_sql(&format!("id IN ({})", list(called))));
+    let with_callback: Vec<_> =
+        successes.iter().filter(|success| success.has_callback).map(|success| success.id).collect();
+    if !with_callback.is_empty() {
+        let _ = write!(sql, "; {}", super::callbacks::insert_sql(&format!("id IN ({})", list(with_callback))));
     }
     sql + "; COMMIT"
 }

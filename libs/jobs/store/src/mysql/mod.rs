@@ -1,40 +1,37 @@
 //! MySQL and MariaDB.
 //!
-//! Every write is a script, sent in one packet: no transaction ever waits for its
-//! client. Only numbers, names and hex literals are put into the scripts.
+//! Every write is a script that is sent in one packet, so no transaction waits for its
+//! client. Scripts contain only numbers, names and hexadecimal literals.
 
 mod accept;
 mod callbacks;
 mod finish;
 mod guard;
-mod read;
+mod outbox;
+mod query;
 mod run;
 mod sweep;
+mod transition;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use kit_database::mysql::{Answer, Scripts, bytes, text};
 use kit_database::{Error, Result};
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use uuid::Uuid;
 
-use crate::{
-    Accepted, AttemptRow, Callback, Change, Claim, Conflicts, Done, Held, JobRow, JobsStore, Lease, NewJob, Overview,
-    Page, Seen,
-};
+use crate::rows;
 
-/// The present millisecond.
+/// SQL for the current time, in milliseconds since the Unix epoch.
 const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
-/// How long a script may take.
+/// Time limit of a script.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The store on MySQL or MariaDB. What happens to each job has connections of its
-/// own, so that nothing waits behind anything else.
+/// The store on MySQL or MariaDB. The operations that every job goes through have
+/// connections of their own, so that none waits behind another.
 #[derive(Debug, Clone)]
 pub struct MySqlStore {
     accept: Scripts,
@@ -42,14 +39,14 @@ pub struct MySqlStore {
     claim: Scripts,
     finish: Scripts,
     others: Scripts,
-    searches: Arc<AtomicU64>,
+    reservations: Arc<AtomicU64>,
 }
 
 impl MySqlStore {
-    /// The connections that a store keeps at hand; a pool has some more than that.
+    /// Number of connections that a store keeps open.
     pub const CONNECTIONS: u32 = 5;
 
-    /// The store on a pool that [`kit_database::Database::open`] made.
+    /// Creates the store on a pool that [`kit_database::Database::open`] made.
     #[must_use]
     pub fn new(pool: &MySqlPool) -> Self {
         let scripts = || Scripts::new(pool.clone());
@@ -59,15 +56,15 @@ impl MySqlStore {
             claim: scripts(),
             finish: scripts(),
             others: scripts(),
-            searches: Arc::new(AtomicU64::new(RandomState::new().hash_one(0))),
+            reservations: Arc::new(AtomicU64::new(fastrand::u64(..))),
         }
     }
 
-    /// What a search adds to the moment up to which it keeps others away from what it
-    /// found, in milliseconds below 1000: by that moment it knows its own again. Two
-    /// searches that happen on the same one find the same, which does no harm.
-    fn mark(&self) -> u64 {
-        self.searches.fetch_add(1, Ordering::Relaxed) % 1000
+    /// Milliseconds below 1000 that a search adds to the time until which it hides the
+    /// rows that it found, so that it can select its own rows by that time. Two searches
+    /// with the same time both get these rows, which does no harm.
+    fn reservation_mark(&self) -> u64 {
+        self.reservations.fetch_add(1, Ordering::Relaxed) % 1000
     }
 
     async fn ask(&self, sql: &str) -> Result<Vec<Answer>> {
@@ -75,79 +72,9 @@ impl MySqlStore {
     }
 }
 
-#[async_trait]
-impl JobsStore for MySqlStore {
-    async fn ping(&self) -> Result<()> {
-        self.ask(crate::rows::PING).await.map(drop)
-    }
-
-    async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
-        self.accept_jobs(jobs).await
-    }
-
-    async fn accept_together(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
-        self.accept_all_jobs(jobs).await
-    }
-
-    async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()> {
-        self.mark_messages(messages).await
-    }
-
-    async fn due(&self, limit: u32) -> Result<(i64, Vec<Seen>)> {
-        self.find_due(limit).await
-    }
-
-    async fn unclaimed(&self, older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
-        self.find_unclaimed(older_than_ms, limit).await
-    }
-
-    async fn look(&self, ids: &[Uuid]) -> Result<(i64, Vec<Seen>)> {
-        self.look_at(ids).await
-    }
-
-    async fn write(&self, changes: &[Change]) -> Result<Vec<bool>> {
-        self.write_changes(changes).await
-    }
-
-    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>> {
-        self.claim_jobs(ids, claim).await
-    }
-
-    async fn extend(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Held>> {
-        self.extend_leases(leases, lease_ms).await
-    }
-
-    async fn finish(&self, done: &[Done]) -> Vec<Result<bool>> {
-        self.finish_jobs(done).await
-    }
-
-    async fn get(&self, id: Uuid) -> Result<Option<JobRow>> {
-        self.read_job(id).await
-    }
-
-    async fn attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>> {
-        self.read_attempts(id).await
-    }
-
-    async fn list(&self, page: &Page) -> Result<Vec<JobRow>> {
-        self.read_page(page).await
-    }
-
-    async fn overview(&self) -> Result<Overview> {
-        self.read_overview().await
-    }
-
-    async fn forget(&self, age_ms: i64, limit: u32) -> Result<u64> {
-        self.forget_ended(age_ms, limit).await
-    }
-
-    async fn due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
-        self.find_callbacks(limit, lease_ms).await
-    }
-
-    async fn called(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
-        self.note_call(job, error, retry_ms).await
-    }
+/// Reads the ids in the first column.
+fn ids(answer: &Answer) -> Result<Vec<Uuid>> {
+    answer.rows.iter().map(|row| rows::id_of(row, 0)).collect()
 }
 
 fn answer(answers: &[Answer], index: usize) -> Result<&Answer> {
@@ -166,8 +93,8 @@ fn literal(id: Uuid) -> String {
     bytes(id.as_bytes())
 }
 
-/// What stands between the parentheses of an `IN`, in the order in which everybody
-/// locks rows. Nothing is in no ids.
+/// The list of an `IN`, sorted, so that all transactions lock rows in the same order.
+/// The list of no ids matches nothing.
 fn list(ids: impl IntoIterator<Item = Uuid>) -> String {
     let mut ids: Vec<Uuid> = ids.into_iter().collect();
     ids.sort_unstable();

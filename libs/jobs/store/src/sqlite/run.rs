@@ -1,18 +1,24 @@
 //! Claims, leases and effects.
 
+use async_trait::async_trait;
+use kit_database::Result;
 use kit_database::sqlite::begin;
-use kit_database::{Error, Result};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::write::call;
-use super::{SqliteStore, list, now};
-use crate::{Claim, Done, Held, JobRow, Lease, Parameter, Statement, rows};
+use super::{SqliteStore, callbacks, list, now};
+use crate::{Claim, HeldLease, JobRow, Lease, Parameter, RunStore, Statement, Success, rows};
 
-impl SqliteStore {
-    pub(super) async fn claim_jobs(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>> {
-        let Claim { number, worker, lease_ms } = claim;
+#[async_trait]
+impl RunStore for SqliteStore {
+    async fn ping(&self) -> Result<()> {
+        sqlx::query(rows::PING).fetch_optional(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>> {
+        let Claim { id, worker, lease_ms } = claim;
         let mut transaction = begin(&self.pool).await?;
         let now = now(&mut transaction).await?;
         let ids = list(ids);
@@ -22,7 +28,7 @@ impl SqliteStore {
              worker = ?4 WHERE id IN ({ids}) AND state = 'queued' AND run_at <= ?3"
         );
         sqlx::query(AssertSqlSafe(sql))
-            .bind(number)
+            .bind(id)
             .bind(now.saturating_add(lease_ms))
             .bind(now)
             .bind(worker)
@@ -30,12 +36,12 @@ impl SqliteStore {
             .await?;
         let columns = rows::JOB;
         let sql = format!("SELECT {columns} FROM jobs WHERE id IN ({ids}) AND state = 'running' AND lease_owner = ?");
-        let claimed = sqlx::query(AssertSqlSafe(sql)).bind(number).fetch_all(&mut *transaction).await?;
+        let claimed = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         claimed.iter().map(rows::job).collect()
     }
 
-    pub(super) async fn extend_leases(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Held>> {
+    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<HeldLease>> {
         let mut transaction = begin(&self.pool).await?;
         let until = now(&mut transaction).await?.saturating_add(lease_ms);
         let mut held = Vec::new();
@@ -52,32 +58,33 @@ impl SqliteStore {
             .fetch_optional(&mut *transaction)
             .await?;
             if let Some(row) = row {
-                held.push(Held { id: *id, token: *token, cancel_requested: row.try_get(0)? });
+                held.push(HeldLease { id: *id, token: *token, cancel_requested: row.try_get(0)? });
             }
         }
         transaction.commit().await?;
         Ok(held)
     }
 
-    pub(super) async fn finish_jobs(&self, done: &[Done]) -> Vec<Result<bool>> {
-        if done.len() > 1 && matches!(self.finish_together(done).await, Ok(true)) {
-            return done.iter().map(|_| Ok(true)).collect();
+    async fn finish(&self, successes: &[Success]) -> Vec<Result<bool>> {
+        if successes.len() > 1 && matches!(self.finish_together(successes).await, Ok(true)) {
+            return successes.iter().map(|_| Ok(true)).collect();
         }
-        // One of them is not what it was, or its effect is refused: which one is found
-        // out one by one.
-        let mut results = Vec::with_capacity(done.len());
-        for done in done {
-            results.push(self.finish_together(std::slice::from_ref(done)).await);
+        // One job has another token, or its effect was refused: finish one by one.
+        let mut results = Vec::with_capacity(successes.len());
+        for success in successes {
+            results.push(self.finish_together(std::slice::from_ref(success)).await);
         }
         results
     }
+}
 
-    /// All of them or none; says which.
-    async fn finish_together(&self, done: &[Done]) -> Result<bool> {
+impl SqliteStore {
+    /// Finishes all jobs in one transaction, or none. Returns whether it did.
+    async fn finish_together(&self, successes: &[Success]) -> Result<bool> {
         let mut transaction = begin(&self.pool).await?;
         let now = now(&mut transaction).await?;
-        for done in done {
-            if !finish(&mut transaction, done, now).await? {
+        for success in successes {
+            if !finish(&mut transaction, success, now).await? {
                 transaction.rollback().await?;
                 return Ok(false);
             }
@@ -87,23 +94,23 @@ impl SqliteStore {
     }
 }
 
-async fn finish(connection: &mut SqliteConnection, done: &Done, now: i64) -> Result<bool> {
-    let id = done.id.as_bytes().as_slice();
+async fn finish(connection: &mut SqliteConnection, success: &Success, now: i64) -> Result<bool> {
+    let id = success.id.as_bytes().as_slice();
     let changed = sqlx::query(
         "UPDATE jobs SET state = 'succeeded', lease_token = lease_token + 1, lease_until = NULL, due_at = NULL, \
          ended_at = ?, progress = 1, result = ?, error = NULL WHERE id = ? AND state = 'running' AND lease_token = ?",
     )
     .bind(now)
-    .bind(&done.result)
+    .bind(&success.result)
     .bind(id)
-    .bind(done.token)
+    .bind(success.token)
     .execute(&mut *connection)
     .await?;
     if changed.rows_affected() == 0 {
         return Ok(false);
     }
-    for statement in &done.effect {
-        statement.check().map_err(|error| Error::Refused(sqlx::Error::Encode(Box::new(error))))?;
+    for statement in &success.effect {
+        statement.check()?;
         bound(statement).execute(&mut *connection).await?;
     }
     sqlx::query(
@@ -111,15 +118,15 @@ async fn finish(connection: &mut SqliteConnection, done: &Done, now: i64) -> Res
          VALUES (?, ?, ?, ?, ?, ?, 'succeeded')",
     )
     .bind(id)
-    .bind(done.token)
-    .bind(done.attempt)
-    .bind(&done.worker)
-    .bind(done.started_at)
+    .bind(success.token)
+    .bind(success.attempt)
+    .bind(&success.worker)
+    .bind(success.started_at)
     .bind(now)
     .execute(&mut *connection)
     .await?;
-    if done.has_callback {
-        call(connection, id, now).await?;
+    if success.has_callback {
+        callbacks::schedule(connection, id, now).await?;
     }
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! New jobs.
+//! Accepting jobs.
 
 use std::collections::BTreeSet;
 
@@ -46,11 +46,11 @@ async fn a_key_is_one_job(backend: Backend) {
     let batch = [first.clone(), again, new_job()];
     let answers = backend.store.accept(&batch).await.unwrap();
     assert_eq!(answers[0], Accepted::New(first.id));
-    assert_eq!(answers[1], Accepted::Known(first.id, State::Queued));
+    assert_eq!(answers[1], Accepted::Existing(first.id, State::Queued));
     assert_eq!(answers[2], Accepted::New(batch[2].id));
     assert_eq!(backend.store.accept(&[other]).await.unwrap(), [Accepted::Conflict]);
-    backend.happen(first.id, jobs_core::Event::Cancel).await;
-    assert_eq!(backend.store.accept(&[with_key("k")]).await.unwrap(), [Accepted::Known(first.id, State::Cancelled)]);
+    backend.apply(first.id, jobs_core::Event::Cancel).await;
+    assert_eq!(backend.store.accept(&[with_key("k")]).await.unwrap(), [Accepted::Existing(first.id, State::Cancelled)]);
     assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 2);
 }
 
@@ -96,7 +96,7 @@ async fn concurrent_clients_with_one_key_get_one_job(backend: Backend) {
                     let batch = [with_key(&format!("a{round}")), with_key(&format!("b{round}"))];
                     for accepted in store.accept(&batch).await.unwrap() {
                         match accepted {
-                            Accepted::New(id) | Accepted::Known(id, _) => ids.push(id),
+                            Accepted::New(id) | Accepted::Existing(id, _) => ids.push(id),
                             Accepted::Conflict => panic!("the requests are the same"),
                         }
                     }
@@ -120,10 +120,10 @@ async fn a_job_for_later_waits_for_its_time(backend: Backend) {
     let row = backend.row(job.id).await;
     assert_eq!((row.job.run_at, row.job.due_at), (now + 60_000, Some(now + 60_000)));
     assert_eq!(backend.claim(&[job.id], 1).await, []);
-    assert!(backend.store.due(10).await.unwrap().1.is_empty());
+    assert!(backend.store.take_due(10).await.unwrap().jobs.is_empty());
     assert_eq!(backend.store.overview().await.unwrap().oldest_due, None);
     backend.pass(60_000).await;
-    assert_eq!(backend.store.due(10).await.unwrap().1.len(), 1);
+    assert_eq!(backend.store.take_due(10).await.unwrap().jobs.len(), 1);
     assert_eq!(backend.claim(&[job.id], 1).await.len(), 1);
 }
 
@@ -133,21 +133,21 @@ async fn together_is_all_or_none(backend: Backend) {
     backend.store.accept(std::slice::from_ref(&before)).await.unwrap();
     let conflicting = [new_job(), different("before"), with_key("new"), different("new")];
     for _ in 0..2 {
-        let answer = backend.store.accept_together(&conflicting).await.unwrap();
+        let answer = backend.store.accept_all(&conflicting).await.unwrap();
         assert_eq!(answer, Err(Conflicts(vec![1, 3])));
         assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 1);
     }
     let jobs = [new_job(), with_key("before"), with_key("new"), with_key("new")];
     let accepted = vec![
         Accepted::New(jobs[0].id),
-        Accepted::Known(before.id, State::Queued),
+        Accepted::Existing(before.id, State::Queued),
         Accepted::New(jobs[2].id),
-        Accepted::Known(jobs[2].id, State::Queued),
+        Accepted::Existing(jobs[2].id, State::Queued),
     ];
     for _ in 0..2 {
-        assert_eq!(backend.store.accept_together(&jobs).await.unwrap(), Ok(accepted.clone()));
+        assert_eq!(backend.store.accept_all(&jobs).await.unwrap(), Ok(accepted.clone()));
     }
-    assert_eq!(backend.store.accept_together(&[]).await.unwrap(), Ok(Vec::new()));
-    assert_eq!(backend.store.accept_together(&[new_job()]).await.unwrap().map(|jobs| jobs.len()), Ok(1));
+    assert_eq!(backend.store.accept_all(&[]).await.unwrap(), Ok(Vec::new()));
+    assert_eq!(backend.store.accept_all(&[new_job()]).await.unwrap().map(|jobs| jobs.len()), Ok(1));
     assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 4);
 }

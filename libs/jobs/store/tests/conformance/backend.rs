@@ -1,9 +1,9 @@
-//! A store with an empty database of its own, whose time passes as told.
+//! A store with an empty database of its own, whose time the test moves.
 
 use std::sync::Arc;
 
 use jobs_core::{Effects, Event, Priority};
-use jobs_store::{Accepted, Claim, Done, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, happen};
+use jobs_store::{Accepted, Claim, JobEvent, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, Success, apply};
 use kit_database::Options;
 use testkit::SqlBackend;
 use uuid::Uuid;
@@ -47,7 +47,7 @@ impl Backend {
         self.backend.number(sql).await
     }
 
-    /// Lets time pass: all times in the tables are set off in its place.
+    /// Lets time pass: moves all times in the tables into the past.
     pub(crate) async fn pass(&self, ms: i64) {
         self.sql(&format!(
             "UPDATE jobs SET run_at = run_at - {ms}, due_at = due_at - {ms}, lease_until = lease_until - {ms}, \
@@ -64,7 +64,7 @@ impl Backend {
         new.id
     }
 
-    /// A job that somebody runs.
+    /// A running job.
     pub(crate) async fn running(&self) -> JobRow {
         let id = self.job().await;
         self.claim(&[id], 1).await.remove(0)
@@ -78,24 +78,28 @@ impl Backend {
         self.store.get(id).await.unwrap().expect("the job is there")
     }
 
-    /// Lets an event happen, and says what goes with it.
-    pub(crate) async fn happen(&self, id: Uuid, event: Event) -> Option<Effects> {
-        self.happen_because(id, event, None).await
+    /// Applies an event and returns its effects.
+    pub(crate) async fn apply(&self, id: Uuid, event: Event) -> Option<Effects> {
+        self.apply_event(JobEvent::new(id, event)).await
     }
 
-    pub(crate) async fn happen_because(&self, id: Uuid, event: Event, error: Option<&str>) -> Option<Effects> {
-        let events = [(id, event, error.map(ToOwned::to_owned))];
-        happen(self.store.as_ref(), &events).await.unwrap().remove(&id)?.effects
+    pub(crate) async fn apply_with_error(&self, id: Uuid, event: Event, error: &str) -> Option<Effects> {
+        self.apply_event(JobEvent { error: Some(error.to_owned()), ..JobEvent::new(id, event) }).await
     }
 
-    /// How often the effect of a job has been carried out.
+    async fn apply_event(&self, event: JobEvent) -> Option<Effects> {
+        let id = event.id;
+        apply(self.store.as_ref(), &[event]).await.unwrap().remove(&id)?.effects
+    }
+
+    /// Number of times that the effect of a job was applied.
     pub(crate) async fn effects(&self, id: Uuid) -> i64 {
         self.number(&format!("SELECT COUNT(*) FROM user_requests WHERE job_id = X'{}'", id.simple())).await
     }
 }
 
 pub(crate) fn claim(number: i64) -> Claim<'static> {
-    Claim { number, worker: "a worker", lease_ms: LEASE_MS }
+    Claim { id: number, worker: "a worker", lease_ms: LEASE_MS }
 }
 
 pub(crate) fn new_job() -> NewJob {
@@ -117,9 +121,9 @@ pub(crate) fn with_key(key: &str) -> NewJob {
     NewJob { key: Some(key.to_owned()), ..new_job() }
 }
 
-/// A job that is done, with one row as its effect.
-pub(crate) fn done(row: &JobRow) -> Done {
-    Done {
+/// A success of a job, with one row as its effect.
+pub(crate) fn success(row: &JobRow) -> Success {
+    Success {
         id: row.id,
         token: row.job.lease_token,
         attempt: row.job.attempt,

@@ -1,12 +1,12 @@
-//! Who waits to be called.
+//! Callbacks.
 
 use jobs_core::Event;
 use jobs_store::NewJob;
 
-use crate::backend::{Backend, done, new_job};
+use crate::backend::{Backend, new_job, success};
 use crate::on_every_backend;
 
-on_every_backend!(whoever_wants_to_be_called_is_called_until_it_answers, every_ending_calls);
+on_every_backend!(a_callback_is_due_until_it_succeeds, every_end_of_a_job_is_called_back);
 
 async fn job(backend: &Backend) -> uuid::Uuid {
     let job = NewJob { callback_url: Some("http://example.com/done?é".to_owned()), ..new_job() };
@@ -14,37 +14,37 @@ async fn job(backend: &Backend) -> uuid::Uuid {
     job.id
 }
 
-async fn whoever_wants_to_be_called_is_called_until_it_answers(backend: Backend) {
+async fn a_callback_is_due_until_it_succeeds(backend: Backend) {
     let id = job(&backend).await;
     let row = backend.claim(&[id], 1).await.remove(0);
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), []);
-    backend.store.finish(&[done(&row), done(&backend.running().await)]).await;
-    let due = backend.store.due_callbacks(10, 1000).await.unwrap();
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), []);
+    backend.store.finish(&[success(&row), success(&backend.running().await)]).await;
+    let due = backend.store.take_due_callbacks(10, 1000).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!((due[0].job, due[0].url.as_str(), due[0].attempt), (id, "http://example.com/done?é", 0));
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), [], "somebody is at it");
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), [], "another caller has it");
     backend.pass(2000).await;
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), due, "who is not heard of any more");
-    backend.store.called(id, Some("503 it's away"), Some(5000)).await.unwrap();
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), due, "the caller is gone");
+    backend.store.record_callback(id, Some("503 it's away"), Some(5000)).await.unwrap();
     backend.pass(4000).await;
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), []);
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), []);
     backend.pass(1000).await;
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap()[0].attempt, 1);
-    backend.store.called(id, None, None).await.unwrap();
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap()[0].attempt, 1);
+    backend.store.record_callback(id, None, None).await.unwrap();
     backend.pass(1_000_000).await;
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), []);
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), []);
 }
 
-async fn every_ending_calls(backend: Backend) {
+async fn every_end_of_a_job_is_called_back(backend: Backend) {
     let id = job(&backend).await;
-    backend.happen(id, Event::Cancel).await.unwrap();
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap().len(), 1);
-    backend.store.called(id, Some("no"), None).await.unwrap();
-    backend.happen(id, Event::Retry).await.unwrap();
-    assert_eq!(backend.store.due_callbacks(10, 1000).await.unwrap(), []);
+    backend.apply(id, Event::Cancel).await.unwrap();
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap().len(), 1);
+    backend.store.record_callback(id, Some("no"), None).await.unwrap();
+    backend.apply(id, Event::Retry).await.unwrap();
+    assert_eq!(backend.store.take_due_callbacks(10, 1000).await.unwrap(), []);
     let row = backend.claim(&[id], 1).await.remove(0);
     let fail = Event::Fail { token: row.job.lease_token, delay_ms: 0, permanent: true };
-    backend.happen_because(id, fail, Some("broken")).await.unwrap();
-    let due = backend.store.due_callbacks(10, 1000).await.unwrap();
+    backend.apply_with_error(id, fail, "broken").await.unwrap();
+    let due = backend.store.take_due_callbacks(10, 1000).await.unwrap();
     assert_eq!((due.len(), due[0].attempt), (1, 0), "called anew");
 }

@@ -1,4 +1,4 @@
-//! Answers of MySQL that get lost: what was asked is asked again.
+//! Lost answers of the database: requests are repeated.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use jobs_store::Accepted;
 use kit_database::{Database, Options};
 use testkit::Proxy;
 
-use crate::backend::{Backend, claim, done, with_key};
+use crate::backend::{Backend, claim, success, with_key};
 
 const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: Duration::from_secs(20) };
 
 #[tokio::test]
-async fn what_was_carried_out_and_not_answered_is_found_when_asked_again() {
+async fn a_request_whose_answer_was_lost_may_be_repeated() {
     let backend = Backend::mysql("lost").await;
     let proxy = Proxy::to(backend.url()).await;
     // The proxy has to see what passes.
@@ -29,8 +29,8 @@ async fn what_was_carried_out_and_not_answered_is_found_when_asked_again() {
     assert_eq!((row.job.attempt, row.job.lease_token), (1, 1));
 
     proxy.cut_reply_to("INTO user_requests");
-    assert!(store.finish(&[done(&row)]).await.remove(0).unwrap_err().is_transient());
-    assert!(!store.finish(&[done(&row)]).await.remove(0).unwrap(), "it is no longer to be done");
+    assert!(store.finish(&[success(&row)]).await.remove(0).unwrap_err().is_transient());
+    assert!(!store.finish(&[success(&row)]).await.remove(0).unwrap(), "it was committed before");
     assert_eq!(backend.effects(job.id).await, 1);
     proxy.replies_cut(3).await;
 }

@@ -1,7 +1,7 @@
-//! What every backend of the jobs store has to do, on SQLite and on MariaDB; on
-//! MySQL, too, where `TEST_DATABASE_URL` names one.
+//! The contract of the jobs store, tested on SQLite and MariaDB, and on MySQL where
+//! `TEST_DATABASE_URL` names one.
 //!
-//! Nothing waits for time: rows are set off instead.
+//! No test waits: it moves the times in the rows instead.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
@@ -10,7 +10,7 @@ mod backend;
 mod callbacks;
 mod faults;
 mod model;
-mod people;
+mod query;
 mod run;
 mod sweep;
 

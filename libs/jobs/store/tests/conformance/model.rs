@@ -1,5 +1,4 @@
-//! Whatever is asked in whatever order: every backend does what
-//! [`jobs_core::tables`] says.
+//! Random requests in random order: every backend behaves like [`jobs_core::tables`].
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
-use crate::backend::{Backend, claim, done, new_job};
+use crate::backend::{Backend, claim, new_job, success};
 use crate::on_every_backend;
 
 on_every_backend!(random_requests);
@@ -23,12 +22,12 @@ const SECOND: i64 = 1_000_000;
 #[derive(Debug, Clone)]
 enum Ask {
     Accept { key: Option<u8>, hash: u8, later: bool },
-    AcceptTogether(Vec<(Option<u8>, u8)>),
+    AcceptAll(Vec<(Option<u8>, u8)>),
     Published(usize, i64),
     Claim(Vec<usize>),
-    Extend(usize, i64),
+    Renew(usize, i64),
     Finish(Vec<(usize, i64)>),
-    Happen(usize, u8, i64, i64),
+    Apply(usize, u8, i64, i64),
     Passes(i64),
 }
 
@@ -38,12 +37,12 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
     let one = prop_oneof![
         3 => (proptest::option::of(0_u8..3), 0_u8..2, any::<bool>())
             .prop_map(|(key, hash, later)| Ask::Accept { key, hash, later }),
-        1 => vec((proptest::option::of(0_u8..3), 0_u8..2), 1..4).prop_map(Ask::AcceptTogether),
+        1 => vec((proptest::option::of(0_u8..3), 0_u8..2), 1..4).prop_map(Ask::AcceptAll),
         2 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Published(job, off)),
         4 => vec(job.clone(), 1..4).prop_map(Ask::Claim),
-        1 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Extend(job, off)),
+        1 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Renew(job, off)),
         2 => vec((job.clone(), off.clone()), 1..4).prop_map(Ask::Finish),
-        6 => (job, 0_u8..8, off, 0_i64..3).prop_map(|(job, what, off, delay)| Ask::Happen(job, what, off, delay)),
+        6 => (job, 0_u8..8, off, 0_i64..3).prop_map(|(job, what, off, delay)| Ask::Apply(job, what, off, delay)),
         2 => (1_i64..3).prop_map(Ask::Passes),
     ];
     vec(one, 1..40)
@@ -89,30 +88,30 @@ impl Run {
     async fn ask(&mut self, ask: &Ask) {
         match ask {
             Ask::Accept { key, hash, later } => self.accept(*key, *hash, *later).await,
-            Ask::AcceptTogether(jobs) => self.accept_together(jobs).await,
+            Ask::AcceptAll(jobs) => self.accept_all(jobs).await,
             Ask::Published(job, off) => {
                 let id = self.id(*job);
                 let token = self.token(id, *off);
                 self.backend.store.mark_published(&[(id, token)]).await.unwrap();
-                self.tables.happen(id, Event::Published { token });
+                self.tables.apply(id, Event::Published { token });
             }
             Ask::Claim(jobs) => self.claim(jobs).await,
-            Ask::Extend(job, off) => {
+            Ask::Renew(job, off) => {
                 let id = self.id(*job);
                 let token = self.token(id, *off);
                 let lease = Lease { id, token, progress: 0.5 };
-                let held = self.backend.store.extend(&[lease], SECOND).await.unwrap();
-                let expected = self.tables.happen(id, Event::Extend { token, lease_ms: SECOND });
+                let held = self.backend.store.renew(&[lease], SECOND).await.unwrap();
+                let expected = self.tables.apply(id, Event::Renew { token, lease_ms: SECOND });
                 assert_eq!(held.len(), usize::from(expected.is_some()));
             }
             Ask::Finish(jobs) => self.finish(jobs).await,
-            Ask::Happen(job, what, off, delay) => {
+            Ask::Apply(job, what, off, delay) => {
                 let id = self.id(*job);
                 let event = event(*what, self.token(id, *off), delay * SECOND);
-                let effects = self.backend.happen(id, event).await;
+                let effects = self.backend.apply(id, event).await;
                 let due_at = self.tables.jobs.get(&id).map(|row| (row.job.state, row.job.due_at));
-                assert_eq!(effects, self.tables.happen(id, event), "{event:?}");
-                // That the sweeper looks again is written down as it finds a job: `due`.
+                assert_eq!(effects, self.tables.apply(id, event), "{event:?}");
+                // `take_due` writes the new `due_at` of a queued job, not this event.
                 if let (Event::Sweep { .. }, Some((State::Queued, due_at))) = (event, due_at)
                     && let Some(row) = self.tables.jobs.get_mut(&id)
                 {
@@ -144,15 +143,15 @@ impl Run {
         self.remember(&[accepted]);
     }
 
-    async fn accept_together(&mut self, asked: &[(Option<u8>, u8)]) {
+    async fn accept_all(&mut self, asked: &[(Option<u8>, u8)]) {
         let (mut jobs, mut models) = (Vec::new(), Vec::new());
         for (key, hash) in asked {
             let (job, model) = self.job(*key, *hash, false).await;
             jobs.push(job);
             models.push(model);
         }
-        let accepted = self.backend.store.accept_together(&jobs).await.unwrap();
-        assert_eq!(accepted, self.tables.accept_together(models));
+        let accepted = self.backend.store.accept_all(&jobs).await.unwrap();
+        assert_eq!(accepted, self.tables.accept_all(models));
         self.remember(&accepted.unwrap_or_default());
     }
 
@@ -175,7 +174,7 @@ impl Run {
             .collect();
         let mut expected = Vec::new();
         for id in ids {
-            if self.tables.happen(id, Event::Claim { lease_ms: SECOND }).is_some() {
+            if self.tables.apply(id, Event::Claim { lease_ms: SECOND }).is_some() {
                 expected.push(id);
             }
         }
@@ -189,14 +188,14 @@ impl Run {
         for (job, off) in jobs {
             let id = self.id(*job);
             if let Some(row) = self.backend.store.get(id).await.unwrap() {
-                all.insert(id, jobs_store::Done { token: self.token(id, *off), ..done(&row) });
+                all.insert(id, jobs_store::Success { token: self.token(id, *off), ..success(&row) });
             }
         }
         let all: Vec<_> = all.into_values().collect();
         let results = self.backend.store.finish(&all).await;
-        for (done, result) in all.iter().zip(results) {
-            let expected = self.tables.happen(done.id, Event::Succeed { token: done.token });
-            assert_eq!(result.unwrap(), expected.is_some(), "{done:?}");
+        for (success, result) in all.iter().zip(results) {
+            let expected = self.tables.apply(success.id, Event::Succeed { token: success.token });
+            assert_eq!(result.unwrap(), expected.is_some(), "{success:?}");
         }
     }
 
@@ -232,8 +231,8 @@ fn event(what: u8, token: i64, delay_ms: i64) -> Event {
         1 => Event::Fail { token, delay_ms, permanent: true },
         2 => Event::Release { token, delay_ms },
         3 => Event::Sweep { delay_ms },
-        4 => Event::Dead { delay_ms },
-        5 => Event::Missing,
+        4 => Event::DeadLettered { delay_ms },
+        5 => Event::MessageLost,
         6 => Event::Cancel,
         _ => Event::Retry,
     }

@@ -1,18 +1,18 @@
-//! Jobs that are claimed, held and done.
+//! Claims, leases and effects.
 
 use jobs_core::{Event, Outcome, State};
-use jobs_store::{Done, Lease, Parameter, Statement};
+use jobs_store::{Lease, Parameter, Statement, Success};
 use kit_database::Error;
 use uuid::Uuid;
 
-use crate::backend::{Backend, LEASE_MS, done, effect};
+use crate::backend::{Backend, LEASE_MS, effect, success};
 use crate::on_every_backend;
 
 on_every_backend!(
     a_job_is_claimed_once,
-    a_claim_asked_again_finds_the_same,
+    a_repeated_claim_finds_the_same_jobs,
     concurrent_workers_never_claim_the_same_job,
-    a_lease_is_extended_while_it_is_held,
+    a_lease_is_renewed_while_it_is_held,
     effect_and_success_are_one,
     a_stale_worker_has_no_effect,
     one_that_is_stale_does_not_keep_others_from_success,
@@ -34,7 +34,7 @@ async fn a_job_is_claimed_once(backend: Backend) {
     assert_eq!(backend.claim(&[], 3).await, []);
 }
 
-async fn a_claim_asked_again_finds_the_same(backend: Backend) {
+async fn a_repeated_claim_finds_the_same_jobs(backend: Backend) {
     let id = backend.job().await;
     let first = backend.claim(&[id], 5).await;
     assert_eq!(backend.claim(&[id], 5).await, first);
@@ -68,34 +68,34 @@ async fn concurrent_workers_never_claim_the_same_job(backend: Backend) {
     assert_eq!(claimed, ids);
 }
 
-async fn a_lease_is_extended_while_it_is_held(backend: Backend) {
+async fn a_lease_is_renewed_while_it_is_held(backend: Backend) {
     let (one, other, third) = (backend.running().await, backend.running().await, backend.running().await);
     backend.pass(1000).await;
-    backend.happen(other.id, Event::Cancel).await;
-    backend.happen(third.id, Event::Release { token: 1, delay_ms: 0 }).await;
+    backend.apply(other.id, Event::Cancel).await;
+    backend.apply(third.id, Event::Release { token: 1, delay_ms: 0 }).await;
     let lease = |id, progress| Lease { id, token: 1, progress };
     let leases = [lease(one.id, 0.25), lease(other.id, f64::NAN), lease(third.id, 1.0), lease(Uuid::now_v7(), 0.0)];
-    let mut held = backend.store.extend(&leases, LEASE_MS).await.unwrap();
+    let mut held = backend.store.renew(&leases, LEASE_MS).await.unwrap();
     held.sort_unstable_by_key(|held| held.id);
     let held: Vec<_> = held.into_iter().map(|held| (held.id, held.token, held.cancel_requested)).collect();
     assert_eq!(held, [(one.id, 1, false), (other.id, 1, true)]);
     let row = backend.row(one.id).await;
     assert!(row.job.lease_until > one.job.lease_until.map(|until| until - 1000));
     assert_eq!((row.job.due_at, row.progress.to_bits()), (row.job.lease_until, 0.25_f64.to_bits()));
-    // Under another token it is somebody else's.
+    // A lease with another token is not renewed.
     let stale = Lease { token: 0, ..lease(one.id, 0.5) };
-    assert_eq!(backend.store.extend(&[stale], LEASE_MS).await.unwrap(), []);
+    assert_eq!(backend.store.renew(&[stale], LEASE_MS).await.unwrap(), []);
     assert_eq!(backend.row(one.id).await, row);
-    assert_eq!(backend.store.extend(&[], LEASE_MS).await.unwrap(), []);
+    assert_eq!(backend.store.renew(&[], LEASE_MS).await.unwrap(), []);
 }
 
-async fn finish(backend: &Backend, done: &[Done]) -> Vec<Option<bool>> {
-    backend.store.finish(done).await.into_iter().map(Result::ok).collect()
+async fn finish(backend: &Backend, successes: &[Success]) -> Vec<Option<bool>> {
+    backend.store.finish(successes).await.into_iter().map(Result::ok).collect()
 }
 
 async fn effect_and_success_are_one(backend: Backend) {
     let row = backend.running().await;
-    assert_eq!(finish(&backend, &[done(&row)]).await, [Some(true)]);
+    assert_eq!(finish(&backend, &[success(&row)]).await, [Some(true)]);
     let after = backend.row(row.id).await;
     assert_eq!((after.job.state, after.job.lease_token, after.job.due_at), (State::Succeeded, 2, None));
     assert_eq!((after.result.as_deref(), after.progress.to_bits()), (Some(r#"{"said":"✓ '?'"}"#), 1.0_f64.to_bits()));
@@ -105,8 +105,8 @@ async fn effect_and_success_are_one(backend: Backend) {
     assert_eq!(attempts.len(), 1);
     assert_eq!((attempts[0].attempt, attempts[0].outcome), (1, Outcome::Succeeded));
     assert_eq!((attempts[0].started_at, attempts[0].worker.as_deref()), (row.started_at, Some("a worker")));
-    // The answer was lost, and it is said again.
-    assert_eq!(finish(&backend, &[done(&row)]).await, [Some(false)]);
+    // The answer was lost, and the worker repeats the request.
+    assert_eq!(finish(&backend, &[success(&row)]).await, [Some(false)]);
     assert_eq!((backend.effects(row.id).await, backend.row(row.id).await), (1, after));
     assert_eq!(finish(&backend, &[]).await, []);
 }
@@ -114,16 +114,16 @@ async fn effect_and_success_are_one(backend: Backend) {
 async fn a_stale_worker_has_no_effect(backend: Backend) {
     let stale = backend.running().await;
     backend.pass(LEASE_MS + 1).await;
-    backend.happen(stale.id, Event::Sweep { delay_ms: 0 }).await.expect("its lease has run out");
+    backend.apply(stale.id, Event::Sweep { delay_ms: 0 }).await.expect("its lease has run out");
     backend.pass(1).await;
-    backend.happen(stale.id, Event::Sweep { delay_ms: 0 }).await.expect("it is tried again");
+    backend.apply(stale.id, Event::Sweep { delay_ms: 0 }).await.expect("it is tried again");
     let heir = backend.claim(&[stale.id], 2).await.remove(0);
     let before = backend.row(stale.id).await;
-    assert_eq!(finish(&backend, &[done(&stale)]).await, [Some(false)]);
+    assert_eq!(finish(&backend, &[success(&stale)]).await, [Some(false)]);
     let fail = Event::Fail { token: stale.job.lease_token, delay_ms: 0, permanent: true };
-    assert_eq!(backend.happen(stale.id, fail).await, None);
+    assert_eq!(backend.apply(stale.id, fail).await, None);
     assert_eq!((backend.effects(stale.id).await, backend.row(stale.id).await), (0, before));
-    assert_eq!(finish(&backend, &[done(&heir)]).await, [Some(true)]);
+    assert_eq!(finish(&backend, &[success(&heir)]).await, [Some(true)]);
     assert_eq!(backend.effects(stale.id).await, 1);
 }
 
@@ -132,8 +132,8 @@ async fn one_that_is_stale_does_not_keep_others_from_success(backend: Backend) {
     for _ in 0..5 {
         rows.push(backend.running().await);
     }
-    backend.happen(rows[2].id, Event::Release { token: 1, delay_ms: 0 }).await;
-    let all: Vec<Done> = rows.iter().map(done).collect();
+    backend.apply(rows[2].id, Event::Release { token: 1, delay_ms: 0 }).await;
+    let all: Vec<Success> = rows.iter().map(success).collect();
     let expected = [true, true, false, true, true];
     assert_eq!(finish(&backend, &all).await, expected.map(Some));
     for (row, expected) in rows.iter().zip(expected) {
@@ -145,17 +145,17 @@ async fn an_effect_that_is_refused_is_the_fault_of_its_job_alone(backend: Backen
     let (good, twice, wrong, unbound) =
         (backend.running().await, backend.running().await, backend.running().await, backend.running().await);
     let all = [
-        done(&good),
-        Done { effect: vec![effect(twice.id), effect(twice.id)], ..done(&twice) },
-        Done { effect: vec![effect(wrong.id), Statement::new("INSERT INTO nowhere VALUES (1)")], ..done(&wrong) },
-        Done { effect: vec![Statement::new("SELECT ?")], ..done(&unbound) },
+        success(&good),
+        Success { effect: vec![effect(twice.id), effect(twice.id)], ..success(&twice) },
+        Success { effect: vec![effect(wrong.id), Statement::new("INSERT INTO nowhere VALUES (1)")], ..success(&wrong) },
+        Success { effect: vec![Statement::new("SELECT ?")], ..success(&unbound) },
     ];
     let results = backend.store.finish(&all).await;
     assert!(matches!(results[0], Ok(true)), "{results:?}");
     assert!(matches!(results[1], Err(Error::Duplicate)), "{results:?}");
     assert!(results[2].is_err() && matches!(results[3], Err(Error::Refused(_))), "{results:?}");
     for row in [&twice, &wrong, &unbound] {
-        assert_eq!(backend.row(row.id).await, *row, "nothing has happened");
+        assert_eq!(backend.row(row.id).await, *row, "the job is unchanged");
         assert_eq!(backend.effects(row.id).await, 0);
     }
 }
@@ -170,7 +170,7 @@ async fn every_parameter_arrives(backend: Backend) {
         .bind("'; DROP TABLE kept; -- ✓\\")
         .bind(vec![0_u8, 255, 39])
         .bind(Parameter::Null);
-    let all = [Done { effect: vec![statement], ..done(&row) }];
+    let all = [Success { effect: vec![statement], ..success(&row) }];
     assert_eq!(finish(&backend, &all).await, [Some(true)]);
     let sql = "SELECT COUNT(*) FROM kept WHERE a = -9223372036854775807 - 1 AND b = -1.5e-7 \
                AND HEX(c) = '273B2044524F50205441424C45206B6570743B202D2D20E29C935C' AND d = X'00ff27' AND e IS NULL";
@@ -185,8 +185,8 @@ async fn hundreds_at_once(backend: Backend) {
     let claimed = backend.claim(&ids, 1).await;
     assert_eq!(claimed.len(), 450);
     let leases: Vec<Lease> = ids.iter().map(|id| Lease { id: *id, token: 1, progress: 0.5 }).collect();
-    assert_eq!(backend.store.extend(&leases, LEASE_MS).await.unwrap().len(), 450);
-    let all: Vec<Done> = claimed.iter().map(done).collect();
+    assert_eq!(backend.store.renew(&leases, LEASE_MS).await.unwrap().len(), 450);
+    let all: Vec<Success> = claimed.iter().map(success).collect();
     assert_eq!(finish(&backend, &all).await, vec![Some(true); 450]);
     assert_eq!(backend.number("SELECT COUNT(*) FROM user_requests").await, 450);
 }

@@ -1,44 +1,45 @@
-//! What the sweeper finds, and what becomes of it.
+//! The sweeper: due jobs, retries and deletion.
 
 use std::collections::BTreeSet;
 
 use jobs_core::job::PUBLISH_GRACE_MS;
 use jobs_core::{Event, Outcome, State};
+use jobs_store::Snapshots;
 use uuid::Uuid;
 
-use crate::backend::{Backend, LEASE_MS, done};
+use crate::backend::{Backend, LEASE_MS, success};
 use crate::on_every_backend;
 
 on_every_backend!(
-    what_is_not_published_is_found_in_time_by_one_sweeper,
-    what_is_published_is_left_alone_until_nobody_claims_it,
-    a_confirm_of_an_earlier_message_counts_for_nothing,
+    an_unpublished_job_is_found_in_time_by_one_sweeper,
+    a_published_job_is_left_alone_until_its_message_is_lost,
+    a_confirm_of_an_earlier_message_is_ignored,
     a_lease_that_runs_out_is_a_lost_attempt,
     a_failure_is_tried_again_and_ends,
-    what_others_changed_meanwhile_is_looked_at_again,
-    jobs_that_ended_long_ago_are_forgotten,
+    a_job_that_others_changed_is_read_again,
+    jobs_that_ended_long_ago_are_deleted,
     sweepers_side_by_side_find_each_job_once,
 );
 
 const SWEEP: Event = Event::Sweep { delay_ms: 1000 };
 
 async fn due(backend: &Backend) -> Vec<Uuid> {
-    backend.store.due(100).await.unwrap().1.into_iter().map(|seen| seen.id).collect()
+    backend.store.take_due(100).await.unwrap().jobs.into_iter().map(|snapshot| snapshot.id).collect()
 }
 
-async fn what_is_not_published_is_found_in_time_by_one_sweeper(backend: Backend) {
+async fn an_unpublished_job_is_found_in_time_by_one_sweeper(backend: Backend) {
     let id = backend.job().await;
     assert_eq!(due(&backend).await, Vec::<Uuid>::new());
     backend.pass(PUBLISH_GRACE_MS).await;
-    let (now, seen) = backend.store.due(100).await.unwrap();
-    assert_eq!((seen.len(), seen[0].id, seen[0].job.due_at), (1, id, Some(now)));
-    assert!(jobs_core::step(&seen[0].job, SWEEP, now).unwrap().1.publish);
+    let Snapshots { now, jobs } = backend.store.take_due(100).await.unwrap();
+    assert_eq!((jobs.len(), jobs[0].id, jobs[0].job.due_at), (1, id, Some(now)));
+    assert!(jobs_core::step(&jobs[0].job, SWEEP, now).unwrap().1.publish);
     assert_eq!(due(&backend).await, Vec::<Uuid>::new(), "another sweeper has it");
     backend.pass(PUBLISH_GRACE_MS + 1000).await;
-    assert_eq!(due(&backend).await, [id], "and did nothing with it");
+    assert_eq!(due(&backend).await, [id], "and did not handle it");
 }
 
-async fn what_is_published_is_left_alone_until_nobody_claims_it(backend: Backend) {
+async fn a_published_job_is_left_alone_until_its_message_is_lost(backend: Backend) {
     let (id, claimed) = (backend.job().await, backend.job().await);
     backend.store.mark_published(&[(id, 0), (claimed, 0), (Uuid::now_v7(), 0)]).await.unwrap();
     backend.store.mark_published(&[]).await.unwrap();
@@ -47,16 +48,16 @@ async fn what_is_published_is_left_alone_until_nobody_claims_it(backend: Backend
     assert_eq!(due(&backend).await, Vec::<Uuid>::new());
     assert_eq!(backend.store.unclaimed(1000, 10).await.unwrap(), [id]);
     assert_eq!(backend.store.unclaimed(60_000, 10).await.unwrap(), Vec::<Uuid>::new());
-    let effects = backend.happen(id, Event::Missing).await.unwrap();
+    let effects = backend.apply(id, Event::MessageLost).await.unwrap();
     assert!(effects.publish);
     let row = backend.row(id).await;
     assert_eq!((row.job.state, row.job.published, row.job.lease_token), (State::Queued, false, 1));
 }
 
-async fn a_confirm_of_an_earlier_message_counts_for_nothing(backend: Backend) {
+async fn a_confirm_of_an_earlier_message_is_ignored(backend: Backend) {
     let id = backend.job().await;
     backend.store.mark_published(&[(id, 0)]).await.unwrap();
-    backend.happen(id, Event::Missing).await.unwrap();
+    backend.apply(id, Event::MessageLost).await.unwrap();
     backend.store.mark_published(&[(id, 0)]).await.unwrap();
     assert!(!backend.row(id).await.job.published);
     backend.store.mark_published(&[(id, 1)]).await.unwrap();
@@ -70,10 +71,10 @@ async fn a_lease_that_runs_out_is_a_lost_attempt(backend: Backend) {
     backend.pass(2000).await;
     assert_eq!(due(&backend).await, [row.id]);
     backend.pass(PUBLISH_GRACE_MS + 1000).await;
-    backend.happen_because(row.id, SWEEP, Some("nobody was heard of")).await.unwrap();
+    backend.apply_with_error(row.id, SWEEP, "the worker is gone").await.unwrap();
     let after = backend.row(row.id).await;
     assert_eq!((after.job.state, after.job.attempt, after.job.lease_token), (State::RetryWait, 1, 2));
-    assert_eq!(after.error.as_deref(), Some("nobody was heard of"));
+    assert_eq!(after.error.as_deref(), Some("the worker is gone"));
     let attempts = backend.store.attempts(row.id).await.unwrap();
     assert_eq!((attempts.len(), attempts[0].outcome, attempts[0].attempt), (1, Outcome::Lost, 1));
     assert_eq!(attempts[0].worker.as_deref(), Some("a worker"));
@@ -86,13 +87,13 @@ async fn a_failure_is_tried_again_and_ends(backend: Backend) {
         assert_eq!(row.job.attempt, attempt);
         let token = row.job.lease_token;
         let fail = Event::Fail { token, delay_ms: 500, permanent: false };
-        let effects = backend.happen_because(id, fail, Some("it's broken ✗")).await.unwrap();
+        let effects = backend.apply_with_error(id, fail, "it's broken ✗").await.unwrap();
         assert_eq!(effects.ended, attempt == 3);
-        assert_eq!(backend.happen(id, fail).await, None, "said twice");
+        assert_eq!(backend.apply(id, fail).await, None, "the event is out of date");
         backend.pass(500).await;
         if attempt < 3 {
             assert_eq!(due(&backend).await, [id]);
-            assert!(backend.happen(id, Event::Retry).await.unwrap().publish);
+            assert!(backend.apply(id, Event::Retry).await.unwrap().publish);
             backend.sql(&format!("UPDATE jobs SET attempt = {attempt}")).await;
         }
     }
@@ -104,9 +105,9 @@ async fn a_failure_is_tried_again_and_ends(backend: Backend) {
     assert_eq!(outcomes, [1, 2, 3].map(|attempt| (attempt, Outcome::Failed)));
 }
 
-async fn what_others_changed_meanwhile_is_looked_at_again(backend: Backend) {
+async fn a_job_that_others_changed_is_read_again(backend: Backend) {
     let id = backend.job().await;
-    let cancels = (0..4).map(|_| backend.happen(id, Event::Cancel));
+    let cancels = (0..4).map(|_| backend.apply(id, Event::Cancel));
     let mut won = 0;
     for effects in futures_join(cancels).await {
         won += u32::from(effects.is_some());
@@ -132,18 +133,18 @@ async fn futures_join<T>(futures: impl Iterator<Item = impl Future<Output = T>>)
     results.into_iter().flatten().collect()
 }
 
-async fn jobs_that_ended_long_ago_are_forgotten(backend: Backend) {
+async fn jobs_that_ended_long_ago_are_deleted(backend: Backend) {
     let (old, recent, waiting) = (backend.running().await, backend.running().await, backend.job().await);
-    backend.store.finish(&[done(&old)]).await.remove(0).unwrap();
+    backend.store.finish(&[success(&old)]).await.remove(0).unwrap();
     backend.pass(10_000).await;
-    backend.store.finish(&[done(&recent)]).await.remove(0).unwrap();
-    assert_eq!(backend.store.forget(5000, 10).await.unwrap(), 1);
+    backend.store.finish(&[success(&recent)]).await.remove(0).unwrap();
+    assert_eq!(backend.store.delete_ended(5000, 10).await.unwrap(), 1);
     assert_eq!(backend.store.get(old.id).await.unwrap(), None);
     assert_eq!(backend.store.attempts(old.id).await.unwrap(), []);
-    assert_eq!(backend.effects(old.id).await, 1, "what it did stays");
+    assert_eq!(backend.effects(old.id).await, 1, "its effect stays");
     assert_eq!(backend.store.attempts(recent.id).await.unwrap().len(), 1);
     backend.row(waiting).await;
-    assert_eq!(backend.store.forget(5000, 10).await.unwrap(), 0);
+    assert_eq!(backend.store.delete_ended(5000, 10).await.unwrap(), 0);
 }
 
 async fn sweepers_side_by_side_find_each_job_once(backend: Backend) {
@@ -156,11 +157,11 @@ async fn sweepers_side_by_side_find_each_job_once(backend: Backend) {
             tokio::spawn(async move {
                 let mut found = Vec::new();
                 loop {
-                    let due = store.due(7).await.unwrap().1;
+                    let due = store.take_due(7).await.unwrap().jobs;
                     if due.is_empty() {
                         return found;
                     }
-                    found.extend(due.into_iter().map(|seen| seen.id));
+                    found.extend(due.into_iter().map(|snapshot| snapshot.id));
                 }
             })
         })

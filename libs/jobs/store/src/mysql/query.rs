@@ -1,29 +1,35 @@
-//! What people ask for.
+//! Reading jobs.
 
 use std::fmt::Write;
 
-use jobs_core::State;
+use async_trait::async_trait;
 use kit_database::Result;
 use kit_database::mysql::text;
 use sqlx::Row;
 use uuid::Uuid;
 
 use super::{MySqlStore, NOW, answer, literal, only_row};
-use crate::{AttemptRow, JobRow, Overview, Page, RATE_MS, rows};
+use crate::{AttemptRow, JobRow, Overview, Page, QueryStore, RATE_MS, rows};
 
-impl MySqlStore {
-    pub(super) async fn read_job(&self, id: Uuid) -> Result<Option<JobRow>> {
+#[async_trait]
+impl QueryStore for MySqlStore {
+    async fn now(&self) -> Result<i64> {
+        let answers = self.ask(&format!("SELECT {NOW}")).await?;
+        Ok(only_row(answer(&answers, 0)?)?.try_get(0)?)
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<JobRow>> {
         let answers = self.ask(&format!("SELECT {} FROM jobs WHERE id = {}", rows::JOB, literal(id))).await?;
         answer(&answers, 0)?.rows.first().map(rows::job).transpose()
     }
 
-    pub(super) async fn read_attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>> {
+    async fn attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>> {
         let (columns, id) = (rows::ATTEMPT, literal(id));
         let answers = self.ask(&format!("SELECT {columns} FROM attempts WHERE job_id = {id} ORDER BY token")).await?;
         answer(&answers, 0)?.rows.iter().map(rows::attempt).collect()
     }
 
-    pub(super) async fn read_page(&self, page: &Page) -> Result<Vec<JobRow>> {
+    async fn list(&self, page: &Page) -> Result<Vec<JobRow>> {
         let mut sql = format!("SELECT {} FROM jobs WHERE TRUE", rows::JOB);
         if let Some(before) = page.before {
             let _ = write!(sql, " AND id < {}", literal(before));
@@ -39,7 +45,7 @@ impl MySqlStore {
         answer(&answers, 0)?.rows.iter().map(rows::job).collect()
     }
 
-    pub(super) async fn read_overview(&self) -> Result<Overview> {
+    async fn overview(&self) -> Result<Overview> {
         let sql = format!(
             "SET @now = {NOW}; \
              SELECT @now, (SELECT MIN(run_at) FROM jobs WHERE state = 'queued' AND run_at <= @now), \
@@ -47,7 +53,7 @@ impl MySqlStore {
              SELECT state, COUNT(*) FROM jobs WHERE state IN ('queued', 'running', 'retry_wait', 'failed') \
              GROUP BY state; \
              SELECT state, COUNT(*) FROM jobs WHERE ended_at > @now - {RATE_MS} GROUP BY state",
-            // The first 48 bits of an id are the millisecond of its making.
+            // The first 48 bits of an id are the millisecond in which it was made.
             since = format_args!("UNHEX(CONCAT(LPAD(HEX(@now - {RATE_MS}), 12, '0'), REPEAT('0', 20)))"),
         );
         let answers = self.ask(&sql).await?;
@@ -55,31 +61,20 @@ impl MySqlStore {
         let mut overview = Overview {
             now: row.try_get(0)?,
             oldest_due: row.try_get(1)?,
-            accepted: count(row.try_get(2)?),
+            recently_accepted: count(row.try_get(2)?),
             ..Overview::default()
         };
         for row in &answer(&answers, 2)?.rows {
-            let count = count(row.try_get(1)?);
-            match rows::named(&row.try_get::<String, _>(0)?)? {
-                State::Queued => overview.queued = count,
-                State::Running => overview.running = count,
-                State::RetryWait => overview.retry_wait = count,
-                State::Failed => overview.failed = count,
-                State::Succeeded | State::Cancelled => {}
-            }
+            overview.count(rows::name_of(row, 0)?, count(row.try_get(1)?));
         }
         for row in &answer(&answers, 3)?.rows {
-            match rows::named(&row.try_get::<String, _>(0)?)? {
-                State::Succeeded => overview.succeeded = count(row.try_get(1)?),
-                State::Failed => overview.failed_lately = count(row.try_get(1)?),
-                State::Queued | State::Running | State::RetryWait | State::Cancelled => {}
-            }
+            overview.count_recent(rows::name_of(row, 0)?, count(row.try_get(1)?));
         }
         Ok(overview)
     }
 }
 
-/// `COUNT(*)` is never negative.
+/// The value of a `COUNT(*)`, which is never negative.
 fn count(count: i64) -> u64 {
     count.unsigned_abs()
 }

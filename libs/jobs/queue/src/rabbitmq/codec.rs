@@ -1,5 +1,5 @@
-//! How a message looks on its way: the id of the job as text, with its trace in a
-//! header. The routing key says how urgent it is.
+//! Encoding of messages: the body is the id of the job as text, a header holds the trace,
+//! and the routing key is the priority.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -9,7 +9,7 @@ use crate::{Message, Priority};
 
 const TRACEPARENT: &str = "traceparent";
 
-/// A `traceparent` has 55 characters. What is longer is none, and is not passed on.
+/// Longest `traceparent` that is passed on, in bytes. A valid one has 55.
 const TRACEPARENT_MAX: usize = 256;
 
 pub(crate) fn body(message: &Message) -> Vec<u8> {
@@ -17,7 +17,7 @@ pub(crate) fn body(message: &Message) -> Vec<u8> {
 }
 
 pub(crate) fn properties(message: &Message) -> BasicProperties {
-    // 2: to be kept on disk.
+    // 2: persistent.
     let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("text/plain".into());
     match message.traceparent.as_deref().filter(|trace| trace.len() <= TRACEPARENT_MAX) {
         Some(trace) => {
@@ -29,14 +29,13 @@ pub(crate) fn properties(message: &Message) -> BasicProperties {
     }
 }
 
-/// What was published; `None` if it is nothing that is published here. Its priority
-/// is that of its routing key, or else, when somebody has put it into a queue by
-/// hand, `otherwise`.
+/// Decodes a message; `None` if its body is not the id of a job. The priority is that of
+/// the routing key, or `default` if a user put the message into a queue by other means.
 pub(crate) fn message(
     body: &[u8],
     routing_key: &str,
     properties: &BasicProperties,
-    otherwise: Priority,
+    default: Priority,
 ) -> Option<Message> {
     let job = Uuid::try_parse_ascii(body.trim_ascii()).ok()?;
     let trace = properties.headers().as_ref().and_then(|headers| match headers.inner().get(TRACEPARENT)? {
@@ -44,7 +43,7 @@ pub(crate) fn message(
         _ => None,
     });
     let traceparent = trace.filter(|trace| trace.len() <= TRACEPARENT_MAX).map(ToOwned::to_owned);
-    Some(Message { job, priority: routing_key.parse().unwrap_or(otherwise), traceparent })
+    Some(Message { job, priority: routing_key.parse().unwrap_or(default), traceparent })
 }
 
 #[cfg(test)]

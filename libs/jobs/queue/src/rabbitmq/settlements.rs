@@ -1,0 +1,36 @@
+//! Sending settlements to the broker.
+
+use futures_util::future::join_all;
+use lapin::Acker;
+use lapin::options::{BasicAckOptions, BasicRejectOptions};
+use tokio::sync::mpsc;
+
+use crate::Rejection;
+use crate::delivery::Outcome;
+
+/// Receives the settlements of the deliveries of one channel.
+pub(crate) type Settled = mpsc::UnboundedReceiver<(Acker, Outcome)>;
+
+/// Settlements that are sent at once.
+pub(crate) const BATCH: usize = 256;
+
+/// Sends all settlements that arrive, until no more can arrive.
+pub(crate) async fn settle_all(settled: &mut Settled) {
+    let mut batch = Vec::new();
+    while settled.recv_many(&mut batch, BATCH).await > 0 {
+        settle(&mut batch).await;
+    }
+}
+
+/// Sends settlements. If their channel is gone, they have no effect.
+pub(crate) async fn settle(batch: &mut Vec<(Acker, Outcome)>) {
+    join_all(batch.drain(..).map(|(acker, outcome)| async move {
+        let _ = match outcome {
+            Outcome::Acked => acker.ack(BasicAckOptions::default()).await,
+            // Not nack: since RabbitMQ 4.3, it does not count as an attempt.
+            Outcome::Rejected(Rejection::Requeue) => acker.reject(BasicRejectOptions { requeue: true }).await,
+            Outcome::Rejected(Rejection::DeadLetter) => acker.reject(BasicRejectOptions { requeue: false }).await,
+        };
+    }))
+    .await;
+}

@@ -1,0 +1,84 @@
+//! `GET /jobs/{id}/events`.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State as Shared;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use jobs_store::JobRow;
+use kit_web::Problem;
+use kit_web::extract::{NoParameters, Path, Query};
+use uuid::Uuid;
+
+use super::State;
+use super::error::RouteError;
+use super::job::{self, Job};
+
+/// Interval at which a job is read while a client receives its events.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Watch a job as Server-Sent Events.
+///
+/// Event `job`, at first and after each change: the job as in `GET /jobs/{id}`. The stream
+/// ends when the job has ended.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/events",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 503, body = Problem, description = "too many clients receive events"),
+    )
+)]
+pub(super) async fn job_events(
+    Shared(state): Shared<State>,
+    Path(id): Path<Uuid>,
+    Query(NoParameters {}): Query<NoParameters>,
+) -> Result<Response, RouteError> {
+    let row = job::row(state.store.as_ref(), id).await?;
+    let place = state.live.place().ok_or(RouteError::TooManyWatchers)?;
+    let draining = state.shutdown.draining();
+    let watcher = Watcher { state, sent: None, row: Some(row), _place: place };
+    let events = stream::unfold(watcher, Watcher::next).map(Ok::<_, Infallible>);
+    Ok(Sse::new(events.take_until(draining)).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// A client that receives the events of a job.
+struct Watcher {
+    state: State,
+    /// The latest event that was sent.
+    sent: Option<String>,
+    /// The latest row of the job; `None` once the end of the job was sent.
+    row: Option<JobRow>,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    async fn next(mut self) -> Option<(sse::Event, Self)> {
+        loop {
+            let mut row = self.row.take()?;
+            if self.sent.is_some() {
+                tokio::time::sleep(INTERVAL).await;
+                // While the database is away, the watcher keeps the latest row.
+                match self.state.store.get(row.id).await {
+                    Ok(Some(now)) => row = now,
+                    Ok(None) => return None,
+                    Err(_) => {}
+                }
+            }
+            let attempts = self.state.store.attempts(row.id).await.unwrap_or_default();
+            let data = serde_json::to_string(&Job::detail(&row, attempts)).unwrap_or_default();
+            let is_new = self.sent.as_ref() != Some(&data);
+            let has_ended = row.job.state.is_terminal();
+            self.row = Some(row).filter(|_| !has_ended);
+            if is_new || has_ended {
+                self.sent = Some(data.clone());
+                return Some((sse::Event::default().event("job").data(data), self));
+            }
+        }
+    }
+}

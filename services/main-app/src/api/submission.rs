@@ -1,0 +1,310 @@
+//! Submitting jobs: what `POST /jobs`, `POST /jobs/batch` and `/user-request-job` share.
+
+use std::collections::BTreeSet;
+use std::time::UNIX_EPOCH;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jobs_core::request::Request;
+use jobs_core::types::UnknownName;
+use jobs_core::{Priority, State as JobState};
+use jobs_store::{Accepted, NewJob};
+use kit_http_client::{Allowlist, Url};
+use kit_process::telemetry;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tracing::Span;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::State;
+use super::error::RouteError;
+
+/// Largest payload, in bytes of JSON.
+const MAX_PAYLOAD: usize = 256 * 1024;
+
+/// Highest number of attempts unless the client sets one.
+const DEFAULT_ATTEMPTS: u32 = 5;
+
+/// Highest number of attempts that a client can set.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Longest idempotency key, in bytes.
+const MAX_KEY: usize = 255;
+
+/// Longest URL of a callback, in bytes.
+const MAX_CALLBACK_URL: usize = 2000;
+
+/// Longest time from now to `run_at`, in milliseconds: ten years.
+const MAX_DELAY_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
+
+/// A job to run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobRequest {
+    /// Kind of the job, such as user-request or http.
+    #[schema(example = "user-request")]
+    pub(super) kind: String,
+    /// Payload, as the kind defines it, at most 256 KiB; `{}` by default.
+    #[serde(default = "empty_object")]
+    pub(super) payload: Value,
+    /// Priority: high, default or low.
+    #[schema(example = "default")]
+    priority: Option<String>,
+    /// Time before which the job does not start (RFC 3339), at most ten years from now; now by default.
+    #[schema(example = "2030-01-01T00:00:00Z")]
+    run_at: Option<String>,
+    /// Highest number of attempts, 1 to 100; 5 by default.
+    #[schema(minimum = 1, maximum = 100)]
+    max_attempts: Option<u32>,
+    /// URL that receives a POST when the job has ended; its host must be allowed.
+    callback_url: Option<String>,
+    /// In a batch, the idempotency key in place of the header, at most 255 bytes: jobs
+    /// with the same key and content are the same job.
+    pub(super) idempotency_key: Option<String>,
+}
+
+fn empty_object() -> Value {
+    json!({})
+}
+
+/// An accepted job: it is committed, and will run even if processes crash.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Submitted {
+    job_id: Uuid,
+    /// queued, running, `retry_wait`, succeeded, failed or cancelled.
+    #[schema(example = "queued")]
+    status: &'static str,
+}
+
+/// What main-app accepts at present.
+pub(super) struct Rules<'a> {
+    kinds: &'a BTreeSet<String>,
+    allowed_hosts: &'a Allowlist,
+    /// Time of the database's clock at the latest poll, in milliseconds since the Unix epoch.
+    now: Option<i64>,
+}
+
+impl State {
+    pub(super) fn rules(&self) -> Rules<'_> {
+        let now = self.stats.get().overview.map(|overview| overview.now);
+        Rules { kinds: &self.kinds, allowed_hosts: &self.allowed_hosts, now }
+    }
+}
+
+/// Why a job is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidJob {
+    /// main-app does not accept this kind.
+    #[error("unknown kind {kind:?}; the kinds are {kinds}")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+        /// The kinds that main-app accepts.
+        kinds: String,
+    },
+    /// The idempotency key is empty or too long.
+    #[error("an idempotency key has 1 to {MAX_KEY} bytes")]
+    Key,
+    /// The number of attempts is out of range.
+    #[error("max_attempts {0} is not between 1 and {MAX_ATTEMPTS}")]
+    MaxAttempts(u32),
+    /// There is no such priority.
+    #[error("priority: {0}")]
+    Priority(#[from] UnknownName),
+    /// The payload is too large; holds its size in bytes.
+    #[error("the payload has {0} bytes, more than {MAX_PAYLOAD}")]
+    PayloadTooLarge(usize),
+    /// `run_at` is not a time.
+    #[error("run_at: {0}")]
+    RunAt(#[from] humantime::TimestampError),
+    /// `run_at` is before the Unix epoch.
+    #[error("run_at: before 1970")]
+    RunAtTooEarly,
+    /// `run_at` is too far ahead.
+    #[error("run_at: more than ten years from now")]
+    RunAtTooLate,
+    /// The URL of the callback is not valid, or its host is not allowed.
+    #[error("callback_url: {0}")]
+    CallbackUrl(String),
+    /// The URL of the callback is too long.
+    #[error("callback_url has more than {MAX_CALLBACK_URL} bytes")]
+    CallbackUrlTooLong,
+}
+
+impl JobRequest {
+    /// A request with defaults for everything but kind and payload.
+    pub(super) fn new(kind: &str, payload: Value) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            payload,
+            priority: None,
+            run_at: None,
+            max_attempts: None,
+            callback_url: None,
+            idempotency_key: None,
+        }
+    }
+
+    /// Checks the request and returns its job, under a new id.
+    pub(super) fn validate(
+        self,
+        rules: &Rules<'_>,
+        key: Option<String>,
+        traceparent: Option<String>,
+    ) -> Result<NewJob, InvalidJob> {
+        if !rules.kinds.contains(&self.kind) {
+            let kinds = rules.kinds.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(InvalidJob::UnknownKind { kind: self.kind, kinds });
+        }
+        if key.as_ref().is_some_and(|key| !(1..=MAX_KEY).contains(&key.len())) {
+            return Err(InvalidJob::Key);
+        }
+        let max_attempts = self.max_attempts.unwrap_or(DEFAULT_ATTEMPTS);
+        if !(1..=MAX_ATTEMPTS).contains(&max_attempts) {
+            return Err(InvalidJob::MaxAttempts(max_attempts));
+        }
+        let priority = self.priority.as_deref().map_or(Ok(Priority::Default), str::parse)?;
+        let payload = self.payload.to_string();
+        if payload.len() > MAX_PAYLOAD {
+            return Err(InvalidJob::PayloadTooLarge(payload.len()));
+        }
+        let run_at = self.run_at.as_deref().map(|text| parse_run_at(text, rules.now)).transpose()?;
+        if let Some(url) = &self.callback_url {
+            check_callback_url(url, rules.allowed_hosts)?;
+        }
+        let request = Request {
+            kind: &self.kind,
+            payload: &self.payload,
+            priority,
+            run_at,
+            max_attempts: self.max_attempts,
+            callback_url: self.callback_url.as_deref(),
+        };
+        Ok(NewJob {
+            id: Uuid::now_v7(),
+            key,
+            request_hash: request.hash(),
+            payload,
+            priority,
+            max_attempts,
+            run_at: run_at.unwrap_or(0),
+            traceparent,
+            callback_url: self.callback_url,
+            kind: self.kind,
+        })
+    }
+}
+
+/// Parses `run_at` into milliseconds since the Unix epoch.
+fn parse_run_at(text: &str, now: Option<i64>) -> Result<i64, InvalidJob> {
+    let at = humantime::parse_rfc3339(text)?;
+    let at = at.duration_since(UNIX_EPOCH).map_err(|_| InvalidJob::RunAtTooEarly)?;
+    let at = i64::try_from(at.as_millis()).map_err(|_| InvalidJob::RunAtTooLate)?;
+    let delay = at.saturating_sub(now.unwrap_or(at));
+    if delay > MAX_DELAY_MS { Err(InvalidJob::RunAtTooLate) } else { Ok(at) }
+}
+
+fn check_callback_url(url: &str, allowed_hosts: &Allowlist) -> Result<(), InvalidJob> {
+    let parsed = Url::parse(url).map_err(|error| InvalidJob::CallbackUrl(error.to_string()))?;
+    allowed_hosts.check(&parsed).map_err(|error| InvalidJob::CallbackUrl(error.to_string()))?;
+    if url.len() > MAX_CALLBACK_URL { Err(InvalidJob::CallbackUrlTooLong) } else { Ok(()) }
+}
+
+/// Submits a single job and answers 202 with its path.
+pub(super) async fn one(state: &State, request: JobRequest, headers: &HeaderMap) -> Result<Response, RouteError> {
+    if request.idempotency_key.is_some() {
+        let detail = "Send the idempotency key of a single job in the header Idempotency-Key.";
+        return Err(RouteError::Invalid(detail.to_owned()));
+    }
+    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
+    let key = key.map_err(|_| RouteError::Invalid("Idempotency-Key is not ASCII.".to_owned()))?;
+    let job = request.validate(&state.rules(), key, traceparent(headers))?;
+    let submitted = accept(state, vec![job]).await?.pop().ok_or(RouteError::NotAccepted)?;
+    let location = format!("/jobs/{}", submitted.job_id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(submitted)).into_response())
+}
+
+/// The trace of this request, or that of the client if requests are not traced here.
+pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let of_client = || {
+        let text = headers.get("traceparent")?.to_str().ok()?;
+        (text.len() == 55 && text.is_ascii()).then(|| text.to_owned())
+    };
+    telemetry::traceparent(&Span::current()).or_else(of_client)
+}
+
+/// Accepts jobs, unless the backlog is full.
+pub(super) async fn accept(state: &State, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, RouteError> {
+    let admission = state.backlog.admit(jobs.len() as u64).inspect_err(|_| {
+        state.metrics.shed.inc();
+    })?;
+    let accepted = state.acceptor.accept(jobs).await?;
+    let new = accepted.iter().filter(|accepted| accepted.is_new()).count();
+    admission.accepted(new as u64);
+    let submitted = accepted.into_iter().map(|accepted| match accepted {
+        Accepted::New(job_id) => Ok(Submitted { job_id, status: JobState::Queued.name() }),
+        Accepted::Existing(job_id, state) => Ok(Submitted { job_id, status: state.name() }),
+        Accepted::Conflict => Err(RouteError::KeyConflict),
+    });
+    submitted.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn validate(request: &Value, key: Option<&str>) -> Result<NewJob, String> {
+        let kinds = BTreeSet::from(["http".to_owned(), "user-request".to_owned()]);
+        let allowed_hosts = "example.com".parse().unwrap();
+        let rules = Rules { kinds: &kinds, allowed_hosts: &allowed_hosts, now: Some(NOW) };
+        let request: JobRequest = serde_json::from_value(request.clone()).unwrap();
+        request.validate(&rules, key.map(str::to_owned), None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_job_has_defaults_and_a_hash_of_what_was_sent() {
+        let job = validate(&json!({ "kind": "http" }), None).unwrap();
+        assert_eq!((job.payload.as_str(), job.priority, job.max_attempts, job.run_at), ("{}", Priority::Default, 5, 0));
+        let same = validate(&json!({ "kind": "http", "payload": {}, "priority": "default" }), Some("k")).unwrap();
+        assert_eq!(job.request_hash, same.request_hash);
+        let other = validate(&json!({ "kind": "http", "max_attempts": 5 }), None).unwrap();
+        assert_ne!(job.request_hash, other.request_hash);
+    }
+
+    #[test]
+    fn each_field_has_its_bounds() {
+        let long = format!("https://example.com/{}", "x".repeat(MAX_CALLBACK_URL));
+        for (request, reason) in [
+            (json!({ "kind": "odd" }), "unknown kind \"odd\"; the kinds are http, user-request"),
+            (json!({ "kind": "http", "max_attempts": 101 }), "max_attempts 101 is not between 1 and 100"),
+            (json!({ "kind": "http", "priority": "urgent" }), "priority: unknown name \"urgent\""),
+            (
+                json!({ "kind": "http", "payload": "x".repeat(262_143) }),
+                "the payload has 262145 bytes, more than 262144",
+            ),
+            (json!({ "kind": "http", "run_at": "1969-12-31T00:00:00Z" }), "run_at: before 1970"),
+            (json!({ "kind": "http", "run_at": "2034-01-01T00:00:00Z" }), "run_at: more than ten years from now"),
+            (json!({ "kind": "http", "callback_url": long }), "callback_url has more than 2000 bytes"),
+        ] {
+            assert_eq!(validate(&request, None).unwrap_err(), reason);
+        }
+        for callback_url in ["nowhere", "https://other.com/"] {
+            let reason = validate(&json!({ "kind": "http", "callback_url": callback_url }), None).unwrap_err();
+            assert!(reason.starts_with("callback_url: "), "{reason}");
+        }
+        for key in [String::new(), "k".repeat(256)] {
+            assert_eq!(
+                validate(&json!({ "kind": "http" }), Some(&key)).unwrap_err(),
+                "an idempotency key has 1 to 255 bytes"
+            );
+        }
+        let widest = json!({
+            "kind": "http", "payload": "x".repeat(262_142), "max_attempts": 100, "priority": "low",
+            "run_at": "2033-11-01T00:00:00Z", "callback_url": "https://example.com/",
+        });
+        assert!(validate(&widest, Some(&"k".repeat(255))).is_ok());
+    }
+}

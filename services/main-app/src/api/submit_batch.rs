@@ -1,0 +1,66 @@
+//! `POST /jobs/batch`.
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use kit_web::Problem;
+use kit_web::extract::{Json, NoParameters, Query};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::RouteError;
+use super::submission::{JobRequest, Submitted, accept, traceparent};
+
+/// Highest number of jobs in one batch.
+const MAX_BATCH: usize = 1000;
+
+/// Jobs to accept: all of them, or none.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchRequest {
+    /// 1 to 1000 jobs.
+    jobs: Vec<JobRequest>,
+}
+
+/// The accepted jobs, in the order of the request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchSubmitted {
+    jobs: Vec<Submitted>,
+}
+
+/// Submit many jobs at once.
+#[utoipa::path(
+    post,
+    path = "/jobs/batch",
+    request_body = BatchRequest,
+    responses(
+        (status = 202, body = BatchSubmitted),
+        (status = 400, body = Problem),
+        (status = 409, body = Problem, description = "a key was used for a different request; no job was accepted"),
+        (status = 413, body = Problem),
+        (status = 415, body = Problem),
+        (status = 422, body = Problem, description = "no job was accepted"),
+        (status = 429, body = Problem, description = "too many jobs are waiting"),
+        (status = 503, body = Problem),
+    )
+)]
+pub(super) async fn batch(
+    Shared(state): Shared<State>,
+    Query(NoParameters {}): Query<NoParameters>,
+    headers: HeaderMap,
+    Json(request): Json<BatchRequest>,
+) -> Result<Response, RouteError> {
+    if !(1..=MAX_BATCH).contains(&request.jobs.len()) {
+        return Err(RouteError::Invalid(format!("{} jobs: send between 1 and {MAX_BATCH}", request.jobs.len())));
+    }
+    let traceparent = traceparent(&headers);
+    let jobs = request.jobs.into_iter().enumerate().map(|(index, mut job)| {
+        let key = job.idempotency_key.take();
+        job.validate(&state.rules(), key, traceparent.clone())
+            .map_err(|error| RouteError::InvalidJobOfBatch { index, error })
+    });
+    let jobs = jobs.collect::<Result<_, _>>()?;
+    let jobs = accept(&state, jobs).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(BatchSubmitted { jobs })).into_response())
+}
