@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::{Folder, MariaDb, MariaDbOptions, TestDatabase};
 
-/// Makes one test per backend of each of the given functions. Each function takes
-/// a `crate::backend::Backend`, which is made by `Backend::sqlite(name)` or
-/// `Backend::mysql(name)`, where `name` is the function's name. Other backends are
-/// listed in front: `on_every_backend!([sqlite, redis]: test, ...)`.
+/// Makes one test per backend of each of the given functions. Each function takes the
+/// `Backend` that is in scope, made by `Backend::sqlite(name)` or `Backend::mysql(name)`,
+/// where `name` is the function's name. Other backends are listed in front:
+/// `on_every_backend!([sqlite, redis]: test, ...)`.
 #[macro_export]
 #[expect(clippy::crate_in_macro_def, reason = "the backends are those of the suite that calls this")]
 macro_rules! on_every_backend {
@@ -25,11 +25,10 @@ macro_rules! on_every_backend {
     };
     (@one $backend:ident [$($test:ident),+]) => {
         mod $backend {
-            use crate::backend::Backend;
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(Backend::$backend(stringify!($test)).await).await;
+                    super::$test(super::Backend::$backend(stringify!($test)).await).await;
                 }
             )+
         }
