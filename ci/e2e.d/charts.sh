@@ -51,4 +51,4 @@ done
 for subchart in mysql redis rabbitmq; do
     expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart"
 done
-kubectl delete namespace e2e-dry >/dev/null
+kubectl delete namespace e2e-dry --wait=false >/dev/null

@@ -1,13 +1,18 @@
 # Every command of the table in docs/kubernetes.md, in its order, on an empty cluster.
 
-cluster
-kubectl delete namespace "$NAMESPACE" >/dev/null
+choose_programs
+pull_store_images
+new_cluster
 
 # The second column, without its backticks.
 commands() {
     awk '/^\| today/ { table = 1; next } !/^\|/ { table = 0 } table && !/^\| ---/' docs/kubernetes.md |
         sed -E 's/^\|[^|]*\| (`+)(.*)\1 \|$/\2/'
 }
+
+# As it is written, but that single images have their programs from where all have them;
+# the bake file reads the same variables by itself.
+run() { bash -c "${1/#docker build /docker build --build-arg PROGRAMS --build-arg PROFILE }"; }
 
 # Those that go on until they are ended run beside the others.
 forward() {
@@ -26,7 +31,7 @@ while IFS= read -r command <&9; do
     if [[ $command == *port-forward* ]]; then
         expect_that "$command" forward "$command"
     else
-        expect_that "$command" bash -c "$command"
+        expect_that "$command" run "$command"
     fi
     case $command in
         'kubectl apply'*) k rollout status deployment --timeout=120s >/dev/null ;;

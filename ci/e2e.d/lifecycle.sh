@@ -102,4 +102,4 @@ h install "$RELEASE" "$CHART" -n e2e-external --wait --timeout 120s \
     --set global.mysql.databases.jobs.existingSecret.name=ours \
     --set global.mysql.databases.jobs.existingSecret.key=jobs >/dev/null
 expect_that "helm test on a MySQL outside of the release" h test "$RELEASE" -n e2e-external
-kubectl delete namespace e2e-database e2e-external >/dev/null
+kubectl delete namespace e2e-database e2e-external --wait=false >/dev/null

@@ -53,8 +53,22 @@ note "HPA: $(visit_replicas) pods after $((($(milliseconds) - since) / 1000)) s 
 stop_visits "under load"
 none_failed "under load"
 since=$(milliseconds)
-until_true 400 just_three
-note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after it"
+until_just_three() { until_true 400 just_three && note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after it"; }
+until_just_three &
+scaling_down=$!
+background+=("$scaling_down")
+
+# Meanwhile a Redis elsewhere, in a Secret of the shape that its users have.
+for namespace in e2e-redis e2e-visits; do restricted_namespace "$namespace"; done
+h install redis "$CHART/charts/redis" -n e2e-redis --wait --timeout 60s --set password=elsewhere --set-json 'networkPolicy.extraIngress=[
+    {"ports": [{"port": 6379}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-visits"}}}]}]' >/dev/null
+kubectl -n e2e-visits create secret generic devops-challenge-env --from-literal=REDIS_HOST=redis.e2e-redis.svc \
+    --from-literal=REDIS_PORT=6379 --from-literal=REDIS_DB=1 --from-literal=REDIS_PASSWORD=elsewhere >/dev/null
+h install visits "$CHART/charts/visit-counter" -n e2e-visits --wait --timeout 60s \
+    --set existingSecret=devops-challenge-env --set autoscaling.enabled=false --set replicas=1 >/dev/null
+expect_that "helm test on a Redis by existingSecret" h test visits -n e2e-visits
+kubectl delete namespace e2e-redis e2e-visits --wait=false >/dev/null
+wait "$scaling_down"
 
 # Redis and pods of ours go, one after the other.
 start_visits "$REPORT/visits.faults"
@@ -76,15 +90,4 @@ h rollback "$RELEASE" -n "$NAMESPACE" --wait >/dev/null
 k rollout status deployment visit-counter --timeout=60s >/dev/null
 stop_visits "upgrade and rollback"
 none_failed "upgrade and rollback"
-
-# A Redis elsewhere, in a Secret of the shape that its users have.
-for namespace in e2e-redis e2e-visits; do restricted_namespace "$namespace"; done
-h install redis "$CHART/charts/redis" -n e2e-redis --wait --timeout 60s --set password=elsewhere --set-json 'networkPolicy.extraIngress=[
-    {"ports": [{"port": 6379}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-visits"}}}]}]' >/dev/null
-kubectl -n e2e-visits create secret generic devops-challenge-env --from-literal=REDIS_HOST=redis.e2e-redis.svc \
-    --from-literal=REDIS_PORT=6379 --from-literal=REDIS_DB=1 --from-literal=REDIS_PASSWORD=elsewhere >/dev/null
-h install visits "$CHART/charts/visit-counter" -n e2e-visits --wait --timeout 60s \
-    --set existingSecret=devops-challenge-env --set autoscaling.enabled=false --set replicas=1 >/dev/null
-expect_that "helm test on a Redis by existingSecret" h test visits -n e2e-visits
-kubectl delete namespace e2e-redis e2e-visits >/dev/null
 install

@@ -20,14 +20,18 @@ start_report() {
     rm -rf "$REPORT"
     mkdir -p "$REPORT"
     started=$SECONDS
+    exec 2> >(tee "$REPORT/stderr.log" >&2)
 }
 
 say() { printf '%s\n' "$*" >&2; }
 
 section() {
-    current=$1
+    end_section
+    current=$1 section_began=$SECONDS
     printf '\n== %s (at %d s)\n' "$current" $((SECONDS - started)) >&2
 }
+
+end_section() { if [[ -n ${current:-} ]]; then record_step "$current" $((SECONDS - section_began)); fi; }
 
 # note WHAT: a line of the summary.
 note() { printf '%-10s %s\n' "$current" "$*" | tee -a "$REPORT/summary.txt" >&2; }
@@ -58,12 +62,17 @@ finish() {
     local status=$?
     local job
     for job in "${background[@]}"; do kill "$job" 2>/dev/null || true; done
+    end_section
+    end_steps
     printf '\n== summary after %d s\n' $((SECONDS - started))
     cat "$REPORT/summary.txt" 2>/dev/null || true
     if ((status != 0 || failures > 0)); then
+        collect || true
         printf '\nFAILED in %s: %d expectations, exit status %d; logs and events are in %s\n' \
             "${current:-the beginning}" "$failures" "$status" "$REPORT"
-        collect || true
+        grep -F -e '<-- FAILED' "$REPORT/summary.txt" || true
+        # What ended the script, if it was no expectation.
+        if ((status != 0)); then tail -n 20 "$REPORT/stderr.log"; fi
         exit 1
     fi
     if [[ -z "${KEEP:-}" ]]; then kind delete cluster --name "$CLUSTER" >&2 || true; fi
@@ -86,15 +95,25 @@ k() { kubectl -n "$NAMESPACE" "$@"; }
 # Only what goes wrong is interesting of what helm says.
 h() { command helm "$@" 2> >(grep -v 'symbolic link' >&2); }
 
-# cluster [NODES]: a fresh one of `one-node` or `three-nodes`, with the images on them.
-cluster() {
+# new_cluster [NODES]: an empty one of `one-node` or `three-nodes`.
+new_cluster() {
     kind delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
     kind create cluster --name "$CLUSTER" --config "k8s/kind/${1:-one-node}.yaml" --wait 120s >&2
-    local image images=("${STORE_IMAGES[@]}")
-    for image in "${IMAGES[@]}"; do images+=("worker-system/$image:0.1.0"); done
+}
+
+pull_store_images() {
+    local image
     for image in "${STORE_IMAGES[@]}"; do
         docker image inspect "$image" >/dev/null 2>&1 || docker pull -q "$image" >&2
     done
+}
+
+# cluster [NODES]: a new one, with the images on its nodes.
+cluster() {
+    new_cluster "$@"
+    pull_store_images
+    local image images=("${STORE_IMAGES[@]}")
+    for image in "${IMAGES[@]}"; do images+=("worker-system/$image:0.1.0"); done
     kind load docker-image --name "$CLUSTER" "${images[@]}" >&2
     restricted_namespace "$NAMESPACE"
 }
