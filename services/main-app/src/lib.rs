@@ -4,6 +4,7 @@ mod accept;
 mod api;
 mod backlog;
 mod dead;
+mod history;
 mod live;
 mod metrics;
 mod outbox;
@@ -23,6 +24,7 @@ use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
 use kit_process::{HumanDuration, Shutdown};
 use kit_web::http;
+use kit_web::live::Settings;
 use tokio::net::TcpListener;
 
 use crate::accept::Acceptor;
@@ -75,14 +77,15 @@ pub struct Service {
     deps: Deps,
     acceptor: accept::Worker,
     outbox: outbox::Worker,
+    snapshots: live::Reader<live::Snapshot>,
 }
 
-/// Puts main-app together. `shutdown` ends streams of events.
+/// Builds the service. Nothing happens until it [runs](Service::run).
 #[must_use]
-pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
+pub fn build(config: Config, deps: Deps) -> Service {
     let (outbox, outbox_worker) = Outbox::new();
     let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone());
-    let latest = Stats::default();
+    let (live, snapshots) = Live::new(Settings::DATABASE);
     let state = api::State {
         store: Arc::clone(&deps.store),
         acceptor,
@@ -90,16 +93,15 @@ pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
         kinds: Arc::new(config.kinds.iter().cloned().collect::<BTreeSet<_>>()),
         allowed_hosts: Arc::new(config.allowed_hosts.clone()),
         backlog: Backlog::new(config.backlog_limit),
-        live: Live::new(Arc::clone(&deps.store), latest.clone(), shutdown.clone()),
-        stats: latest,
+        live,
+        stats: Stats::default(),
         metrics: deps.metrics.clone(),
-        shutdown,
     };
-    Service { state, config, deps, acceptor: acceptor_worker, outbox: outbox_worker }
+    Service { state, config, deps, acceptor: acceptor_worker, outbox: outbox_worker, snapshots }
 }
 
 impl Service {
-    /// Everything that it answers.
+    /// All routes. Most of them answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         http::harden_and_count(router, &self.deps.metrics.requests)
@@ -109,7 +111,7 @@ impl Service {
     /// publishes what they have left.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
-        let Self { state, config, deps, acceptor, outbox } = self;
+        let Self { state, config, deps, acceptor, outbox, snapshots } = self;
         let (store, dispatch, metrics) = (&deps.store, &deps.dispatch, &deps.metrics);
         let sweeper = sweep::run(Arc::clone(store), state.outbox.clone(), Arc::clone(dispatch), config.retention.0);
         let dead = dead::run(Arc::clone(store), Arc::clone(dispatch), metrics.clone());
@@ -121,9 +123,11 @@ impl Service {
             metrics.clone(),
             deps.check.clone(),
         );
+        let jobs = live::Jobs { store: Arc::clone(store), stats: state.stats.clone() };
+        let snapshots = snapshots.run(jobs, shutdown.clone());
         let outbox = tokio::spawn(outbox.run(Arc::clone(store), Arc::clone(dispatch), metrics.clone()));
         let acceptor = tokio::spawn(acceptor.run(Arc::clone(store), metrics.clone()));
-        let background = [tokio::spawn(sweeper), tokio::spawn(dead), tokio::spawn(looks)];
+        let background = [tokio::spawn(sweeper), tokio::spawn(dead), tokio::spawn(looks), tokio::spawn(snapshots)];
         drop(state);
         http::serve(listener, router, shutdown.clone()).await;
         for task in background {

@@ -1,6 +1,6 @@
-//! How it goes, read once a second for all who ask.
+//! Queue statistics, polled once a second.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jobs_queue::{Depth, Dispatch, Priority};
@@ -9,33 +9,52 @@ use kit_process::readiness::Check;
 
 use crate::Metrics;
 use crate::backlog::Backlog;
+use crate::history::{History, Series};
 
-/// How often it is read.
+/// Time between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon it is read again when more jobs could be accepted than are.
+/// Time until the next poll when more jobs could be accepted than are.
 const SOON: Duration = Duration::from_millis(100);
 
-/// How it went when last looked. Cheap to clone.
+/// The results of the last poll, and the history of all. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stats(Arc<Mutex<Look>>);
+pub(crate) struct Stats(Arc<Mutex<(Look, History)>>);
 
-/// One look.
+/// The results of one poll.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Look {
-    /// Nothing, while the database does not answer.
+    /// `None` if the database did not answer.
     pub(crate) overview: Option<Overview>,
-    /// Nothing, while the broker does not answer.
+    /// `None` if the broker did not answer.
     pub(crate) depth: Option<Depth>,
 }
 
 impl Stats {
+    /// The results of the last poll.
     pub(crate) fn get(&self) -> Look {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().0
+    }
+
+    /// The rates of the last minutes, until `now` in milliseconds since the Unix epoch.
+    pub(crate) fn history(&self, now: i64) -> Series {
+        self.lock().1.series(now)
+    }
+
+    fn set(&self, look: Look) {
+        let mut stats = self.lock();
+        stats.0 = look;
+        if let Some(overview) = &look.overview {
+            stats.1.record(overview);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Look, History)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Looks until it is aborted.
+/// Polls until it is aborted.
 pub(crate) async fn run(
     stats: Stats,
     backlog: Backlog,
@@ -47,13 +66,13 @@ pub(crate) async fn run(
     loop {
         let count = backlog.count();
         let (overview, depth) = tokio::join!(store.overview(), dispatch.depth());
-        // A broker that is away keeps nobody from accepting jobs.
+        // Jobs are accepted without a broker, too.
         check.set(overview.is_ok());
         if let Ok(overview) = &overview {
             count.found(overview.queued + overview.retry_wait);
         }
         let look = Look { overview: overview.ok(), depth: depth.ok() };
-        *stats.0.lock().unwrap_or_else(PoisonError::into_inner) = look;
+        stats.set(look);
         show(&metrics, look);
         tokio::time::sleep(SOON).await;
         let _ = tokio::time::timeout(INTERVAL.saturating_sub(SOON), backlog.in_doubt()).await;

@@ -1,4 +1,4 @@
-//! Adds, removes and lists ids; shows who owns what, live.
+//! Adds, removes and lists ids; shows live which worker owns which.
 
 mod api;
 mod live;
@@ -12,6 +12,7 @@ use clap::Args;
 use kit_process::Shutdown;
 use kit_process::readiness::Check;
 use kit_web::http;
+use kit_web::live::Settings;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
@@ -39,19 +40,20 @@ pub struct Deps {
 /// The API, ready to run.
 pub struct Service {
     state: api::State,
+    snapshots: live::Reader<live::Snapshot>,
     check: Check,
     metrics: Metrics,
 }
 
-/// Puts the API together. `shutdown` ends streams of events.
+/// Builds the service. Nothing happens until it [runs](Service::run).
 #[must_use]
-pub fn build(deps: Deps, shutdown: Shutdown) -> Service {
-    let live = Live::new(Arc::clone(&deps.store), shutdown);
-    Service { state: api::State { store: deps.store, live }, check: deps.check, metrics: deps.metrics }
+pub fn build(deps: Deps) -> Service {
+    let (live, snapshots) = Live::new(Settings::DATABASE);
+    Service { state: api::State { store: deps.store, live }, snapshots, check: deps.check, metrics: deps.metrics }
 }
 
 impl Service {
-    /// Everything that it answers.
+    /// All routes. The page and `/events` answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         http::harden_and_count(router, &self.metrics)
@@ -60,9 +62,10 @@ impl Service {
     /// Answers requests until `shutdown` drains; then finishes those under way.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) {
         let router = self.router();
+        let snapshots = self.snapshots.run(live::Ids::new(Arc::clone(&self.state.store)), shutdown.clone());
         let checks = watch_store(self.state.store, self.check);
         tokio::select! {
-            () = http::serve(listener, router, shutdown) => {}
+            ((), ()) = async { tokio::join!(http::serve(listener, router, shutdown), snapshots) } => {}
             () = checks => {}
         }
     }

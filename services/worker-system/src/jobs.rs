@@ -77,7 +77,6 @@ impl Jobs {
                 check: self.checks.0,
                 metrics: self.metrics.0,
             },
-            shutdown.clone(),
         );
         let service_app = service_app::build(
             self.service_app,

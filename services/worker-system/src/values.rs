@@ -67,10 +67,11 @@ impl Values {
                 check: self.manager_check.clone(),
             },
         );
-        let api = values_api::build(
-            values_api::Deps { store, check: self.api_check.clone(), metrics: self.api_metrics.clone() },
-            shutdown.clone(),
-        );
+        let api = values_api::build(values_api::Deps {
+            store,
+            check: self.api_check.clone(),
+            metrics: self.api_metrics.clone(),
+        });
         tokio::join!(manager.run(shutdown.clone()), api.run(listener, shutdown.clone()));
         tasks.ended().await;
         self.database.close().await;

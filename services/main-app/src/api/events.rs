@@ -1,49 +1,47 @@
-//! Watching.
+//! Event streams of all jobs and of one.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use axum::response::Response;
+use futures_util::stream;
 use jobs_store::JobRow;
-use kit_web::Problem;
 use kit_web::extract::{NoParameters, Path, Query};
+use kit_web::{Problem, sse};
 use uuid::Uuid;
 
 use super::jobs::{Job, no_such_job};
 use super::{State, problem};
 
-/// How often a job is looked at while somebody watches it.
+/// Time between two reads of a job that a client watches.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Watch queues and jobs as Server-Sent Events.
 ///
-/// Event `state`, twice a second: how many jobs wait, run and failed, rates, queues,
-/// and the first of those that run, failed and were accepted last. Event
-/// `unavailable`, while the database does not answer.
+/// Event `state`, at once and then twice a second: numbers of jobs by status, rates now
+/// and over the last minutes, queues, and the newest jobs that run, failed, and of all.
+/// Event `unavailable`, while the database does not answer.
 #[utoipa::path(
     get,
     path = "/events",
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
         (status = 400, body = Problem),
-        (status = 503, body = Problem, description = "too many watch already"),
+        (status = 503, body = Problem, description = "too many clients watch already"),
     )
 )]
 pub(super) async fn of_all(
     Shared(state): Shared<State>,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Response, Problem> {
-    let events = state.live.subscribe().ok_or_else(too_many)?;
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    state.live.stream()
 }
 
 /// Watch a job as Server-Sent Events.
 ///
-/// Event `job`, at first and whenever something has changed, as it is at
-/// `/jobs/{id}`. The stream ends when the job has.
+/// Event `job`, at once and after each change: the job as in `/jobs/{id}`. The stream ends
+/// when the job has ended.
 #[utoipa::path(
     get,
     path = "/jobs/{id}/events",
@@ -52,7 +50,7 @@ pub(super) async fn of_all(
         (status = 200, content_type = "text/event-stream", body = String),
         (status = 400, body = Problem),
         (status = 404, body = Problem),
-        (status = 503, body = Problem, description = "too many watch already"),
+        (status = 503, body = Problem, description = "too many clients watch already"),
     )
 )]
 pub(super) async fn of_job(
@@ -61,32 +59,25 @@ pub(super) async fn of_job(
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Response, Problem> {
     let row = state.store.get(id).await.map_err(|error| problem(&error))?.ok_or_else(|| no_such_job(id))?;
-    let place = state.live.place().ok_or_else(too_many)?;
-    let draining = state.shutdown.draining();
-    let watcher = Watcher { state, seen: None, row: Some(row), _place: place };
-    let events = stream::unfold(watcher, Watcher::next).map(Ok::<_, Infallible>);
-    Ok(Sse::new(events.take_until(draining)).keep_alive(KeepAlive::default()).into_response())
-}
-
-fn too_many() -> Problem {
-    Problem::unavailable("Too many clients watch already.")
+    let live = state.live.clone();
+    live.stream_of(stream::unfold(Watcher { state, sent: None, row: Some(row) }, Watcher::next))
 }
 
 struct Watcher {
     state: State,
-    seen: Option<String>,
-    /// Nothing, once the job has ended and that was told.
+    /// The last event.
+    sent: Option<Bytes>,
+    /// `None` once the job has ended and its last event was sent.
     row: Option<JobRow>,
-    _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Watcher {
-    async fn next(mut self) -> Option<(sse::Event, Self)> {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             let mut row = self.row.take()?;
-            if self.seen.is_some() {
+            if self.sent.is_some() {
                 tokio::time::sleep(INTERVAL).await;
-                // A database that is away is waited for.
+                // While the database does not answer, the client waits.
                 match self.state.store.get(row.id).await {
                     Ok(Some(now)) => row = now,
                     Ok(None) => return None,
@@ -94,13 +85,13 @@ impl Watcher {
                 }
             }
             let attempts = self.state.store.attempts(row.id).await.unwrap_or_default();
-            let data = serde_json::to_string(&Job::whole(&row, attempts)).unwrap_or_default();
-            let is_new = self.seen.as_ref() != Some(&data);
-            let is_over = row.job.state.is_terminal();
-            self.row = Some(row).filter(|_| !is_over);
-            if is_new || is_over {
-                self.seen = Some(data.clone());
-                return Some((sse::Event::default().event("job").data(data), self));
+            let event = sse::json("job", &Job::whole(&row, attempts));
+            let is_new = self.sent.as_ref() != Some(&event);
+            let has_ended = row.job.state.is_terminal();
+            self.row = Some(row).filter(|_| !has_ended);
+            if is_new || has_ended {
+                self.sent = Some(event.clone());
+                return Some((event, self));
             }
         }
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use axum::Router;
 use jobs_store::{Error, JobsStore};
 use kit_http_client::Allowlist;
-use kit_process::Shutdown;
 use kit_web::{Problem, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -34,7 +33,6 @@ pub(crate) struct State {
     pub(crate) live: Live,
     pub(crate) stats: Stats,
     pub(crate) metrics: Metrics,
-    pub(crate) shutdown: Shutdown,
 }
 
 /// The description's head.
