@@ -4,6 +4,7 @@ mod accept;
 mod api;
 mod backlog;
 mod dead_letters;
+mod history;
 mod live;
 mod metrics;
 mod outbox;
@@ -23,6 +24,7 @@ use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
 use kit_process::{HumanDuration, Shutdown, TaskFailed, Tasks};
 use kit_web::http;
+use kit_web::live::Settings;
 use tokio::net::TcpListener;
 
 use crate::accept::Acceptor;
@@ -74,14 +76,15 @@ pub struct Service {
     deps: Deps,
     acceptor: accept::Worker,
     outbox: outbox::Worker,
+    snapshots: live::Reader<live::Snapshot>,
 }
 
-/// Puts main-app together. `shutdown` ends streams of events.
+/// Builds the service. Nothing happens until it [runs](Service::run).
 #[must_use]
-pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
+pub fn build(config: Config, deps: Deps) -> Service {
     let (outbox, outbox_worker) = Outbox::new(&deps.metrics);
     let (acceptor, acceptor_worker) = Acceptor::new(outbox.clone(), &deps.metrics);
-    let latest = Stats::default();
+    let (live, snapshots) = Live::new(Settings::DATABASE);
     let state = api::State {
         store: deps.store.clone(),
         transitions: deps.store.clone(),
@@ -90,16 +93,15 @@ pub fn build(config: Config, deps: Deps, shutdown: Shutdown) -> Service {
         kinds: Arc::new(config.kinds.iter().cloned().collect::<BTreeSet<_>>()),
         allowed_hosts: Arc::new(config.allowed_hosts.clone()),
         backlog: Backlog::new(config.backlog_limit),
-        live: Live::new(deps.store.clone(), latest.clone(), shutdown.clone()),
-        stats: latest,
+        live,
+        stats: Stats::default(),
         metrics: deps.metrics.clone(),
-        shutdown,
     };
-    Service { state, config, deps, acceptor: acceptor_worker, outbox: outbox_worker }
+    Service { state, config, deps, acceptor: acceptor_worker, outbox: outbox_worker, snapshots }
 }
 
 impl Service {
-    /// Everything that it answers.
+    /// All routes. Most of them answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         http::harden_and_count(router, &self.deps.metrics.requests)
@@ -112,7 +114,7 @@ impl Service {
     /// A background task failed.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
-        let Self { state, config, deps, acceptor, outbox } = self;
+        let Self { state, config, deps, acceptor, outbox, snapshots } = self;
         let (store, queue, metrics) = (&deps.store, &deps.queue, &deps.metrics);
         let tasks = Tasks::new(&shutdown);
         let (retention, own) = (config.retention.0, state.outbox.clone());
@@ -127,6 +129,8 @@ impl Service {
             deps.check.clone(),
         );
         tasks.spawn("statistics", statistics);
+        let jobs = live::Jobs { store: store.clone(), stats: state.stats.clone() };
+        tasks.spawn("snapshots", snapshots.run(jobs, shutdown.clone()));
         let outbox = tasks.spawn("outbox", outbox.run(store.clone(), Arc::clone(queue), metrics.clone()));
         let acceptor = tasks.spawn("acceptor", acceptor.run(store.clone(), metrics.clone()));
         drop(state);

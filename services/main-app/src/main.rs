@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             };
             let listener = http::bind(cli.listen, "--listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
-            let service = main_app::build(cli.service, deps, app.shutdown.clone());
+            let service = main_app::build(cli.service, deps);
             let migrated = async {
                 app.unless_draining(database.prepare(&jobs_store::MIGRATIONS)).await.map_err(anyhow::Error::from)
             };

@@ -1,6 +1,6 @@
 //! Queue statistics, polled once a second.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jobs_queue::{Depth, JobQueue, Priority};
@@ -9,6 +9,7 @@ use kit_process::readiness::Check;
 
 use crate::Metrics;
 use crate::backlog::Backlog;
+use crate::history::{History, Series};
 
 /// Delay between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -16,9 +17,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest delay between two polls, when the backlog asks for a new count.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The latest sample. Cheap to clone.
+/// The latest sample, and the history of all. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stats(Arc<Mutex<Sample>>);
+pub(crate) struct Stats(Arc<Mutex<(Sample, History)>>);
 
 /// The statistics at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,11 +33,24 @@ pub(crate) struct Sample {
 impl Stats {
     /// The latest sample.
     pub(crate) fn get(&self) -> Sample {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().0
+    }
+
+    /// The rates of the last minutes, until `now` in milliseconds since the Unix epoch.
+    pub(crate) fn history(&self, now: i64) -> Series {
+        self.lock().1.series(now)
     }
 
     fn set(&self, sample: Sample) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sample;
+        let mut stats = self.lock();
+        stats.0 = sample;
+        if let Some(overview) = &sample.overview {
+            stats.1.record(overview);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Sample, History)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

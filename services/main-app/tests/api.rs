@@ -99,7 +99,7 @@ impl Server {
             };
             tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))
         });
-        let task = tokio::spawn(main_app::build(config, deps, shutdown.clone()).run(listener, shutdown.clone()));
+        let task = tokio::spawn(main_app::build(config, deps).run(listener, shutdown.clone()));
         Self { address, store, client: testkit::http_client(), shutdown, task, runner, _folder: folder }
     }
 

@@ -1,4 +1,4 @@
-//! Adds, removes and lists ids; shows who owns what, live.
+//! Adds, removes and lists ids; shows live which worker owns which.
 
 mod api;
 mod live;
@@ -10,6 +10,7 @@ use axum::Router;
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks, watch_store};
 use kit_web::http;
+use kit_web::live::Settings;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
@@ -29,19 +30,20 @@ pub struct Deps {
 /// The API, ready to run.
 pub struct Service {
     state: api::State,
+    snapshots: live::Reader<live::Snapshot>,
     check: Check,
     metrics: Metrics,
 }
 
-/// Puts the API together. `shutdown` ends streams of events.
+/// Builds the service. Nothing happens until it [runs](Service::run).
 #[must_use]
-pub fn build(deps: Deps, shutdown: Shutdown) -> Service {
-    let live = Live::new(Arc::clone(&deps.store), shutdown);
-    Service { state: api::State { store: deps.store, live }, check: deps.check, metrics: deps.metrics }
+pub fn build(deps: Deps) -> Service {
+    let (live, snapshots) = Live::new(Settings::DATABASE);
+    Service { state: api::State { store: deps.store, live }, snapshots, check: deps.check, metrics: deps.metrics }
 }
 
 impl Service {
-    /// Everything that it answers.
+    /// All routes. The page and `/events` answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
         http::harden_and_count(router, &self.metrics)
@@ -54,8 +56,10 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
         let router = self.router();
         let tasks = Tasks::new(&shutdown);
-        let (store, watch) = (self.state.store, StoreWatch::new(self.check, "values-api"));
+        let (store, watch) = (Arc::clone(&self.state.store), StoreWatch::new(self.check, "values-api"));
         tasks.spawn("store watch", async move { watch_store(watch, || store.ping()).await });
+        let ids = live::Ids::new(Arc::clone(&self.state.store));
+        tasks.spawn("snapshots", self.snapshots.run(ids, shutdown.clone()));
         http::serve(listener, router, shutdown).await;
         tasks.finish()
     }

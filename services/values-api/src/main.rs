@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             };
             let listener = http::bind(cli.listen, "--listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
-            let service = values_api::build(deps, app.shutdown.clone());
+            let service = values_api::build(deps);
             tokio::try_join!(
                 async {
                     app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await.map_err(anyhow::Error::from)

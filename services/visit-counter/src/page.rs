@@ -8,26 +8,25 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use kit_web::assets::Asset;
+use kit_web::assets::{Asset, Kind};
 use kit_web::page;
 use maud::{Markup, PreEscaped, html};
 
 use crate::{State, api};
 
-const STYLE: Asset =
-    Asset { path: "/static/visits.css", content_type: "text/css; charset=utf-8", content: include_str!("visits.css") };
+const ASSETS: [Asset; 1] = [Asset::new(Kind::Style, "/static/visits.css", include_str!("visits.css"))];
 
-/// Stands for the number. What is escaped cannot look like it.
+/// Placeholder for the number. Escaped text cannot contain it.
 const NUMBER: &str = "<number>";
 
-/// Those who ask `/` whether the service is there, by how their names begin.
+/// Prefixes of the `User-Agent` of health probes that request `/`.
 const PROBES: [&[u8]; 3] = [b"kube-probe/", b"GoogleHC/", b"ELB-HealthChecker/"];
 
 pub(crate) fn router(state: State) -> Router {
-    page::files(&[STYLE]).merge(Router::new().route("/", get(visit).head(look)).with_state(state))
+    page::files(&ASSETS).merge(Router::new().route("/", get(visit).head(peek)).with_state(state))
 }
 
-/// The page as it is sent, but for the number.
+/// The page, rendered once but for the number.
 #[derive(Debug)]
 pub struct Page {
     before: String,
@@ -36,14 +35,14 @@ pub struct Page {
 }
 
 impl Page {
-    /// Greets from `environment`.
+    /// Renders the page, which names `environment`.
     #[must_use]
     pub fn new(environment: &str) -> Self {
         let page = shell(
             environment,
             &html! {
                 h1 { "Hi from " (environment) " environment! Counter: " (PreEscaped(NUMBER)) }
-                p.muted { "Nobody else sees this number." }
+                p.muted { "Only you see this number." }
             },
         );
         let (before, after) = page.split_once(NUMBER).unwrap_or((&page, ""));
@@ -52,7 +51,7 @@ impl Page {
             environment,
             &html! {
                 h1 { "Hi from " (environment) " environment!" }
-                p.bad role="status" { "The counter is away at the moment. Please try again in a few seconds." }
+                p.bad role="status" { "The counter is not available at the moment. Please try again in a few seconds." }
             },
         );
         Self { before, after, away }
@@ -70,16 +69,16 @@ fn shell(environment: &str, greeting: &Markup) -> String {
         main.visit {
             section.panel {
                 (greeting)
-                // Without a script, and without an address: behind any prefix.
+                // Works without a script, and behind any path prefix.
                 form method="get" action="./" { button.primary type="submit" { "Reload" } }
             }
             footer.muted { a href="openapi.json" { "API" } " · " a href="api/counter" { "counter" } }
         }
     };
-    page::shell(&format!("Hi from {environment}"), &[&STYLE.href()], &[], &main).into_string()
+    page::shell(&format!("Hi from {environment}"), &ASSETS, &main).into_string()
 }
 
-/// Counts a visit.
+/// Counts a visit and shows its number.
 async fn visit(Shared(state): Shared<State>, Probe(is_probe): Probe) -> Response {
     if is_probe {
         return api::healthy(&state);
@@ -90,14 +89,14 @@ async fn visit(Shared(state): Shared<State>, Probe(is_probe): Probe) -> Response
     }
 }
 
-/// Says what a visit would get, and counts nothing.
-async fn look(Shared(state): Shared<State>) -> Response {
+/// Answers HEAD with the status that GET would have, and counts nothing.
+async fn peek(Shared(state): Shared<State>) -> Response {
     let status = if state.counter.is_up() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    // Not sent, but for its length.
+    // Only the length of the body is sent.
     shown(status, state.page.render(0))
 }
 
-/// Whether a request is one of a probe.
+/// Whether a health probe sent the request.
 struct Probe(bool);
 
 impl<S: Sync> FromRequestParts<S> for Probe {
@@ -109,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for Probe {
     }
 }
 
-/// Nobody may keep it: the number is for one visitor only.
+/// A page that no cache may store: the number is for one visitor only.
 fn shown(status: StatusCode, page: String) -> Response {
     let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {

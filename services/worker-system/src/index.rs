@@ -1,4 +1,4 @@
-//! The page that links to all others.
+//! The page with links to the pages of all systems.
 
 use std::net::SocketAddr;
 
@@ -7,18 +7,18 @@ use axum::routing::get;
 use kit_web::{http, page};
 use maud::{Markup, html};
 
-/// A system with a page.
+/// A system that has a page.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its name.
+    /// Name of the system.
     pub name: &'static str,
-    /// What it does.
+    /// What the system does, in a sentence.
     pub what: &'static str,
-    /// Where its page is.
+    /// Address of its page.
     pub address: SocketAddr,
 }
 
-/// The page on its own.
+/// The page and its assets.
 pub fn router(entries: &[Entry]) -> Router {
     let index = render(entries);
     http::harden(page::files(&[]).route("/", get(async move || index.clone())))
@@ -36,5 +36,5 @@ fn render(entries: &[Entry]) -> Markup {
             }
         }
     };
-    page::shell("worker-system", &[], &[], &main)
+    page::shell("worker-system", &[], &main)
 }

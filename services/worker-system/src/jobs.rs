@@ -65,7 +65,7 @@ impl Jobs {
                 check: check.clone(),
                 metrics: metrics.clone(),
             };
-            let service = main_app::build(self.settings.main_app.clone(), deps, shutdown.clone());
+            let service = main_app::build(self.settings.main_app.clone(), deps);
             Ok(service.run(port.listener()?, shutdown).await?)
         });
         let (service_app, metrics, check) = self.service_app;

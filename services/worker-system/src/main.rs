@@ -33,17 +33,17 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let entries = vec![
         Entry {
             name: "Values",
-            what: "Ids that count the seconds, spread over workers.",
+            what: "Ids that count seconds, spread over workers.",
             address: values_api.address()?,
         },
         Entry {
             name: "Visits",
-            what: "A page that counts its visits: every visitor sees another number.",
+            what: "A page that counts its visits. Each visitor sees a number of their own.",
             address: visit_counter.address()?,
         },
         Entry {
             name: "Jobs",
-            what: "What is accepted is run once, whatever dies meanwhile.",
+            what: "A queue of jobs. Each accepted job runs, even if a process fails meanwhile.",
             address: main_app.address()?,
         },
     ];

@@ -1,4 +1,4 @@
-//! Style sheets, scripts and other files that never change while the process runs.
+//! Style sheets, scripts and icons, compiled into the binary.
 
 use std::io::Write;
 
@@ -11,39 +11,71 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// What fits into one packet arrives no sooner when it is smaller.
+/// Content up to this length is not compressed: it fits into one packet as it is.
 const PACKET: usize = 1400;
 
-/// A file, compiled into the binary.
+/// A file that is compiled into the binary.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
-    /// Where it is served, from the root.
+    /// Path from the root of the service.
     pub path: &'static str,
-    /// Its media type.
-    pub content_type: &'static str,
-    /// What is in it.
+    /// Decides the media type, and the element that links to the asset.
+    pub kind: Kind,
+    /// The content.
     pub content: &'static str,
+    /// Hash of the content.
+    version: u64,
 }
 
-impl Asset {
-    /// How pages link to it: relative, so that it works behind any prefix, and with
-    /// the version, so that browsers may keep it for good.
+/// The kinds of assets that pages link to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An SVG icon for the browser's tab.
+    Icon,
+    /// JavaScript.
+    Script,
+    /// CSS.
+    Style,
+}
+
+impl Kind {
+    /// The media type.
     #[must_use]
-    pub fn href(&self) -> String {
-        format!("{}?{}", self.path.trim_start_matches('/'), version(self.content.as_bytes()))
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Icon => "image/svg+xml",
+            Self::Script => "text/javascript; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+        }
     }
 }
 
-/// Serves `assets`. Browsers keep what they asked for by its [`href`](Asset::href),
-/// and ask again whether anything else has changed.
+impl Asset {
+    /// An asset that is served at `path`. The version is computed at compile time where
+    /// the result is a constant.
+    #[must_use]
+    pub const fn new(kind: Kind, path: &'static str, content: &'static str) -> Self {
+        Self { path, kind, content, version: hash(content.as_bytes()) }
+    }
+
+    /// The link for pages: relative, so that it works behind any path prefix, and with the
+    /// version, so that browsers may keep the asset for good.
+    #[must_use]
+    pub fn href(&self) -> String {
+        format!("{}?{:016x}", self.path.trim_start_matches('/'), self.version)
+    }
+}
+
+/// Serves `assets`. A request with the current version in its query is answered as
+/// immutable; for others, clients have to revalidate.
 pub fn router(assets: &[Asset]) -> Router {
     assets.iter().fold(Router::new(), |router, asset| {
-        let file = File::new(asset.content_type, asset.content.as_bytes());
+        let file = File::new(asset.kind.content_type(), asset.content.as_bytes());
         router.route(asset.path, get(async move |query, headers: HeaderMap| file.respond(&query, &headers)))
     })
 }
 
-/// What is served of a file, made once.
+/// A response body that never changes while the process runs, compressed once.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     content_type: &'static str,
@@ -54,15 +86,15 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn new(content_type: &'static str, content: &[u8]) -> Self {
-        let plain = Bytes::copy_from_slice(content);
-        Self { content_type, version: version(content), gzip: gzip(content), plain }
+        let version = format!("{:016x}", hash(content));
+        Self { content_type, version, plain: Bytes::copy_from_slice(content), gzip: gzip(content) }
     }
 
     pub(crate) fn respond(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let compressed = self.gzip.as_ref().filter(|_| accepts_gzip(headers));
         let etag = format!("\"{}{}\"", self.version, if compressed.is_some() { "-gzip" } else { "" });
-        // During an upgrade a page may come from one version and its files from another:
-        // a file is kept only under its own version.
+        // During an upgrade, a page may come from one release and its assets from another:
+        // only the version that the page asked for may be kept.
         let is_version = query.as_deref() == Some(&self.version);
         let caching = if is_version { "public, max-age=31536000, immutable" } else { "no-cache" };
         let mut response = if is_known(headers, &etag) {
@@ -90,7 +122,7 @@ impl File {
     }
 }
 
-/// Whether the client has what `etag` names.
+/// Whether the client already has the content that `etag` names.
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     known.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
@@ -105,7 +137,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The content compressed, if that is worth it.
+/// The compressed content, if it is at least a tenth smaller.
 fn gzip(content: &[u8]) -> Option<Bytes> {
     if content.len() <= PACKET {
         return None;
@@ -116,12 +148,15 @@ fn gzip(content: &[u8]) -> Option<Bytes> {
     (compressed.len() < content.len() * 9 / 10).then(|| compressed.into())
 }
 
-/// The content's name: FNV-1a, which is the same in every replica and release.
-fn version(content: &[u8]) -> String {
-    let hash = content
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
+/// FNV-1a, which is the same in every replica and release. The loop is one that constants can run.
+const fn hash(content: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut index = 0;
+    while index < content.len() {
+        hash = (hash ^ content[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
 }
 
 #[cfg(test)]
@@ -137,8 +172,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = include_str!("style.css");
-    const LARGE: Asset = Asset { path: "/static/large.css", content_type: "text/css", content: TEXT };
-    const SMALL: Asset = Asset { path: "/static/small.css", content_type: "text/css", content: "a { }" };
+    const LARGE: Asset = Asset::new(Kind::Style, "/static/large.css", TEXT);
+    const SMALL: Asset = Asset::new(Kind::Style, "/static/small.css", "a { }");
 
     async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {
         let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
@@ -148,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_large_is_compressed_for_those_who_take_it() {
+    async fn large_assets_are_compressed_for_clients_that_accept_it() {
         for accepted in ["gzip, deflate, br", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*"] {
             let (status, headers, body) = ask(LARGE.path, &[("accept-encoding", accepted)]).await;
             assert_eq!(
@@ -169,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_client_has_is_not_sent_again() {
+    async fn content_that_a_client_has_is_not_sent_again() {
         for accepted in ["gzip", "identity"] {
             let (_, headers, _) = ask(LARGE.path, &[("accept-encoding", accepted)]).await;
             let etag = headers["etag"].to_str().unwrap().to_owned();
@@ -185,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_version_is_kept_for_good() {
+    async fn only_the_current_version_is_immutable() {
         let caching = async |path: &str| ask(path, &[]).await.1["cache-control"].to_str().unwrap().to_owned();
         assert!(caching(&format!("/{}", LARGE.href())).await.contains("immutable"));
         assert_eq!(caching(LARGE.path).await, "no-cache");

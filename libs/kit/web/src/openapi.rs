@@ -1,4 +1,4 @@
-//! The description of an API, generated from its handlers.
+//! The OpenAPI document of a service, generated from its handlers.
 
 use axum::Router;
 use axum::http::HeaderMap;
@@ -7,11 +7,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::assets::File;
 
-/// Turns handlers with their descriptions into a router that also serves them
-/// as `/openapi.json`.
+/// Converts described handlers into a router that also serves their OpenAPI document at
+/// `/openapi.json`.
 pub fn describe(router: OpenApiRouter) -> Router {
     let (router, api) = router.split_for_parts();
-    let api = serde_json::to_vec(&api).expect("a description is plain data");
+    let api = serde_json::to_vec(&api).expect("OpenAPI documents are plain data");
     let file = File::new("application/json", &api);
     router.route("/openapi.json", get(async move |query, headers: HeaderMap| file.respond(&query, &headers)))
 }

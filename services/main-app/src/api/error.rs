@@ -69,9 +69,6 @@ pub(super) enum RouteError {
         /// What the client asked for.
         action: &'static str,
     },
-    /// Too many clients receive events.
-    #[error("Too many clients receive events already.")]
-    TooManyWatchers,
 }
 
 const UNAVAILABLE: &str = "The database does not answer at the moment.";
@@ -113,7 +110,7 @@ impl From<RouteError> for Problem {
             RouteError::KeyConflict | RouteError::KeyConflicts(_) | RouteError::WrongState { .. } => {
                 Self::new(StatusCode::CONFLICT, detail)
             }
-            RouteError::NotAccepted | RouteError::TooManyWatchers => Self::unavailable(detail),
+            RouteError::NotAccepted => Self::unavailable(detail),
             RouteError::Full { .. } => Self::later(StatusCode::TOO_MANY_REQUESTS, detail, FULL_RETRY_AFTER),
             RouteError::NoSuchJob(_) => Self::not_found(detail),
         }

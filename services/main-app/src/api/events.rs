@@ -1,19 +1,17 @@
 //! `GET /events`.
 
 use axum::extract::State as Shared;
-use axum::response::sse::{KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use kit_web::Problem;
 use kit_web::extract::{NoParameters, Query};
 
 use super::State;
-use super::error::RouteError;
 
 /// Watch queues and jobs as Server-Sent Events.
 ///
-/// Event `state`, twice a second: numbers of queued, running and failed jobs, rates, queues,
-/// and the latest running, failed and accepted jobs. Event `unavailable`, while the database
-/// does not answer.
+/// Event `state`, at once and then twice a second: numbers of jobs by status, rates now
+/// and over the last minutes, queues, and the newest jobs: of all, of those that run, and of
+/// those that failed. Event `unavailable`, while the database does not answer.
 #[utoipa::path(
     get,
     path = "/events",
@@ -26,7 +24,6 @@ use super::error::RouteError;
 pub(super) async fn events(
     Shared(state): Shared<State>,
     Query(NoParameters {}): Query<NoParameters>,
-) -> Result<Response, RouteError> {
-    let events = state.live.subscribe().ok_or(RouteError::TooManyWatchers)?;
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+) -> Result<Response, Problem> {
+    state.live.stream()
 }

@@ -1,19 +1,17 @@
 //! `GET /jobs/{id}/events`.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use axum::response::Response;
+use futures_util::stream;
 use jobs_store::JobRow;
-use kit_web::Problem;
 use kit_web::extract::{NoParameters, Path, Query};
+use kit_web::{Problem, sse};
 use uuid::Uuid;
 
 use super::State;
-use super::error::RouteError;
 use super::job::{self, Job};
 
 /// Interval at which a job is read while a client receives its events.
@@ -38,27 +36,23 @@ pub(super) async fn job_events(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
     Query(NoParameters {}): Query<NoParameters>,
-) -> Result<Response, RouteError> {
+) -> Result<Response, Problem> {
     let row = job::row(state.store.as_ref(), id).await?;
-    let place = state.live.place().ok_or(RouteError::TooManyWatchers)?;
-    let draining = state.shutdown.draining();
-    let watcher = Watcher { state, sent: None, row: Some(row), _place: place };
-    let events = stream::unfold(watcher, Watcher::next).map(Ok::<_, Infallible>);
-    Ok(Sse::new(events.take_until(draining)).keep_alive(KeepAlive::default()).into_response())
+    let live = state.live.clone();
+    live.stream_of(stream::unfold(Watcher { state, sent: None, row: Some(row) }, Watcher::next))
 }
 
 /// A client that receives the events of a job.
 struct Watcher {
     state: State,
     /// The latest event that was sent.
-    sent: Option<String>,
+    sent: Option<Bytes>,
     /// The latest row of the job; `None` once the end of the job was sent.
     row: Option<JobRow>,
-    _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Watcher {
-    async fn next(mut self) -> Option<(sse::Event, Self)> {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             let mut row = self.row.take()?;
             if self.sent.is_some() {
@@ -71,13 +65,13 @@ impl Watcher {
                 }
             }
             let attempts = self.state.store.attempts(row.id).await.unwrap_or_default();
-            let data = serde_json::to_string(&Job::detail(&row, attempts)).unwrap_or_default();
-            let is_new = self.sent.as_ref() != Some(&data);
+            let event = sse::json("job", &Job::detail(&row, attempts));
+            let is_new = self.sent.as_ref() != Some(&event);
             let has_ended = row.job.state.is_terminal();
             self.row = Some(row).filter(|_| !has_ended);
             if is_new || has_ended {
-                self.sent = Some(data.clone());
-                return Some((sse::Event::default().event("job").data(data), self));
+                self.sent = Some(event.clone());
+                return Some((event, self));
             }
         }
     }

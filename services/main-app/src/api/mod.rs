@@ -19,7 +19,6 @@ use std::sync::Arc;
 use axum::Router;
 use jobs_store::{QueryStore, TransitionStore};
 use kit_http_client::Allowlist;
-use kit_process::Shutdown;
 use kit_web::openapi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -45,7 +44,6 @@ pub(crate) struct State {
     pub(crate) live: Live,
     pub(crate) stats: Stats,
     pub(crate) metrics: Metrics,
-    pub(crate) shutdown: Shutdown,
 }
 
 /// Head of the API description.

@@ -1,34 +1,39 @@
-//! The page of queues and jobs.
+//! The page of jobs and queues.
 
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::routing::get;
-use kit_web::assets::Asset;
+use kit_web::assets::{Asset, Kind};
+use kit_web::live::Settings;
 use kit_web::page;
 use maud::{Markup, html};
 
 use crate::api::State;
 use crate::live::Snapshot;
 
-const SCRIPT: Asset =
-    Asset { path: "/static/jobs.js", content_type: "text/javascript; charset=utf-8", content: include_str!("jobs.js") };
+const ASSETS: [Asset; 4] = [
+    page::LIVE,
+    page::CHARTS,
+    Asset::new(Kind::Script, "/static/jobs.js", include_str!("jobs.js")),
+    Asset::new(Kind::Style, "/static/jobs.css", include_str!("jobs.css")),
+];
 
-const STYLE: Asset =
-    Asset { path: "/static/jobs.css", content_type: "text/css; charset=utf-8", content: include_str!("jobs.css") };
+/// Shown in place of a number that is not known yet.
+const UNKNOWN: &str = "–";
 
 pub(crate) fn router(state: State) -> Router {
-    page::files(&[SCRIPT, STYLE]).merge(Router::new().route("/", get(index)).with_state(state))
+    page::files(&ASSETS).merge(Router::new().route("/", get(index)).with_state(state))
 }
 
-/// The page as it is now; from then on the script follows the events.
+/// The numbers of the current snapshot as HTML. The script then follows the event stream.
 async fn index(Shared(state): Shared<State>) -> Markup {
-    let snapshot = Snapshot::read(state.store.as_ref(), &state.stats).await.ok();
-    let number = |of: fn(&Snapshot) -> u64| snapshot.as_ref().map_or_else(|| "–".to_owned(), |it| of(it).to_string());
+    let snapshot = state.live.snapshot().await;
+    let snapshot = snapshot.as_deref();
     let main = html! {
         header.bar {
             div {
                 h1 { "Jobs" }
-                p.muted { "What is accepted here is run once, whatever dies meanwhile." }
+                p.muted { "Each accepted job runs, even if a process or machine fails meanwhile." }
             }
             form.inline #submit {
                 label for="count" { "User requests" }
@@ -36,47 +41,89 @@ async fn index(Shared(state): Shared<State>) -> Markup {
                 button.primary type="submit" { "Submit" }
             }
         }
-        @if snapshot.is_some() {
-            p #status role="status" {}
-        } @else {
-            p #status.bad role="status" { "The database does not answer; trying again." }
-        }
+        (page::status(snapshot.is_none().then_some(Settings::DATABASE.unavailable)))
         main {
-            dl #counts {
-                (count("queued", "waiting", &number(|it| it.queued)))
-                (count("running", "running", &number(|it| it.running)))
-                (count("retry_wait", "between attempts", &number(|it| it.retry_wait)))
-                (count("failed", "failed", &number(|it| it.failed)))
-                (count("oldest_waits", "oldest waits", "–"))
-                (count("accepted_rate", "accepted a second", "–"))
-                (count("succeeded_rate", "succeeded a second", "–"))
-                (count("failed_rate", "failed a second", "–"))
+            section.panel #overview {
+                h2 { "Jobs by status" }
+                div #shares {}
+                dl {
+                    (count("queued", "Queued", snapshot.map(|it| it.queued)))
+                    (count("running", "Running", snapshot.map(|it| it.running)))
+                    (count("retry_wait", "Waiting to retry", snapshot.map(|it| it.retry_wait)))
+                    (count("failed", "Failed", snapshot.map(|it| it.failed)))
+                    (oldest_waiting(snapshot))
+                }
+            }
+            div #rates {
+                (rate("accepted", "Accepted", snapshot.map(|it| it.accepted_rate)))
+                (rate("succeeded", "Succeeded", snapshot.map(|it| it.succeeded_rate)))
+                (rate("failed", "Failed", snapshot.map(|it| it.failed_rate)))
+            }
+            section.panel {
+                h2 { "Newest jobs over time" }
+                ul.legend {
+                    li.queued { "Queued" }
+                    li.running { "Running" }
+                    li.succeeded { "Succeeded" }
+                    li.retry_wait { "Waiting to retry" }
+                    li.failed { "Failed or cancelled" }
+                }
+                div #timeline {}
             }
             section.panel {
                 h2 { "Messages in the broker" }
-                ul #queues { li.muted { "–" } }
+                ul #queues { li.muted { (UNKNOWN) } }
             }
-            (table("running_jobs", "Running"))
-            (table("failed_jobs", "Failed"))
-            (table("recent_jobs", "Newest"))
+            (list("running_jobs", "Running"))
+            (list("failed_jobs", "Failed"))
+            (list("recent_jobs", "Newest"))
         }
         footer.muted {
-            a href="openapi.json" { "API" } " · " a href="jobs" { "jobs" } " · "
-            a href="jobs?status=failed" { "failed jobs" }
+            a href="openapi.json" { "API" } " · " a href="jobs" { "Jobs" } " · "
+            a href="jobs?status=failed" { "Failed jobs" }
         }
     };
-    page::shell("Jobs", &[STYLE.path], &[SCRIPT.path], &main)
+    page::shell("Jobs", &ASSETS, &main)
 }
 
-fn count(id: &str, name: &str, value: &str) -> Markup {
-    html! { div.panel { dt { (name) } dd.number id=(id) { (value) } } }
+fn count(id: &str, name: &str, count: Option<u64>) -> Markup {
+    html! {
+        div {
+            dt.(id) { (name) }
+            dd.number id=(id) { @if let Some(count) = count { (count) } @else { (UNKNOWN) } }
+        }
+    }
 }
 
-fn table(id: &str, title: &str) -> Markup {
+fn oldest_waiting(snapshot: Option<&Snapshot>) -> Markup {
+    html! {
+        div {
+            dt { "Oldest waiting" }
+            dd.number #oldest_waits {
+                @if let Some(snapshot) = snapshot { (format!("{:.1} s", snapshot.oldest_waits)) } @else { (UNKNOWN) }
+            }
+        }
+    }
+}
+
+fn rate(id: &str, name: &str, rate: Option<f64>) -> Markup {
+    html! {
+        section.panel.(id) {
+            h2 { (name) " per second" }
+            p.number {
+                span id={ (id) "_rate" } { @if let Some(rate) = rate { (format!("{rate:.1}")) } @else { (UNKNOWN) } }
+                small id={ (id) "_peak" } {}
+            }
+            div id={ (id) "_history" } {}
+        }
+    }
+}
+
+fn list(id: &str, title: &str) -> Markup {
     html! {
         section.panel.jobs {
             h2 { (title) }
-            ul id=(id) { li.muted { "–" } }
+            ul id=(id) { li.muted { (UNKNOWN) } }
         }
     }
 }

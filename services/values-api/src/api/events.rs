@@ -1,8 +1,7 @@
 //! `/events`.
 
 use axum::extract::State as Shared;
-use axum::response::sse::{KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use kit_web::Problem;
 use kit_web::extract::{NoParameters, Query};
 
@@ -10,9 +9,9 @@ use super::State;
 
 /// Watch workers, ids and moves as Server-Sent Events.
 ///
-/// Event `state`, twice a second: `{"now_ms", "ids", "workers": [...],
+/// Event `state`, at once and then twice a second: `{"now_ms", "ids", "workers": [...],
 /// "values": [[id, value, owner or null], ...]}`, with the first 1000 ids.
-/// Event `moves`, when some of those changed hands: `[{"id", "from", "to"}, ...]`.
+/// Event `moves`, when the owner of some of those changed: `[{"id", "from", "to"}, ...]`.
 /// Event `unavailable`, while the database does not answer.
 #[utoipa::path(
     get,
@@ -20,13 +19,12 @@ use super::State;
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
         (status = 400, body = Problem),
-        (status = 503, body = Problem, description = "too many watch already"),
+        (status = 503, body = Problem, description = "too many clients watch already"),
     )
 )]
 pub(super) async fn stream(
     Shared(state): Shared<State>,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Response, Problem> {
-    let events = state.live.subscribe().ok_or_else(|| Problem::unavailable("Too many clients watch already."))?;
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    state.live.stream()
 }

@@ -1,36 +1,35 @@
-//! The live picture of workers as columns that fill with ids.
+//! The page: a column for each worker, filled with its ids.
 
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::routing::get;
-use kit_web::assets::Asset;
+use kit_web::assets::{Asset, Kind};
+use kit_web::live::Settings;
 use kit_web::page;
 use maud::{Markup, html};
 
 use crate::api::State;
 use crate::live::Snapshot;
 
-const SCRIPT: Asset = Asset {
-    path: "/static/values.js",
-    content_type: "text/javascript; charset=utf-8",
-    content: include_str!("values.js"),
-};
-
-const STYLE: Asset =
-    Asset { path: "/static/values.css", content_type: "text/css; charset=utf-8", content: include_str!("values.css") };
+const ASSETS: [Asset; 4] = [
+    page::LIVE,
+    page::CHARTS,
+    Asset::new(Kind::Script, "/static/values.js", include_str!("values.js")),
+    Asset::new(Kind::Style, "/static/values.css", include_str!("values.css")),
+];
 
 pub(crate) fn router(state: State) -> Router {
-    page::files(&[SCRIPT, STYLE]).merge(Router::new().route("/", get(index)).with_state(state))
+    page::files(&ASSETS).merge(Router::new().route("/", get(index)).with_state(state))
 }
 
-/// The page as it is now; from then on the script follows the events.
+/// The current snapshot as HTML. The script then follows the event stream.
 async fn index(Shared(state): Shared<State>) -> Markup {
-    let snapshot = Snapshot::read(state.store.as_ref()).await;
+    let snapshot = state.live.snapshot().await;
     let main = html! {
         header.bar {
             div {
                 h1 { "Values" }
-                p.muted { "Every id counts the seconds, on one worker at a time." }
+                p.muted { "Each id counts seconds. One worker at a time owns it." }
             }
             form.inline #change {
                 label for="count" { "Ids" }
@@ -39,31 +38,33 @@ async fn index(Shared(state): Shared<State>) -> Markup {
                 button type="submit" name="action" value="remove" { "Remove" }
             }
         }
-        @match &snapshot {
-            Ok(snapshot) => {
-                p #status role="status" { (snapshot.ids) " ids on " (snapshot.workers.len()) " workers" }
-                main #workers { (board(snapshot)) }
+        (page::status(snapshot.is_none().then_some(Settings::DATABASE.unavailable)))
+        main {
+            section.panel #overview {
+                h2 #summary {
+                    @if let Some(snapshot) = &snapshot {
+                        (snapshot.ids) " ids on " (snapshot.workers.len()) " workers"
+                    }
+                }
+                div #shares {}
             }
-            Err(_) => {
-                p #status.bad role="status" { "The database does not answer; trying again." }
-                main #workers {}
-            }
+            div #workers { @if let Some(snapshot) = &snapshot { (board(snapshot)) } }
         }
         footer.muted {
-            a href="openapi.json" { "API" } " · " a href="workers" { "workers" } " · " a href="values" { "values" }
+            a href="openapi.json" { "API" } " · " a href="workers" { "Workers" } " · " a href="values" { "Values" }
         }
     };
-    page::shell("Values", &[&STYLE.href()], &[&SCRIPT.href()], &main)
+    page::shell("Values", &ASSETS, &main)
 }
 
-/// A column for each worker, and one for ids that have none.
+/// A column for each worker, and one for ids that wait for a worker.
 fn board(snapshot: &Snapshot) -> Markup {
     let known: Vec<i64> = snapshot.workers.iter().map(|worker| worker.incarnation).collect();
     let owner = |owner: &Option<i64>| owner.filter(|owner| known.contains(owner));
     html! {
         @if snapshot.values.iter().any(|(_, _, of)| owner(of).is_none()) {
             section.panel.worker.waiting {
-                h2 { span { "waiting for a worker" } }
+                h2 { span { "Waiting for a worker" } }
                 progress {}
                 (chips(snapshot.values.iter().filter(|(_, _, of)| owner(of).is_none())))
             }

@@ -1,37 +1,37 @@
 "use strict";
 
-const status = document.getElementById("status");
+const { element } = live;
 const board = document.getElementById("workers");
+const summary = document.getElementById("summary");
+const shares = document.getElementById("shares");
 const columns = new Map();
 const chips = new Map();
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-function element(name, className, parent) {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  if (parent) parent.append(node);
-  return node;
-}
-
 function makeColumn() {
-  const root = element("section", "panel worker");
-  const title = element("h2", "", root);
-  const name = element("span", "", title);
-  const load = element("small", "muted number", title);
-  const fill = element("progress", "", root);
-  return { root, name, load, fill, ids: element("ul", "ids", root) };
+  const column = {
+    root: element("section", "panel worker"),
+    name: element("span"),
+    load: element("small", "muted number"),
+    fill: element("progress"),
+    ids: element("ul", "ids"),
+  };
+  const title = element("h2");
+  title.append(column.name, column.load);
+  column.root.append(title, column.fill, column.ids);
+  return column;
 }
 
 function makeChip(id) {
-  const root = element("li");
-  element("b", "", root).textContent = id;
-  return { root, value: element("span", "", root), owner: undefined };
+  const chip = { root: element("li"), value: element("span"), owner: undefined };
+  chip.root.append(element("b", "", id), chip.value);
+  return chip;
 }
 
 // Columns keep the order in which workers registered; ids without an owner come first.
 function drawColumns(workers, waiting) {
   const wanted = workers.map((worker) => [worker.incarnation, worker]);
-  if (waiting > 0) wanted.unshift([null, { name: "waiting for a worker", state: "waiting", load: waiting, capacity: 0 }]);
+  if (waiting > 0) wanted.unshift([null, { name: "Waiting for a worker", state: "waiting", load: waiting, capacity: 0 }]);
   const keys = new Set(wanted.map(([key]) => key));
   for (const [key, column] of columns) {
     if (!keys.has(key)) {
@@ -91,49 +91,32 @@ function drawIds(values) {
   return moved.length;
 }
 
+function drawOverview(state, waiting) {
+  const shown = state.values.length < state.ids ? `, the first ${state.values.length} shown` : "";
+  const count = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
+  summary.textContent = `${count(state.ids, "id")} on ${count(state.workers.length, "worker")}${shown}`;
+  const parts = state.workers.map((worker) => ({ name: worker.name, value: worker.load, className: worker.state }));
+  parts.push({ name: "Waiting for a worker", value: waiting, className: "waiting" });
+  charts.place(shares, (width) => charts.stackedBar({ width, title: "Ids by worker", parts }));
+}
+
 function draw(state) {
   const known = new Set(state.workers.map((worker) => worker.incarnation));
   const owned = state.workers.reduce((sum, worker) => sum + worker.load, 0);
-  const waitingShown = state.values.filter(([, , owner]) => !known.has(owner)).length;
+  const waiting = Math.max(state.ids - owned, state.values.filter(([, , owner]) => !known.has(owner)).length);
+  // The server drew the first picture; the script draws its own over it.
+  if (columns.size === 0) board.replaceChildren();
+  drawOverview(state, waiting);
   // Chips are measured where they are before columns come and go.
-  drawColumns(state.workers, Math.max(state.ids - owned, waitingShown));
+  drawColumns(state.workers, waiting);
   drawIds(state.values);
-  const shown = state.values.length < state.ids ? ` · the first ${state.values.length} are shown` : "";
-  status.className = "";
-  status.textContent = `${state.ids} ids on ${state.workers.length} workers${shown}`;
 }
 
-function trouble(text) {
-  status.className = "bad";
-  status.textContent = text;
-}
+live.follow("events", draw);
 
-// The server drew the first picture; the script draws its own over it.
-function begin(state) {
-  board.replaceChildren();
-  draw(state);
-}
-
-const events = new EventSource("events");
-events.addEventListener("state", (event) => begin(JSON.parse(event.data)), { once: true });
-events.addEventListener("state", (event) => draw(JSON.parse(event.data)));
-events.addEventListener("unavailable", () => trouble("The database does not answer; trying again."));
-events.addEventListener("error", () => trouble("The connection is lost; trying again."));
-
-document.getElementById("change").addEventListener("submit", async (event) => {
+document.getElementById("change").addEventListener("submit", (event) => {
   event.preventDefault();
   const count = Number(document.getElementById("count").value);
-  const request = event.submitter?.value === "remove"
-    ? fetch(`values?count=${count}`, { method: "DELETE" })
-    : fetch("values", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ count }),
-    });
-  try {
-    const response = await request;
-    if (!response.ok) trouble((await response.json()).detail);
-  } catch {
-    trouble("values-api does not answer.");
-  }
+  if (event.submitter?.value === "remove") live.request(`values?count=${count}`, { method: "DELETE" });
+  else live.request("values", { method: "POST", body: { count } });
 });

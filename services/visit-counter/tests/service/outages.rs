@@ -18,7 +18,7 @@ async fn assert_down(server: &Server) {
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(response.headers()["cache-control"], "no-store");
     let page = response.text().await.unwrap();
-    assert!(page.contains("The counter is away") && page.contains("Reload"), "{page}");
+    assert!(page.contains("The counter is not available") && page.contains("Reload"), "{page}");
 
     let reading = server.get("/api/counter").await;
     for response in [server.visit().await.unwrap_err(), reading] {

@@ -17,7 +17,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// As large as a window on a desk, or as a phone, which prefers it dark.
+    /// In a window of a desktop in light colours, or as a phone in dark ones.
     pub(crate) async fn start(phone: bool) -> Self {
         let profile = Folder::new("chromium");
         let port = free_port();
@@ -58,13 +58,28 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// On a phone nothing is cut off, and nobody else is asked for anything.
+    /// Nothing is wider than a phone, and all requests go to `origin`.
     pub(crate) async fn fits_a_phone_and_needs_nobody_but(&self, origin: &str) {
         let width = self.evaluate("return [innerWidth, document.documentElement.scrollWidth]").await;
         assert_eq!(width, json!([360, 360]), "nothing is cut off");
         let hosts =
             "return [...new Set(performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin))]";
         assert_eq!(self.evaluate(hosts).await, json!([origin]), "no request to another host");
+    }
+
+    /// The page follows its events, and no request of the user failed.
+    pub(crate) async fn is_live_without_errors(&self) {
+        let shown = "return [document.querySelector('#status').textContent, document.querySelector('#notice').hidden]";
+        assert_eq!(self.evaluate(shown).await, json!(["Live", true]));
+    }
+
+    /// Waits until the page shows this state of its connection.
+    pub(crate) async fn shows_status(&self, status: &str) {
+        eventually(PATIENCE, format!("the page shows \"{status}\""), async || {
+            let shown = self.evaluate("return document.querySelector('#status').textContent").await;
+            (shown == status).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn close(self) {

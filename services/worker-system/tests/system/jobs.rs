@@ -88,7 +88,16 @@ async fn jobs_are_submitted_watched_cancelled_and_retried_on_the_page() {
     .await;
     let text = browser.client.find(Locator::Css("#failed_jobs")).await.unwrap().text().await.unwrap();
     assert!(text.contains("not on the list"), "{text}");
-    assert_eq!(browser.evaluate("return document.querySelectorAll('#status.bad').length").await, 0);
+    for (chart, described) in
+        [("shares", "Running: 9, Failed: 1"), ("accepted_history", "from "), ("timeline", "user-request ")]
+    {
+        let description = format!("return document.querySelector('#{chart} svg[role=img] desc').textContent");
+        eventually(PATIENCE, format!("a chart of {chart}"), async || {
+            browser.evaluate(&description).await.as_str()?.starts_with(described).then_some(())
+        })
+        .await;
+    }
+    browser.is_live_without_errors().await;
     screenshot(&browser, "desktop").await;
     browser.close().await;
 }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod assets;
 mod browser;
 mod jobs;
+mod live;
 mod page;
 mod process;
 mod running;

@@ -1,4 +1,4 @@
-//! The page of values in a real browser.
+//! The page of values-api in a real browser.
 
 use serde_json::{Map, Value, json};
 use testkit::{Folder, eventually};
@@ -58,8 +58,16 @@ async fn columns_fill_with_ids_that_tick_and_move() {
         (left == 20).then_some(())
     })
     .await;
-    let errors = browser.evaluate("return document.querySelectorAll('.bad').length").await;
-    assert_eq!(errors, 0);
+    eventually(PATIENCE, "the chart shows the ids of each worker", async || {
+        let chart = browser.evaluate("return document.querySelector('#shares svg[role=img] desc').textContent").await;
+        let counts = chart
+            .as_str()?
+            .split(", ")
+            .map(|part| part.strip_prefix("worker-")?.split_once(": ")?.1.parse::<u64>().ok());
+        (counts.sum::<Option<u64>>() == Some(20)).then_some(())
+    })
+    .await;
+    browser.is_live_without_errors().await;
 }
 
 #[tokio::test]

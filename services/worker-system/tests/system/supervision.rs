@@ -49,7 +49,7 @@ async fn listener() -> TcpListener {
 #[tokio::test]
 async fn main_app_notices() {
     let fixture = Fixture::new(&jobs_store::MIGRATIONS).await;
-    let tasks = ["acceptor", "dead letters", "outbox", "statistics", "sweeper"];
+    let tasks = ["acceptor", "dead letters", "outbox", "snapshots", "statistics", "sweeper"];
     assert_supervised(&tasks, async |shutdown| {
         let deps = main_app::Deps {
             store: jobs_store::open(&fixture.database),
@@ -57,7 +57,7 @@ async fn main_app_notices() {
             check: Readiness::default().check("database"),
             metrics: main_app::Metrics::register(&mut Registry::default(), requests()),
         };
-        let service = main_app::build(fixture.settings.main_app.clone(), deps, shutdown.clone());
+        let service = main_app::build(fixture.settings.main_app.clone(), deps);
         service.run(listener().await, shutdown).await
     })
     .await;
@@ -82,13 +82,13 @@ async fn service_app_notices() {
 #[tokio::test]
 async fn values_api_notices() {
     let fixture = Fixture::new(&values_store::MIGRATIONS).await;
-    assert_supervised(&["store watch"], async |shutdown| {
+    assert_supervised(&["snapshots", "store watch"], async |shutdown| {
         let deps = values_api::Deps {
             store: values_store::open(&fixture.database),
             check: Readiness::default().check("database"),
             metrics: requests(),
         };
-        values_api::build(deps, shutdown.clone()).run(listener().await, shutdown).await
+        values_api::build(deps).run(listener().await, shutdown).await
     })
     .await;
 }
