@@ -22,7 +22,7 @@ use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
 use kit_process::{HumanDuration, Shutdown};
-use kit_web::http;
+use kit_web::http::{self, Limits, Routes};
 use tokio::net::TcpListener;
 
 use crate::accept::Acceptor;
@@ -102,7 +102,7 @@ impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden_and_count(router, &self.deps.metrics.requests)
+        http::harden(Routes::from(router).compressed(), &Limits::default(), Some(&self.deps.metrics.requests))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way, and
@@ -125,7 +125,7 @@ impl Service {
         let acceptor = tokio::spawn(acceptor.run(Arc::clone(store), metrics.clone()));
         let background = [tokio::spawn(sweeper), tokio::spawn(dead), tokio::spawn(looks)];
         drop(state);
-        http::serve(listener, router, shutdown.clone()).await;
+        http::serve(listener, router, Limits::default(), shutdown.clone()).await;
         for task in background {
             task.abort();
         }

@@ -11,7 +11,7 @@ use axum::Router;
 use clap::Args;
 use kit_process::Shutdown;
 use kit_process::readiness::Check;
-use kit_web::http;
+use kit_web::http::{self, Limits, Routes};
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use values_store::ValuesStore;
@@ -54,7 +54,7 @@ impl Service {
     /// Everything that it answers.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden_and_count(router, &self.metrics)
+        http::harden(Routes::from(router).compressed(), &Limits::default(), Some(&self.metrics))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.
@@ -62,7 +62,7 @@ impl Service {
         let router = self.router();
         let checks = watch_store(self.state.store, self.check);
         tokio::select! {
-            () = http::serve(listener, router, shutdown) => {}
+            () = http::serve(listener, router, Limits::default(), shutdown) => {}
             () = checks => {}
         }
     }

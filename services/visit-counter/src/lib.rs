@@ -14,7 +14,8 @@ use std::sync::Arc;
 use axum::Router;
 use kit_process::Shutdown;
 use kit_process::readiness::Check;
-use kit_web::{http, requests};
+use kit_web::http::{self, Limits};
+use kit_web::requests;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use visits_store::VisitStore;
@@ -53,6 +54,13 @@ struct State {
     page: Arc<Page>,
 }
 
+/// The limits of the listener. A visit waits for one round trip at most, so noticing that
+/// a visitor has gone saves nothing, and would cost every visit a read buffer.
+#[must_use]
+pub fn limits() -> Limits {
+    Limits { notice_disconnects: false, ..Limits::default() }
+}
+
 /// Puts the service together.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Service {
@@ -66,7 +74,7 @@ impl Service {
     /// Everything that it answers, as long as [`run`](Self::run) counts.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
+        prefix::also_below(&self.config.path_prefix, http::harden(router, &limits(), Some(&self.requests)))
     }
 
     /// Answers requests until `shutdown` drains; then finishes those under way.
@@ -75,7 +83,7 @@ impl Service {
         let counter = Arc::clone(&self.state.counter);
         let _counting = AbortOnDropHandle::new(tokio::spawn(async move { counter.count().await }));
         tokio::select! {
-            () = http::serve(listener, router, shutdown) => {}
+            () = http::serve(listener, router, limits(), shutdown) => {}
             () = self.state.counter.watch() => {}
         }
     }

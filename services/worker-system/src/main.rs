@@ -58,7 +58,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
         values.run(values_api, shutdown.clone()),
         visits.run(visit_counter, shutdown.clone()),
         jobs.run(main_app, shutdown.clone()),
-        http::serve(index, index::router(&entries), shutdown),
+        http::serve(index, index::router(&entries), http::Limits::default(), shutdown),
     );
     values.and(visits).and(jobs)
 }

@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// What fits into one packet arrives no sooner when it is smaller.
-const PACKET: usize = 1400;
+pub(crate) const PACKET: usize = 1400;
 
 /// A file, compiled into the binary.
 #[derive(Debug, Clone, Copy)]

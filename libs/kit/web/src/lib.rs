@@ -1,5 +1,5 @@
-//! What every service with HTTP does: a listener with limits, extractors, problem
-//! documents, request metrics, pages, and the admin listener.
+//! The HTTP side of every service: a listener with limits, extractors, problem documents,
+//! request metrics, WebSockets, pages, and the admin listener.
 
 pub mod admin;
 pub mod assets;
@@ -9,5 +9,6 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod requests;
+pub mod websocket;
 
 pub use problem::Problem;

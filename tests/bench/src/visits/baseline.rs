@@ -48,8 +48,9 @@ pub(crate) async fn run(baseline: Baseline, port: u16) -> anyhow::Result<()> {
     match baseline {
         Baseline::Bare => axum::serve(listener, router).await?,
         Baseline::Frame => {
-            let router = http::harden_and_count(router, &Metrics::register(&mut Registry::default()));
-            http::serve(listener, router, Shutdown::new()).await;
+            let limits = visit_counter::limits();
+            let router = http::harden(router, &limits, Some(&Metrics::register(&mut Registry::default())));
+            http::serve(listener, router, limits, Shutdown::new()).await;
         }
     }
     Ok(())
