@@ -23,7 +23,7 @@ use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
 use kit_process::{HumanDuration, Shutdown, TaskFailed, Tasks};
-use kit_web::http;
+use kit_web::http::{self, Limits, Routes};
 use kit_web::live::Settings;
 use tokio::net::TcpListener;
 
@@ -40,6 +40,10 @@ const LAST_WORK: Duration = Duration::from_secs(3);
 /// Settings of main-app.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
+    /// Limits of the listener.
+    #[command(flatten)]
+    pub limits: Limits,
+
     /// Kinds of jobs to accept, separated by commas.
     #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',')]
     pub kinds: Vec<String>,
@@ -104,7 +108,7 @@ impl Service {
     /// All routes. Most of them answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden_and_count(router, &self.deps.metrics.requests)
+        http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.deps.metrics.requests))
     }
 
     /// Answers requests until `shutdown` drains, then finishes those under way and
@@ -134,7 +138,7 @@ impl Service {
         let outbox = tasks.spawn("outbox", outbox.run(store.clone(), Arc::clone(queue), metrics.clone()));
         let acceptor = tasks.spawn("acceptor", acceptor.run(store.clone(), metrics.clone()));
         drop(state);
-        http::serve(listener, router, shutdown.clone()).await;
+        http::serve(listener, router, config.limits, shutdown.clone()).await;
         // Neither requests nor the sweeper ask for anything more, so these tasks end when
         // they have done their work. The sweeper of another process does what they cannot.
         sweeper.abort();

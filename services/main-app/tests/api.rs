@@ -72,6 +72,7 @@ impl Server {
         let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
         let requests = requests::Metrics::register(&mut prometheus);
         let config = Config {
+            limits: kit_web::http::Limits::default(),
             kinds: vec!["user-request".to_owned(), "http".to_owned()],
             backlog_limit,
             allowed_hosts: "example.com".parse().unwrap(),

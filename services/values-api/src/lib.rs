@@ -7,9 +7,10 @@ mod page;
 use std::sync::Arc;
 
 use axum::Router;
+use clap::Args;
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks, watch_store};
-use kit_web::http;
+use kit_web::http::{self, Limits, Routes};
 use kit_web::live::Settings;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
@@ -17,18 +18,27 @@ use values_store::ValuesStore;
 
 use crate::live::Live;
 
-/// What values-api works with.
+/// The settings of values-api.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Limits of the listener.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// The dependencies of values-api.
 pub struct Deps {
-    /// Where the ids are.
+    /// The store of ids and workers.
     pub store: Arc<dyn ValuesStore>,
-    /// Set while the store answers.
+    /// The readiness check that follows whether the store answers.
     pub check: Check,
-    /// Where requests are counted.
+    /// Metrics of requests.
     pub metrics: Metrics,
 }
 
 /// The API, ready to run.
 pub struct Service {
+    config: Config,
     state: api::State,
     snapshots: live::Reader<live::Snapshot>,
     check: Check,
@@ -37,16 +47,17 @@ pub struct Service {
 
 /// Builds the service. Nothing happens until it [runs](Service::run).
 #[must_use]
-pub fn build(deps: Deps) -> Service {
+pub fn build(config: Config, deps: Deps) -> Service {
     let (live, snapshots) = Live::new(Settings::DATABASE);
-    Service { state: api::State { store: deps.store, live }, snapshots, check: deps.check, metrics: deps.metrics }
+    let state = api::State { store: deps.store, live };
+    Service { config, state, snapshots, check: deps.check, metrics: deps.metrics }
 }
 
 impl Service {
     /// All routes. The page and `/events` answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden_and_count(router, &self.metrics)
+        http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.metrics))
     }
 
     /// Answers requests until `shutdown` drains, and then finishes those under way.
@@ -60,7 +71,7 @@ impl Service {
         tasks.spawn("store watch", async move { watch_store(watch, || store.ping()).await });
         let ids = live::Ids::new(Arc::clone(&self.state.store));
         tasks.spawn("snapshots", self.snapshots.run(ids, shutdown.clone()));
-        http::serve(listener, router, shutdown).await;
+        http::serve(listener, router, self.config.limits, shutdown).await;
         tasks.finish()
     }
 }

@@ -21,6 +21,8 @@ struct Cli {
     /// Address of the API and the page.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8001")]
     listen: SocketAddr,
+    #[command(flatten)]
+    api: values_api::Config,
 }
 
 fn main() -> ExitCode {
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
             };
             let listener = http::bind(cli.listen, "--listen or LISTEN").await?;
             kit_web::admin::start(&mut app).await?;
-            let service = values_api::build(deps);
+            let service = values_api::build(cli.api, deps);
             tokio::try_join!(
                 async {
                     app.unless_draining(database.prepare(&values_store::MIGRATIONS)).await.map_err(anyhow::Error::from)

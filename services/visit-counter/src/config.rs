@@ -4,12 +4,17 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use kit_process::config::{Invalid, invalid};
+use kit_web::http::Limits;
 
 /// The settings of visit-counter.
 #[derive(Debug, Clone, Args)]
 // Named, since one process may flatten the settings of several services.
 #[group(id = "visit-counter")]
 pub struct Config {
+    /// Limits of the listener.
+    #[command(flatten)]
+    pub limits: Limits,
+
     /// Name of the environment that the page greets from.
     #[arg(long, env = "ENVIRONMENT", default_value = "local", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub environment: String,
@@ -18,6 +23,14 @@ pub struct Config {
     /// served below it.
     #[arg(long, env = "PATH_PREFIX", default_value = "", value_parser = prefix)]
     pub path_prefix: String,
+}
+
+impl Config {
+    /// The limits of the listener. A visit waits for one round trip at most, so noticing
+    /// that a visitor has gone saves nothing, and would cost every visit a read buffer.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { notice_disconnects: false, ..self.limits }
+    }
 }
 
 /// The address of the page and the API.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use axum::Router;
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, TaskFailed, Tasks};
-use kit_web::{http, requests};
+use kit_web::http;
+use kit_web::requests;
 use tokio::net::TcpListener;
 use visits_store::VisitStore;
 
@@ -53,7 +54,7 @@ struct State {
     page: Arc<Page>,
 }
 
-/// Builds the service.
+/// Builds the service. Nothing happens until it runs.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Service {
     let store = Store::new(deps.store, deps.check, deps.metrics.clone());
@@ -66,7 +67,7 @@ impl Service {
     /// All routes. Visits are counted while [`run`](Self::run) runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        prefix::also_below(&self.config.path_prefix, http::harden_and_count(router, &self.requests))
+        prefix::also_below(&self.config.path_prefix, http::harden(router, &self.config.limits(), Some(&self.requests)))
     }
 
     /// Answers requests until `shutdown` drains, and then finishes those under way.
@@ -74,12 +75,12 @@ impl Service {
     /// # Errors
     /// A background task failed.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
-        let router = self.router();
+        let (router, limits) = (self.router(), self.config.limits());
         let tasks = Tasks::new(&shutdown);
         tasks.spawn("additions", self.worker.run());
         let counter = self.state.counter;
         tasks.spawn("store watch", async move { counter.watch().await });
-        http::serve(listener, router, shutdown).await;
+        http::serve(listener, router, limits, shutdown).await;
         tasks.finish()
     }
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::routing::get;
-use kit_web::{http, page};
+use kit_web::http::{self, Limits};
+use kit_web::page;
 use maud::{Markup, html};
 
 /// A system that has a page.
@@ -21,7 +22,7 @@ pub struct Entry {
 /// The page and its assets.
 pub fn router(entries: &[Entry]) -> Router {
     let index = render(entries);
-    http::harden(page::files(&[]).route("/", get(async move || index.clone())))
+    http::harden(page::files(&[]).route("/", get(async move || index.clone())), &Limits::default(), None)
 }
 
 fn render(entries: &[Entry]) -> Markup {

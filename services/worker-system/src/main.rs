@@ -31,11 +31,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let visit_counter = Port::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
     let main_app = Port::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
     let entries = vec![
-        Entry {
-            name: "Values",
-            what: "Ids that count seconds, spread over workers.",
-            address: values_api.address()?,
-        },
+        Entry { name: "Values", what: "Ids that count seconds, spread over workers.", address: values_api.address()? },
         Entry {
             name: "Visits",
             what: "A page that counts its visits. Each visitor sees a number of their own.",
@@ -61,7 +57,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
         visits.run(visit_counter, shutdown.clone()),
         jobs.run(main_app, shutdown.clone()),
         index_part.run(shutdown, async |shutdown| {
-            http::serve(index.listener()?, index::router(&entries), shutdown).await;
+            http::serve(index.listener()?, index::router(&entries), http::Limits::default(), shutdown).await;
             Ok(())
         }),
     );

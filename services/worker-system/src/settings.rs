@@ -11,6 +11,8 @@ pub struct Settings {
     pub worker: worker::Config,
     /// The settings of worker-manager.
     pub manager: worker_manager::Config,
+    /// The settings of values-api.
+    pub values_api: values_api::Config,
     /// The settings of main-app.
     pub main_app: main_app::Config,
     /// The settings of service-app.
@@ -29,6 +31,7 @@ impl Args for Settings {
     fn augment_args(command: Command) -> Command {
         let command = add::<worker::Config>(command);
         let command = add::<worker_manager::Config>(command);
+        let command = add::<values_api::Config>(command);
         let command = add::<main_app::Config>(command);
         let command = add::<service_app::Config>(command);
         let command = add::<visit_counter::Config>(command);
@@ -55,6 +58,7 @@ impl FromArgMatches for Settings {
         let mut settings = Self {
             worker: worker::Config::from_arg_matches(matches)?,
             manager: worker_manager::Config::from_arg_matches(matches)?,
+            values_api: values_api::Config::from_arg_matches(matches)?,
             main_app: main_app::Config::from_arg_matches(matches)?,
             service_app: service_app::Config::from_arg_matches(matches)?,
             visits: visit_counter::Config::from_arg_matches(matches)?,
@@ -128,6 +132,7 @@ mod tests {
         let services = [
             worker::Config::augment_args(Command::new("worker")),
             worker_manager::Config::augment_args(Command::new("worker-manager")),
+            values_api::Config::augment_args(Command::new("values-api")),
             main_app::Config::augment_args(Command::new("main-app")),
             service_app::Config::augment_args(Command::new("service-app")),
             visit_counter::Config::augment_args(Command::new("visit-counter")),

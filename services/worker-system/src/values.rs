@@ -74,7 +74,7 @@ impl Values {
         let api = api.run(shutdown, async |shutdown| {
             let store = Arc::clone(&self.store);
             let deps = values_api::Deps { store, check: check.clone(), metrics: metrics.clone() };
-            Ok(values_api::build(deps).run(port.listener()?, shutdown).await?)
+            Ok(values_api::build(self.settings.values_api.clone(), deps).run(port.listener()?, shutdown).await?)
         });
         tokio::join!(manager, api);
         workers.ended().await;

@@ -1,11 +1,12 @@
 //! Ratios against named baselines, measured side by side in one run.
 //!
-//! One subcommand for each system. What they share: [`report`] prints figures
+//! One subcommand for each system, and one for the listener. What they share: [`report`] prints figures
 //! beside their aims, [`stats`] sums up rounds, [`process`] reads `/proc`,
 //! [`programs`] finds the release binaries, [`http`] waits for readiness, [`wrk`] loads.
 
 mod http;
 mod jobs;
+mod listener;
 mod process;
 mod programs;
 mod report;
@@ -40,6 +41,8 @@ enum System {
     Jobs(jobs::Options),
     /// The page that counts its visits, on Redis.
     Visits(visits::Options),
+    /// WebSockets behind the listener of all services.
+    Listener(listener::Options),
     /// Be a side that visits are compared with.
     #[command(hide = true)]
     Baseline { baseline: visits::Baseline, port: u16 },
@@ -53,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
         System::Values(options) => values::run(&options, &mut report).await,
         System::Jobs(options) => jobs::run(&options, &mut report).await,
         System::Visits(options) => visits::run(&options, &mut report).await,
+        System::Listener(options) => listener::run(&options, &mut report).await,
         System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };
     // What was measured before a failure is worth seeing.

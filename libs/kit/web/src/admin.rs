@@ -1,4 +1,4 @@
-//! The admin listener: probes and metrics, apart from the users' port.
+//! The admin listener: probes and metrics, on a port of their own.
 
 use std::sync::Arc;
 
@@ -12,16 +12,21 @@ use serde_json::json;
 
 use kit_process::{App, Readiness, Shutdown};
 
-use crate::http;
+use crate::http::{self, Limits};
 
-/// Starts the admin listener of `app`, which takes the metrics that were registered.
-/// From now on the process is alive to its platform, whatever it waits for.
+/// Starts the admin listener of `app`. It serves the metrics that are registered so far,
+/// so services register theirs before. From now on `/livez` answers.
+///
+/// # Errors
+/// The address cannot be used.
 pub async fn start(app: &mut App) -> anyhow::Result<()> {
     let listener = http::bind(app.common.admin_address(), "--admin-listen or ADMIN_LISTEN").await?;
     let registry = Arc::new(std::mem::take(&mut app.registry));
     let router = router(app.readiness.clone(), registry);
-    // It answers until the process ends, so that a drain can be watched.
-    app.tasks.spawn("admin listener", http::serve(listener, http::harden(router), Shutdown::new()));
+    let limits = Limits::default();
+    // It serves until the process ends, so that operators can watch a drain.
+    app.tasks
+        .spawn("admin listener", http::serve(listener, http::harden(router, &limits, None), limits, Shutdown::new()));
     Ok(())
 }
 
@@ -31,9 +36,9 @@ struct Admin {
     registry: Arc<Registry>,
 }
 
-/// `/livez` answers as long as the process does, whatever it depends on;
-/// `/readyz` says what a service waits for; `/metrics` is in the OpenMetrics
-/// text format.
+/// The routes of the admin listener: `/livez` is 200 while the process runs and depends on
+/// nothing else; `/readyz` is 200 or 503 and lists what the service waits for; `/metrics`
+/// is in the OpenMetrics text format.
 pub fn router(readiness: Readiness, registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))

@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// Content up to this length is not compressed: it fits into one packet as it is.
-const PACKET: usize = 1400;
+pub(crate) const PACKET: usize = 1400;
 
 /// A file that is compiled into the binary.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are problem documents.
+//! Extractors that reject with problem documents.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::Problem;
 /// The largest JSON body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// How much of a body that is too large is read and dropped before the answer:
-/// a connection closed on a client in the middle of its sending loses the answer.
+/// Bytes of a body that is too large that are read and dropped before the response. If the
+/// server closes the connection while the client still sends, the response is lost.
 const MAX_DISCARD: usize = 64 * 1024 * 1024;
 
-/// How long a client may take to send its body.
+/// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A JSON body.
+/// A JSON body of at most [`MAX_BODY`] bytes.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -36,7 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// No body.
+/// An empty body; any other is rejected.
 #[derive(Debug)]
 pub struct NoBody;
 
@@ -106,11 +106,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// The query string, with every parameter known.
+/// The query string, read into `T`.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
-/// A query string without any parameter.
+/// An empty query string; any parameter is rejected.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
@@ -126,7 +126,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A parameter in the path.
+/// The parameters in the path.
 #[derive(Debug)]
 pub struct Path<T>(pub T);
 

@@ -1,5 +1,5 @@
-//! What every service with HTTP shares: a listener with limits, extractors, problem
-//! documents, request metrics, pages with live updates, and the admin listener.
+//! The HTTP side of every service: a listener with limits, extractors, problem documents,
+//! request metrics, WebSockets, live pages, and the admin listener.
 
 pub mod admin;
 pub mod assets;
@@ -11,5 +11,6 @@ pub mod page;
 pub mod problem;
 pub mod requests;
 pub mod sse;
+pub mod websocket;
 
 pub use problem::Problem;

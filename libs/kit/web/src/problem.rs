@@ -1,4 +1,4 @@
-//! Errors over HTTP, as problem documents (RFC 9457).
+//! Error responses as problem documents (RFC 9457).
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What went wrong with a request.
+/// A problem document.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     /// The HTTP status, 400 to 599.
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = u16, example = 422)]
     status: StatusCode,
-    /// The status in words.
+    /// The status as text.
     #[schema(example = "Unprocessable Entity")]
     title: String,
-    /// What to change, for a person.
+    /// What is wrong, and what to change, for a reader.
     #[schema(example = "count must be between 1 and 100000")]
     detail: String,
     #[serde(skip)]
@@ -30,46 +30,48 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 }
 
 impl Problem {
-    /// The request is at fault.
+    /// A problem with this status.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
         Self { status, title, detail: detail.into(), retry_after: None }
     }
 
-    /// The values in the request cannot be used.
+    /// 422: the request is well formed, but its values are not valid.
     #[must_use]
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// There is no such thing.
+    /// 404: the resource does not exist.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// The client should come back after `delay`.
+    /// A problem with a `Retry-After` header: the client should repeat the request after
+    /// `delay`, which is rounded down to seconds, at least one.
     #[must_use]
     pub fn later(status: StatusCode, detail: impl Into<String>, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..Self::new(status, detail) }
     }
 
-    /// Something that the service needs is away; the client should come back.
+    /// 503: a dependency of the service is down, or a limit is reached. The client should
+    /// repeat the request after a second.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         Self { retry_after: Some(Duration::from_secs(1)), ..problem }
     }
 
-    /// The service is at fault. The error is logged here, once, and not shown.
+    /// 500: the service failed. Logs `error`, which the client does not see.
     #[must_use]
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The service failed; its log says why.")
     }
 
-    /// The status.
+    /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status

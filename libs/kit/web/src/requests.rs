@@ -1,4 +1,4 @@
-//! What a public listener counts.
+//! Request metrics.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Counters of the requests that all listeners of a process answered. Cheap to clone.
+/// Metrics of the requests that all listeners of a process answered. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -21,7 +21,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     requests: Family<Answer, Counter>,
     seconds: Family<Route, Histogram>,
-    /// What an answer adds to, in one place: most answers look it up once.
+    /// The series of each kind of answer: most answers need a single lookup.
     known: RwLock<HashMap<Answer, (Counter, Histogram)>>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Route {
     route: RouteName,
 }
 
-/// The path as it was routed; empty if it was not. Shared, and not copied for each request.
+/// The path of the matched route; empty if none matched. Shared between requests.
 #[derive(Debug, Clone)]
 struct RouteName(Option<MatchedPath>);
 
@@ -97,13 +97,13 @@ impl Metrics {
 }
 
 impl Route {
-    /// Where `request` was routed.
+    /// The route that `request` matched.
     pub(crate) fn of(request: &Request) -> Self {
         Self { method: known(request.method()), route: RouteName(request.extensions().get().cloned()) }
     }
 }
 
-/// Clients may invent methods; each would be a series of its own.
+/// Methods that are not standard are "other": clients could otherwise create any number of series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -125,6 +125,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::http::Limits;
 
     async fn ask(router: &Router, method: &str, path: &str) {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
@@ -139,7 +140,7 @@ mod tests {
     async fn every_answer_is_counted_by_its_route() {
         let mut registry = Registry::default();
         let router = Router::new().route("/ids/{id}", get(|| async {})).route("/panics", get(panics));
-        let router = crate::http::harden_and_count(router, &Metrics::register(&mut registry));
+        let router = crate::http::harden(router, &Limits::default(), Some(&Metrics::register(&mut registry)));
         ask(&router, "GET", "/ids/1").await;
         ask(&router, "GET", "/ids/2").await;
         ask(&router, "POST", "/ids/2").await;

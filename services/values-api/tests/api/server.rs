@@ -39,7 +39,10 @@ impl Server {
             check: Readiness::default().check("database"),
             metrics: Metrics::register(&mut Registry::default()),
         };
-        let task = tokio::spawn(values_api::build(deps).run(listener, shutdown.clone()));
+        let task = tokio::spawn(
+            values_api::build(values_api::Config { limits: kit_web::http::Limits::default() }, deps)
+                .run(listener, shutdown.clone()),
+        );
         Self { address, store, shutdown, task, client: testkit::http_client(), _folder: folder }
     }
 

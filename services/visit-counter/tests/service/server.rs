@@ -48,7 +48,11 @@ impl Server {
             requests: requests::Metrics::register(&mut registry),
             metrics: Metrics::register(&mut registry),
         };
-        let config = Config { environment: "test".to_owned(), path_prefix: prefix.to_owned() };
+        let config = Config {
+            limits: kit_web::http::Limits::default(),
+            environment: "test".to_owned(),
+            path_prefix: prefix.to_owned(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(visit_counter::build(config, deps).run(listener, shutdown.clone()));

@@ -53,9 +53,12 @@ async fn serve(address: SocketAddr, store: Store) -> (SocketAddr, Shutdown, Join
     let router = page::files(&ASSETS).route("/", get(async move || html.clone())).route("/events", events);
     let listener = TcpListener::bind(address).await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
-    let ended = shutdown.clone();
+    let (ended, limits) = (shutdown.clone(), http::Limits::default());
     let task = tokio::spawn(async move {
-        tokio::join!(http::serve(listener, http::harden(router), ended.clone()), reader.run(store, ended));
+        tokio::join!(
+            http::serve(listener, http::harden(router, &limits, None), limits, ended.clone()),
+            reader.run(store, ended)
+        );
     });
     (address, shutdown, task)
 }

@@ -88,7 +88,7 @@ async fn values_api_notices() {
             check: Readiness::default().check("database"),
             metrics: requests(),
         };
-        values_api::build(deps).run(listener().await, shutdown).await
+        values_api::build(fixture.settings.values_api.clone(), deps).run(listener().await, shutdown).await
     })
     .await;
 }

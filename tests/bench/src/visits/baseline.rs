@@ -10,7 +10,7 @@ use axum::routing::get;
 use clap::ValueEnum;
 use kit_process::Shutdown;
 use kit_process::prometheus_client::registry::Registry;
-use kit_web::http;
+use kit_web::http::{self, Limits};
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use visit_counter::Page;
@@ -48,8 +48,9 @@ pub(crate) async fn run(baseline: Baseline, port: u16) -> anyhow::Result<()> {
     match baseline {
         Baseline::Bare => axum::serve(listener, router).await?,
         Baseline::Frame => {
-            let router = http::harden_and_count(router, &Metrics::register(&mut Registry::default()));
-            http::serve(listener, router, Shutdown::new()).await;
+            let limits = Limits { notice_disconnects: false, ..Limits::default() };
+            let router = http::harden(router, &limits, Some(&Metrics::register(&mut Registry::default())));
+            http::serve(listener, router, limits, Shutdown::new()).await;
         }
     }
     Ok(())

@@ -27,7 +27,11 @@ impl Exported {
         service_app::Metrics::register(&mut registry);
         let requests = kit_web::requests::Metrics::register(&mut registry);
         main_app::Metrics::register(&mut registry, requests.clone());
-        let router = kit_web::http::harden_and_count(Router::new().route("/", get(|| async {})), &requests);
+        let router = kit_web::http::harden(
+            Router::new().route("/", get(|| async {})),
+            &kit_web::http::Limits::default(),
+            Some(&requests),
+        );
         router.oneshot(Request::new(Body::empty())).await.unwrap();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

@@ -1,23 +1,63 @@
-//! A listener that protects its service: limits on connections, requests in
-//! flight, time and header size; a drain that finishes what is under way.
+//! A listener that protects its service: limits on connections, requests in flight,
+//! time and header size; a drain that lets connections and requests finish.
 
-mod guard;
+pub(crate) mod connection;
+mod limits;
 mod listener;
+mod middleware;
 
 use axum::Router;
+use kit_process::HumanDuration;
 
+pub use limits::Limits;
 pub use listener::{bind, serve};
+pub(crate) use middleware::panic_message;
 
+use self::middleware::GroupLimits;
 use crate::requests::Metrics;
 
-/// Wraps a router in what every public listener has: problem documents for
-/// unknown paths and methods, panics, overload and slow requests; a log line and
-/// span for each request; headers that keep browsers from guessing and embedding.
-pub fn harden(router: Router) -> Router {
-    guard::around(router, None)
+/// The routes of a service.
+#[derive(Debug, Default)]
+pub struct Routes {
+    quick: Router,
+    waiting: Option<Router>,
+    is_compressed: bool,
 }
 
-/// The same, and counts what is answered, panics and refusals too.
-pub fn harden_and_count(router: Router, metrics: &Metrics) -> Router {
-    guard::around(router, Some(metrics.clone()))
+impl From<Router> for Routes {
+    fn from(quick: Router) -> Self {
+        Self { quick, ..Self::default() }
+    }
+}
+
+impl Routes {
+    /// Adds routes whose handlers wait for an event, such as a turn. They have limits of
+    /// their own, so that waiting requests never use up those of the others. The fallback
+    /// stays that of the other routes.
+    #[must_use]
+    pub fn waiting(self, routes: Router) -> Self {
+        Self { waiting: Some(routes), ..self }
+    }
+
+    /// Compresses large responses, but no event streams, for clients that accept gzip.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        Self { is_compressed: true, ..self }
+    }
+}
+
+/// Wraps routes in the middleware of every listener: limits, metrics, spans and log
+/// lines, request ids, security headers, and problem documents for panics, overload,
+/// slow requests, and errors that have no body. A fallback or a layer of the service
+/// is kept and is wrapped, too.
+pub fn harden(routes: impl Into<Routes>, limits: &Limits, metrics: Option<&Metrics>) -> Router {
+    let Routes { quick, waiting, is_compressed } = routes.into();
+    let wrap = |group, requests, timeout: HumanDuration| {
+        let group = if is_compressed { middleware::compressed(group) } else { group };
+        middleware::around(group, GroupLimits { requests, timeout: timeout.0 }, metrics)
+    };
+    let quick = wrap(quick, limits.max_requests, limits.request_timeout);
+    let Some(waiting) = waiting else { return quick };
+    // Of two default fallbacks, axum keeps that of the router that is merged in.
+    wrap(waiting, limits.max_waiting_requests, limits.waiting_request_timeout).merge(quick)
 }

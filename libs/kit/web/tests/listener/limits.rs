@@ -74,3 +74,22 @@ async fn headers_that_are_too_large_are_refused() {
     stream.read_exact(&mut start).await.unwrap();
     assert_eq!(&start, b"HTTP/1.1 431");
 }
+
+#[tokio::test]
+async fn every_response_has_a_request_id() {
+    let (address, ..) = serve(Router::new().route("/", get(async || "hello"))).await;
+    let ask = async |path: &str, id: Option<&str>| {
+        let mut request = reqwest::Client::new().get(format!("http://{address}{path}"));
+        if let Some(id) = id {
+            request = request.header("x-request-id", id);
+        }
+        request.send().await.unwrap().headers()["x-request-id"].to_str().unwrap().to_owned()
+    };
+    let made = ask("/", None).await;
+    assert!(made.len() == 32 && made.bytes().all(|digit| digit.is_ascii_hexdigit()), "{made}");
+    assert_ne!(ask("/", None).await, made);
+    assert_eq!(ask("/nothing", Some("Root=1-67891233-abcdef")).await, "Root=1-67891233-abcdef");
+    for unusable in ["", "two words", "{\"json\"}", &"x".repeat(129)] {
+        assert_eq!(ask("/", Some(unusable)).await.len(), 32, "{unusable:?}");
+    }
+}
