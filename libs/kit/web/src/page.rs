@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::assets::{self, Asset, Kind};
 
 /// The style sheet that every page links to.
-const STYLE: Asset = Asset::new(Kind::Style, "/static/style.css", include_str!("style.css"));
+pub const STYLE: Asset = Asset::new(Kind::Style, "/static/style.css", include_str!("style.css"));
 
 /// The icon in the browser's tab.
 const ICON: Asset = Asset::new(Kind::Icon, "/static/icon.svg", include_str!("icon.svg"));
