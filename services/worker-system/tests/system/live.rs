@@ -71,7 +71,8 @@ async fn a_page_shows_the_state_of_its_connection_and_recovers() {
     browser.client.goto(&format!("http://{address}/")).await.unwrap();
     let shows = async |number: u32| {
         let main = "return document.querySelector('main').textContent";
-        let shown = async || (browser.evaluate(main).await == number.to_string()).then_some(());
+        let expected = number.to_string();
+        let shown = async || (browser.evaluate(main).await == expected).then_some(());
         eventually(PATIENCE, format!("the page shows {number}"), shown).await;
     };
     shows(1).await;
