@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue};
-use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner};
+use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner, testing};
 use jobs_store::JobsStore;
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry as Prometheus;
@@ -85,12 +85,6 @@ impl Server {
             metrics: Metrics::register(&mut prometheus, requests),
         };
         let runner = runs.then(|| {
-            let config = jobs_runner::Config {
-                name: "test".to_owned(),
-                concurrency: 16,
-                lease: HumanDuration(Duration::from_secs(10)),
-                drain_timeout: HumanDuration(Duration::ZERO),
-            };
             let deps = jobs_runner::Deps {
                 store: store.clone(),
                 queue,
@@ -98,7 +92,7 @@ impl Server {
                 metrics: jobs_runner::Metrics::register(&mut prometheus),
                 check: Readiness::default().check("jobs"),
             };
-            tokio::spawn(Runner::new(config, deps).run(shutdown.clone()))
+            tokio::spawn(Runner::new(testing::config(), deps).run(shutdown.clone()))
         });
         let task = tokio::spawn(main_app::build(config, deps).run(listener, shutdown.clone()));
         Self { address, store, client: testkit::http_client(), shutdown, task, runner, _folder: folder }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{any, get};
-use jobs_core::{Priority, State};
+use jobs_core::State;
 use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue, Message};
 use jobs_runner::testing;
 use jobs_store::NewJob;
@@ -45,12 +45,7 @@ async fn server() -> (SocketAddr, Calls) {
 
 fn config() -> Config {
     Config {
-        jobs: jobs_runner::Config {
-            name: "test".to_owned(),
-            concurrency: 8,
-            lease: HumanDuration(Duration::from_secs(10)),
-            drain_timeout: HumanDuration(Duration::ZERO),
-        },
+        jobs: testing::config(),
         processing_time: HumanDuration(Duration::from_millis(1)),
         allowed_hosts: "127.0.0.1".parse().unwrap(),
         allow_private_addresses: true,
@@ -119,18 +114,8 @@ async fn an_end_is_told_with_a_signature_until_it_is_answered() {
     };
     let shutdown = Shutdown::new();
     let service = tokio::spawn(service_app::build(config(), deps).run(shutdown.clone()));
-    let job = NewJob {
-        id: Uuid::now_v7(),
-        key: None,
-        request_hash: [0; 32],
-        kind: "user-request".to_owned(),
-        payload: "{}".to_owned(),
-        priority: Priority::Default,
-        max_attempts: 1,
-        run_at: 0,
-        traceparent: None,
-        callback_url: Some(format!("http://{server}/callback")),
-    };
+    let callback_url = Some(format!("http://{server}/callback"));
+    let job = NewJob { callback_url, ..testing::new_job("user-request", &json!({}), 1) };
     store.accept(std::slice::from_ref(&job)).await.unwrap();
     queue.publish(vec![Message { job: job.id, priority: job.priority, traceparent: None }]).await.remove(0).unwrap();
 

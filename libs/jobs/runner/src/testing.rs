@@ -28,6 +28,34 @@ pub async fn run<H: Handler>(handler: H, payload: &Value) -> Result<Done, Failur
     kind.run(&payload.to_string(), &Context::new(Uuid::now_v7(), 1)).await
 }
 
+/// Settings of a runner for tests: 16 jobs at once, and no time to finish after a drain.
+#[must_use]
+pub fn config() -> Config {
+    Config {
+        name: "test".to_owned(),
+        concurrency: 16,
+        lease: HumanDuration(Duration::from_secs(10)),
+        drain_timeout: HumanDuration(Duration::ZERO),
+    }
+}
+
+/// A job to accept, with at most `max_attempts` attempts.
+#[must_use]
+pub fn new_job(kind: &str, payload: &Value, max_attempts: u32) -> NewJob {
+    NewJob {
+        id: Uuid::now_v7(),
+        key: None,
+        request_hash: [0; 32],
+        kind: kind.to_owned(),
+        payload: payload.to_string(),
+        priority: Priority::Default,
+        max_attempts,
+        run_at: 0,
+        traceparent: None,
+        callback_url: None,
+    }
+}
+
 /// A jobs system on a temporary database. It stops when it is dropped.
 pub struct Harness {
     store: Arc<dyn JobsStore>,
@@ -50,12 +78,6 @@ impl Harness {
         database.migrate(&jobs_store::MIGRATIONS).await.expect("the tables can be made");
         let store = jobs_store::open(&database);
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
-        let config = Config {
-            name: "harness".to_owned(),
-            concurrency: 16,
-            lease: HumanDuration(Duration::from_secs(10)),
-            drain_timeout: HumanDuration(Duration::ZERO),
-        };
         let deps = Deps {
             store: store.clone(),
             queue: Arc::clone(&queue),
@@ -64,7 +86,7 @@ impl Harness {
             check: Readiness::default().check("jobs"),
         };
         let shutdown = Shutdown::new();
-        let runner = tokio::spawn(Runner::new(config, deps).run(shutdown.clone()));
+        let runner = tokio::spawn(Runner::new(config(), deps).run(shutdown.clone()));
         Self { store, database, queue, shutdown, runner, _folder: folder }
     }
 
@@ -86,18 +108,7 @@ impl Harness {
     /// # Panics
     /// If the database or the queue refuses it.
     pub async fn submit(&self, kind: &str, payload: &Value, max_attempts: u32) -> Uuid {
-        let job = NewJob {
-            id: Uuid::now_v7(),
-            key: None,
-            request_hash: [0; 32],
-            kind: kind.to_owned(),
-            payload: payload.to_string(),
-            priority: Priority::Default,
-            max_attempts,
-            run_at: 0,
-            traceparent: None,
-            callback_url: None,
-        };
+        let job = new_job(kind, payload, max_attempts);
         self.store.accept(std::slice::from_ref(&job)).await.expect("it is accepted");
         self.publish(job.id).await;
         job.id
@@ -137,15 +148,15 @@ impl Harness {
         self.until(id, |row| row.job.state.is_terminal()).await
     }
 
-    /// Stops the runner as SIGTERM does, and waits until it has ended.
+    /// Stops the runner as SIGTERM does, and waits until it has ended. The database stays
+    /// until the harness is dropped.
     ///
     /// # Panics
-    /// When a background task failed.
-    pub async fn stop(mut self) -> Arc<dyn JobsStore> {
+    /// If a background task failed, or the runner was stopped before.
+    pub async fn stop(&mut self) {
         self.shutdown.drain();
         let ended = (&mut self.runner).await.expect("the runner does not panic");
         ended.expect("the runner ends in order");
-        Arc::clone(&self.store)
     }
 }
 

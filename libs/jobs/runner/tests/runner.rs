@@ -6,11 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jobs_core::{Event, Outcome, State};
-use jobs_runner::testing::Harness;
-use jobs_runner::{Backoff, Context, Done, Failure, Handler, Limits, Registry, Statement};
-use jobs_store::{JobEvent, apply};
+use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue, Message};
+use jobs_runner::testing::{Harness, config, new_job};
+use jobs_runner::{Backoff, Context, Deps, Done, Failure, Handler, Limits, Metrics, Registry, Runner, Statement};
+use jobs_store::{
+    Change, Claim, HeldLease, JobEvent, JobRow, JobsStore, Lease, RunStore, Snapshots, Success, TransitionStore, apply,
+};
 use kit_database::Database;
+use kit_process::prometheus_client::registry::Registry as Prometheus;
+use kit_process::{Readiness, Shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -160,10 +166,11 @@ async fn a_job_that_was_given_to_another_worker_is_cut_off_and_has_no_effect() {
 
 #[tokio::test]
 async fn at_the_end_jobs_that_run_are_given_back_and_their_attempt_does_not_count() {
-    let (harness, _) = start().await;
+    let (mut harness, _) = start().await;
     let id = harness.submit("scripted", &json!("hang"), 1).await;
     harness.until(id, |row| row.job.state == State::Running).await;
-    let store = harness.stop().await;
+    harness.stop().await;
+    let store = harness.store();
     let row = store.get(id).await.unwrap().unwrap();
     assert_eq!((row.job.state, row.job.attempt), (State::RetryWait, 0));
     assert_eq!(store.attempts(id).await.unwrap()[0].outcome, Outcome::Released);
@@ -203,4 +210,73 @@ async fn a_kind_at_its_limit_blocks_no_other_kind() {
         assert!(!row.job.state.is_terminal());
     }
     assert!(running <= 1, "{running} run at once");
+}
+
+/// A store that holds back the answers to claims.
+struct LateAnswers {
+    store: Arc<dyn JobsStore>,
+    claimed: Notify,
+    answer: Notify,
+}
+
+#[async_trait]
+impl TransitionStore for LateAnswers {
+    async fn snapshot(&self, ids: &[Uuid]) -> jobs_store::Result<Snapshots> {
+        self.store.snapshot(ids).await
+    }
+
+    async fn update(&self, changes: &[Change]) -> jobs_store::Result<Vec<bool>> {
+        self.store.update(changes).await
+    }
+}
+
+#[async_trait]
+impl RunStore for LateAnswers {
+    async fn ping(&self) -> jobs_store::Result<()> {
+        self.store.ping().await
+    }
+
+    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> jobs_store::Result<Vec<JobRow>> {
+        let claimed = self.store.claim(ids, claim).await;
+        self.claimed.notify_one();
+        self.answer.notified().await;
+        claimed
+    }
+
+    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> jobs_store::Result<Vec<HeldLease>> {
+        self.store.renew(leases, lease_ms).await
+    }
+
+    async fn finish(&self, successes: &[Success]) -> Vec<jobs_store::Result<bool>> {
+        self.store.finish(successes).await
+    }
+}
+
+#[tokio::test]
+async fn jobs_whose_claim_is_in_flight_at_the_end_are_released() {
+    let harness = Harness::start(Registry::new()).await;
+    let job = new_job("scripted", &json!("hang"), 1);
+    harness.store().accept(std::slice::from_ref(&job)).await.unwrap();
+    let store = LateAnswers { store: Arc::clone(harness.store()), claimed: Notify::new(), answer: Notify::new() };
+    let (store, shutdown) = (Arc::new(store), Shutdown::new());
+    // A queue of its own, so that the runner of the harness does not see the job.
+    let queue = Arc::new(InProcessQueue::new(InProcessOptions::default()));
+    let message = Message { job: job.id, priority: job.priority, traceparent: None };
+    queue.publish(vec![message]).await.remove(0).unwrap();
+    let deps = Deps {
+        store: store.clone(),
+        queue,
+        registry: Registry::new().with(Scripted::default()),
+        metrics: Metrics::register(&mut Prometheus::default()),
+        check: Readiness::default().check("jobs"),
+    };
+    let runner = tokio::spawn(Runner::new(config(), deps).run(shutdown.clone()));
+    store.claimed.notified().await;
+    shutdown.drain();
+    // The runner notices the drain before it has the answer.
+    tokio::task::yield_now().await;
+    store.answer.notify_one();
+    runner.await.unwrap();
+    let row = harness.store().get(job.id).await.unwrap().unwrap();
+    assert_eq!((row.job.state, row.job.attempt), (State::RetryWait, 0));
 }

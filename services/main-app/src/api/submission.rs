@@ -115,12 +115,9 @@ pub(super) enum InvalidJob {
     /// The payload is too large; holds its size in bytes.
     #[error("the payload has {0} bytes, more than {MAX_PAYLOAD}")]
     PayloadTooLarge(usize),
-    /// `run_at` is not a time.
+    /// `run_at` is not a time since 1970.
     #[error("run_at: {0}")]
     RunAt(#[from] humantime::TimestampError),
-    /// `run_at` is before the Unix epoch.
-    #[error("run_at: before 1970")]
-    RunAtTooEarly,
     /// `run_at` is too far ahead.
     #[error("run_at: more than ten years from now")]
     RunAtTooLate,
@@ -199,7 +196,8 @@ impl JobRequest {
 /// Parses `run_at` into milliseconds since the Unix epoch.
 fn parse_run_at(text: &str, now: Option<i64>) -> Result<i64, InvalidJob> {
     let at = humantime::parse_rfc3339(text)?;
-    let at = at.duration_since(UNIX_EPOCH).map_err(|_| InvalidJob::RunAtTooEarly)?;
+    // The parser refuses times before the Unix epoch.
+    let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = i64::try_from(at.as_millis()).map_err(|_| InvalidJob::RunAtTooLate)?;
     let delay = at.saturating_sub(now.unwrap_or(at));
     if delay > MAX_DELAY_MS { Err(InvalidJob::RunAtTooLate) } else { Ok(at) }
@@ -285,7 +283,6 @@ mod tests {
                 json!({ "kind": "http", "payload": "x".repeat(262_143) }),
                 "the payload has 262145 bytes, more than 262144",
             ),
-            (json!({ "kind": "http", "run_at": "1969-12-31T00:00:00Z" }), "run_at: before 1970"),
             (json!({ "kind": "http", "run_at": "2034-01-01T00:00:00Z" }), "run_at: more than ten years from now"),
             (json!({ "kind": "http", "callback_url": long }), "callback_url has more than 2000 bytes"),
         ] {
@@ -294,6 +291,10 @@ mod tests {
         for callback_url in ["nowhere", "https://other.com/"] {
             let reason = validate(&json!({ "kind": "http", "callback_url": callback_url }), None).unwrap_err();
             assert!(reason.starts_with("callback_url: "), "{reason}");
+        }
+        for run_at in ["tomorrow", "1969-12-31T23:59:59Z"] {
+            let reason = validate(&json!({ "kind": "http", "run_at": run_at }), None).unwrap_err();
+            assert!(reason.starts_with("run_at: "), "{reason}");
         }
         for key in [String::new(), "k".repeat(256)] {
             assert_eq!(

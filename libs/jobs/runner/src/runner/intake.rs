@@ -37,11 +37,8 @@ pub(super) async fn run(
         };
         let Some(taken) = taken else { return };
         let ids: Vec<Uuid> = taken.iter().map(|(delivery, _)| delivery.message.job).collect();
-        let claimed = tokio::select! {
-            claimed = claim(&shared, &ids) => claimed,
-            // The deliveries are dropped, so the queue delivers them to other workers.
-            () = shutdown.draining() => return,
-        };
+        // Without an answer, the deliveries are dropped, and the queue delivers them to other workers.
+        let Some(claimed) = claim(&shared, &ids, &shutdown).await else { return };
         start(&shared, &tasks, taken, claimed, &ended);
     }
 }
@@ -63,16 +60,23 @@ async fn take(consumer: &mut dyn Consumer, slots: &Arc<Semaphore>) -> Option<Vec
     }
 }
 
-/// Claims jobs. Repeats the claim, under the same id, until the database answers.
-async fn claim(shared: &Shared, ids: &[Uuid]) -> Vec<JobRow> {
+/// Claims jobs. Repeats the claim, under the same id, until the database answers. Returns
+/// `None` if `shutdown` drains before.
+///
+/// The drain does not cut off a request in flight: the database may have claimed the jobs,
+/// which would then wait until their leases expire.
+async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Option<Vec<JobRow>> {
     let claim = Claim { id: fastrand::i64(..), worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
     let mut retry = Retry::new();
     loop {
         match shared.store().claim(ids, claim).await {
-            Ok(claimed) => return claimed,
+            Ok(claimed) => return Some(claimed),
             Err(error) => shared.failed("claim", &error),
         }
-        retry.wait().await;
+        tokio::select! {
+            () = retry.wait() => {}
+            () = shutdown.draining() => return None,
+        }
     }
 }
 
