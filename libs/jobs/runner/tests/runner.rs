@@ -276,7 +276,7 @@ async fn jobs_whose_claim_is_in_flight_at_the_end_are_released() {
     // The runner notices the drain before it has the answer.
     tokio::task::yield_now().await;
     store.answer.notify_one();
-    runner.await.unwrap();
+    runner.await.unwrap().unwrap();
     let row = harness.store().get(job.id).await.unwrap().unwrap();
     assert_eq!((row.job.state, row.job.attempt), (State::RetryWait, 0));
 }
