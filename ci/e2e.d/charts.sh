@@ -45,7 +45,7 @@ external-rabbitmq --set global.rabbitmq.bundled=false --set global.rabbitmq.host
 without-jobs --set main-app.enabled=false --set service-app.enabled=false --set global.rabbitmq.bundled=false
 without-visit-counter --set visit-counter.enabled=false --set global.redis.bundled=false
 LIST
-for subchart in worker worker-manager values-api visit-counter main-app service-app; do
+for subchart in "${SERVICES[@]}"; do
     expect_that "accepted: $subchart alone" accepted "$subchart" "$CHART/charts/$subchart" "${external[@]}"
 done
 for subchart in mysql redis rabbitmq; do

@@ -9,24 +9,19 @@ kubectl -n e2e-outside wait pod outside --for=condition=Ready --timeout=60s >/de
 pod_of() { pods_of "$1" --field-selector=status.phase=Running | sed -n 1p; }
 address_of() { k get pod "$(pod_of "$1")" -o jsonpath='{.status.podIP}'; }
 
-services=(mysql redis rabbitmq values-api worker worker-manager visit-counter main-app service-app)
+services=(mysql redis rabbitmq "${SERVICES[@]}")
 targets=(
     "kubernetes $(kubectl get service kubernetes -o jsonpath='{.spec.clusterIP}') 443"
     "dns $(kubectl -n kube-system get service kube-dns -o jsonpath='{.spec.clusterIP}') 53"
     "mysql $(address_of mysql) 3306"
     "redis $(address_of redis) 6379"
     "rabbitmq $(address_of rabbitmq) 5672"
-    "values-api $(address_of values-api) 8001"
-    "visit-counter $(address_of visit-counter) 8000"
-    "main-app $(address_of main-app) 8003"
 )
-for service in values-api worker worker-manager visit-counter main-app service-app; do targets+=("$service:admin $(address_of "$service") 9090"); done
+for served in "${SERVED[@]}"; do targets+=("${served%:*} $(address_of "${served%:*}") ${served#*:}"); done
+for service in "${SERVICES[@]}"; do targets+=("$service:admin $(address_of "$service") 9090"); done
 
-# What is meant to be open; everything else is not.
-edges="values-api>mysql worker>mysql worker-manager>mysql worker-manager>kubernetes outside>values-api
-visit-counter>redis outside>visit-counter
-main-app>mysql main-app>rabbitmq service-app>mysql service-app>rabbitmq outside>main-app
-outside>dns outside>kubernetes"
+# The connections that must be permitted; all others must not.
+edges="${EDGES[*]} outside>dns outside>kubernetes"
 for service in "${services[@]}"; do edges+=" $service>dns"; done
 
 # In a pod: prints each target that takes a connection. All at once, since one

@@ -5,7 +5,8 @@ NAMESPACE=worker-system
 RELEASE=worker-system
 CLUSTER=kind
 REPORT=$(realpath -m "${REPORT:-target/e2e}")
-IMAGES=(worker-manager worker values-api visit-counter main-app service-app)
+source ci/lib/services.sh
+IMAGES=("${SERVICES[@]}")
 STORE_IMAGES=(mysql:9.7 redis:8.0 rabbitmq:4.3-management)
 # A Service of our own in front of values-api, so that the chart is installed as
 # people install it and can be reached from here.

@@ -1,16 +1,15 @@
-//! Dashboards show something: panels with queries that Prometheus can read, of
-//! metrics that there are.
+//! Dashboards: every panel has a query that Prometheus can parse, of metrics that the
+//! services export.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use charts::promtool;
 use serde_json::Value;
 
 use crate::metrics::Exported;
-use crate::{objects, title};
+use crate::{objects, promtool, service_names, title};
 
-/// The dashboards as Grafana's sidecar finds them.
+/// The dashboards that Grafana's sidecar would load, by file name.
 fn dashboards() -> Vec<(String, Value)> {
     let maps = objects("monitoring").iter().filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1");
     maps.map(|map| {
@@ -35,8 +34,8 @@ fn expressions(dashboard: &Value) -> impl Iterator<Item = &str> {
 #[test]
 fn each_service_has_one() {
     let files: BTreeSet<String> = dashboards().into_iter().map(|(file, _)| file).collect();
-    let services = ["main-app", "service-app", "values-api", "visit-counter", "worker-manager", "worker"];
-    assert_eq!(files, services.map(|service| format!("{service}.json")).into());
+    let wanted = service_names().into_iter().map(|service| format!("{service}.json")).collect();
+    assert_eq!(files, wanted, "charts/worker-system/charts/<service>/files/dashboard.yaml");
     let uids: BTreeSet<String> = dashboards().iter().map(|(_, dashboard)| dashboard["uid"].to_string()).collect();
     assert_eq!(uids.len(), files.len());
 }
@@ -45,7 +44,7 @@ fn each_service_has_one() {
 fn every_panel_has_a_title_a_unit_and_a_query_and_stands_beside_the_others() {
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
     for (file, dashboard) in dashboards() {
-        assert!(panels(&dashboard).len() > 3, "{file}");
+        assert!(panels(&dashboard).len() > 3, "{file}: too few panels");
         let mut seen = BTreeSet::new();
         for panel in panels(&dashboard) {
             let title = &panel["title"];
@@ -86,9 +85,9 @@ fn prometheus_reads_every_query() {
     }
 }
 
-#[tokio::test]
-async fn they_show_what_the_services_export() {
-    let exported = Exported::read().await;
+#[test]
+fn they_show_what_the_services_export() {
+    let exported = Exported::read();
     for (file, dashboard) in dashboards() {
         for expression in expressions(&dashboard) {
             assert_eq!(exported.unknown(expression), Vec::<String>::new(), "{file}: {expression}");

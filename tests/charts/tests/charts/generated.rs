@@ -1,39 +1,36 @@
-//! What is made of the chart is as the chart is.
+//! Generated files are current.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use charts::manifests::{self, COMMAND, FOLDER};
-use charts::{Generated, chart, helm, root, schema, strict};
+use charts::manifests::{self, FOLDER};
+use charts::{COMMAND, STEPS, chart, helm, root};
 use serde_json::Value;
 
 use crate::objects::idle_policies;
+use crate::strict;
 
-fn is_current(files: &[Generated]) {
-    for file in files {
-        let found = fs::read_to_string(root().join(&file.path)).unwrap_or_default();
-        assert!(found == file.text, "{} is stale: {COMMAND}", file.path.display());
+#[test]
+fn every_generated_file_is_current() {
+    for step in STEPS {
+        for file in step(root()).unwrap() {
+            let found = fs::read_to_string(root().join(&file.path)).unwrap_or_default();
+            assert!(found == file.text, "{} is stale: {COMMAND}", file.path.display());
+        }
     }
 }
 
 #[test]
-fn the_schemas_are_current() {
-    is_current(&schema::generate().unwrap());
-}
-
-#[test]
-fn the_manifests_are_current() {
-    let files = manifests::generate().unwrap();
-    is_current(&files);
-    let made: BTreeSet<PathBuf> = files.into_iter().map(|file| file.path).collect();
-    let present: BTreeSet<PathBuf> = manifests::present().unwrap().into_iter().collect();
+fn no_manifest_is_left_over() {
+    let made: BTreeSet<PathBuf> = manifests::generate(root()).unwrap().into_iter().map(|file| file.path).collect();
+    let present: BTreeSet<PathBuf> = manifests::present(root()).unwrap().into_iter().collect();
     assert_eq!(present, made, "{FOLDER}/ has other files: {COMMAND}");
 }
 
 /// All objects of `k8s/`, in the order in which `kubectl apply -f k8s/` sends them.
 fn objects() -> Vec<Value> {
-    let mut paths = manifests::present().unwrap();
+    let mut paths = manifests::present(root()).unwrap();
     paths.sort();
     paths.iter().flat_map(|path| helm::objects(&fs::read_to_string(root().join(path)).unwrap()).unwrap()).collect()
 }
@@ -50,7 +47,7 @@ fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
     ];
     let passwords = passwords.join(",");
     let arguments = ["--no-hooks", "--set", &passwords];
-    let rendered = helm::template(&chart::umbrella(), &arguments).unwrap().unwrap();
+    let rendered = helm::template(&chart::umbrella(root()), &arguments).unwrap().unwrap();
     let for_tests = |object: &Value| object["metadata"]["name"].as_str().unwrap().contains("-test");
     let expected = helm::objects(&rendered).unwrap().into_iter().filter(|object| !for_tests(object)).map(as_a_manifest);
     let (namespaces, manifests): (Vec<Value>, Vec<Value>) =
@@ -62,7 +59,7 @@ fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
     assert_eq!(namespaces[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
 }
 
-/// What the text of `k8s/` is to say of an object that Helm rendered.
+/// The manifest of an object that Helm rendered.
 fn as_a_manifest(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.insert("namespace".to_owned(), helm::NAMESPACE.into());

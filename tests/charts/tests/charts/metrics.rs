@@ -1,16 +1,11 @@
-//! What the services export, as they register it themselves.
+//! The metrics that the services export, from the snapshots of their interfaces.
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use axum::routing::get;
-use kit_process::prometheus_client::encoding::text::encode;
-use kit_process::prometheus_client::registry::Registry;
-use tower::ServiceExt;
+use charts::{root, services};
 
-/// The names of series and of labels that the services have.
+/// The names of all series and labels that the services export.
 #[derive(Debug, Default)]
 pub(crate) struct Exported {
     series: BTreeSet<String>,
@@ -18,48 +13,41 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// Of all services, after a request: what was never observed has no series yet.
-    pub(crate) async fn read() -> Self {
-        let mut registry = Registry::default();
-        worker::Metrics::register(&mut registry);
-        worker_manager::Metrics::register(&mut registry);
-        visit_counter::Metrics::register(&mut registry);
-        service_app::Metrics::register(&mut registry);
-        let requests = kit_web::requests::Metrics::register(&mut registry);
-        main_app::Metrics::register(&mut registry, requests.clone());
-        let router = kit_web::http::harden(
-            Router::new().route("/", get(|| async {})),
-            &kit_web::http::Limits::default(),
-            Some(&requests),
-        );
-        router.oneshot(Request::new(Body::empty())).await.unwrap();
-        let mut text = String::new();
-        encode(&mut text, &registry).unwrap();
-        Self::parse(&text)
-    }
-
-    fn parse(text: &str) -> Self {
+    /// Reads the snapshots.
+    pub(crate) fn read() -> Self {
         let mut exported = Self::default();
-        for sample in text.lines().filter(|line| !line.starts_with('#')) {
-            let (series, rest) = sample.split_once(['{', ' ']).unwrap();
-            exported.series.insert(series.to_owned());
-            let labels = rest.split(['{', '}', ',']).filter_map(|pair| pair.split_once("=\""));
-            exported.labels.extend(labels.map(|(label, _)| label.to_owned()));
+        for service in services::read(root()).unwrap() {
+            let path = root().join("services").join(&service.name).join("tests/snapshots/interface__metrics.snap");
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            exported.parse(&text);
         }
-        // Those whose labels are known only once something has happened.
-        for series in
-            ["jobs_in_state", "jobs_queue_depth", "jobs_attempts_total", "jobs_attempt_duration_seconds_bucket"]
-        {
-            exported.series.insert(series.to_owned());
-        }
-        exported.labels.extend(["kind", "outcome", "queue", "state"].map(str::to_owned));
-        // What Prometheus adds of its own accord.
+        // Series that appear once a job has run.
+        let later = ["jobs_attempts_total", "jobs_attempt_duration_seconds_bucket"];
+        exported.series.extend(later.map(str::to_owned));
+        exported.labels.extend(["kind", "outcome"].map(str::to_owned));
+        // Added by Prometheus.
         exported.series.insert("up".to_owned());
         exported.labels.extend(["job", "namespace", "pod"].map(str::to_owned));
         exported
     }
 
-    /// The names in an expression that nobody exports.
+    fn parse(&mut self, text: &str) {
+        for line in text.lines() {
+            if let Some(family) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = family.split_once(' ').unwrap();
+                let suffixes: &[&str] = match kind {
+                    "counter" => &["_total"],
+                    "histogram" => &["_bucket", "_count", "_sum"],
+                    _ => &[""],
+                };
+                self.series.extend(suffixes.iter().map(|suffix| format!("{name}{suffix}")));
+            } else if let Some((_, labels)) = line.strip_suffix('}').and_then(|sample| sample.split_once('{')) {
+                self.labels.extend(labels.split(',').map(str::to_owned));
+            }
+        }
+    }
+
+    /// The names in an expression that no service exports.
     pub(crate) fn unknown(&self, expression: &str) -> Vec<String> {
         let names = Names::of(expression);
         let series = names.series.difference(&self.series);
@@ -68,12 +56,12 @@ impl Exported {
     }
 }
 
-/// Words before a list of labels in parentheses.
+/// The words that precede a list of labels in parentheses.
 const BEFORE_LABELS: [&str; 6] = ["by", "group_left", "group_right", "ignoring", "on", "without"];
 
 const OPERATORS: [&str; 4] = ["and", "bool", "or", "unless"];
 
-/// The names in an expression of Prometheus.
+/// The names in a PromQL expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Names {
     series: BTreeSet<String>,
@@ -84,7 +72,7 @@ impl Names {
     fn of(expression: &str) -> Self {
         let mut names = Self::default();
         let mut rest = &*without_texts(expression);
-        // Labels stand in braces, and in parentheses after certain words.
+        // Labels are in braces, and in parentheses after certain words.
         let mut before_labels = false;
         let mut closing = None;
         while let Some(first) = rest.chars().next() {
@@ -120,12 +108,12 @@ impl Names {
     }
 }
 
-/// `sum by (pod) (…)`: the words before the parentheses of an operator.
+/// `sum by (pod) (…)`: whether an aggregation operator was just read.
 fn is_aggregation(after: &str) -> bool {
     ["by ", "by(", "without ", "without("].iter().any(|word| after.trim_start().starts_with(word))
 }
 
-/// Without what stands between quotes, and without Grafana's variables.
+/// Removes quoted text and Grafana's variables.
 fn without_texts(expression: &str) -> String {
     let outside = expression.split('"').step_by(2).collect::<String>();
     outside.replace("$__rate_interval", "5m").replace('\n', " ")
@@ -145,9 +133,9 @@ fn names_are_found_in_expressions() {
     assert_eq!(names, wanted);
 }
 
-#[tokio::test]
-async fn a_misspelt_name_is_unknown() {
-    let exported = Exported::read().await;
+#[test]
+fn a_misspelt_name_is_unknown() {
+    let exported = Exported::read();
     assert_eq!(exported.unknown("sum by (pod) (worker_owned_ids)"), Vec::<String>::new());
     assert_eq!(exported.unknown("sum by (pood) (worker_owned_idz)"), ["worker_owned_idz", "pood"]);
     assert_eq!(exported.unknown("rate(http_requests_total{cod=\"500\"}[5m])"), ["cod"]);

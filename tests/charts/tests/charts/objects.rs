@@ -1,10 +1,10 @@
-//! How objects go together.
+//! How objects refer to each other.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{in_every_variation, objects, pods, title};
+use crate::{in_every_variation, objects, pods, service_names, title};
 
 #[test]
 fn every_object_has_a_name_of_its_own() {
@@ -93,13 +93,12 @@ fn a_budget_is_only_where_more_than_one_pod_is() {
         let budgets = objects(name).iter().filter(|object| object["kind"] == "PodDisruptionBudget");
         budgets.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
     };
-    let all = ["main-app", "service-app", "values-api", "visit-counter", "worker", "worker-manager"];
-    assert_eq!(budgets("default"), all.map(str::to_owned).into());
+    assert_eq!(budgets("default"), service_names());
     assert_eq!(budgets("one replica of each"), ["worker".to_owned()].into());
     assert_eq!(budgets("no budgets"), BTreeSet::new());
 }
 
-/// Everybody on a small machine is to be able to try it.
+/// So that it fits on a machine of two cores.
 #[test]
 fn the_default_install_asks_for_at_most_a_core_and_three_tenths() {
     let objects = objects("default");
@@ -116,7 +115,7 @@ fn the_default_install_asks_for_at_most_a_core_and_three_tenths() {
     assert!((1..=1300).contains(&asked), "{asked} millicores");
 }
 
-/// What a Deployment says, or else its scaler.
+/// The replicas of a Deployment, or else the minimum of its autoscaler.
 fn least_pods(object: &Value, objects: &[Value]) -> u64 {
     let name = &object["metadata"]["name"];
     let scaler = objects.iter().find(|scaler| scaler["spec"]["scaleTargetRef"]["name"] == *name);
@@ -124,7 +123,7 @@ fn least_pods(object: &Value, objects: &[Value]) -> u64 {
     pods.map_or_else(|| least_workers(objects), |pods| pods.as_u64().unwrap())
 }
 
-/// As the worker-manager is told.
+/// The minimum that the worker-manager keeps.
 fn least_workers(objects: &[Value]) -> u64 {
     let manager = objects.iter().find(|object| title(object) == "Deployment worker-manager").unwrap();
     let env = manager["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();

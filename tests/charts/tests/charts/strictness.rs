@@ -1,10 +1,9 @@
 //! A misspelt field is refused, whatever the kind.
 
-use charts::strict;
-use charts::variations::Variation;
 use serde_json::{Value, json};
 
-use crate::{in_every_variation, title};
+use crate::variations::Variation;
+use crate::{in_every_variation, strict, title};
 
 #[test]
 fn every_object_is_of_its_published_type_and_nothing_else() {
@@ -34,10 +33,11 @@ fn nulls(value: &Value, path: &str) -> Vec<String> {
 /// An object of a kind, from an install with everything on.
 fn rendered(kind: &str) -> Value {
     let everything = Variation {
-        name: "everything",
+        name: "everything".to_owned(),
         subchart: None,
         arguments: "--set global.metrics.serviceMonitor.enabled=true,global.metrics.rules.enabled=true \
-                    --set values-api.httpRoute.enabled=true,values-api.httpRoute.parentRefs[0].name=gateway",
+                    --set values-api.httpRoute.enabled=true,values-api.httpRoute.parentRefs[0].name=gateway"
+            .to_owned(),
     };
     let objects = everything.objects().unwrap();
     objects.into_iter().find(|object| object["kind"] == kind).expect("one is rendered")

@@ -1,23 +1,20 @@
-//! Wrong values are refused in words that lead to them, right ones are heeded.
+//! Wrong values are refused with their path, right ones take effect.
 
-use std::path::PathBuf;
-
-use charts::variations::VARIATIONS;
-use charts::{chart, helm};
+use charts::{chart, helm, root};
 use serde_json::Value;
 
-use crate::{objects, title};
+use crate::{VARIATIONS, objects, service_names, title};
 
-/// What Helm says of values that it has to refuse.
+/// The message with which Helm refuses values.
 fn refusal(arguments: &str) -> String {
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
-    match helm::template(&chart::umbrella(), &arguments).unwrap() {
+    match helm::template(&chart::umbrella(root()), &arguments).unwrap() {
         Ok(_) => panic!("{arguments:?} are taken"),
         Err(said) => said,
     }
 }
 
-/// Wants a line about a value, under the name of its chart.
+/// Expects a finding under the name of its chart.
 fn refuses(arguments: &str, chart: &str, finding: &str) {
     let said = refusal(arguments);
     let mut lines = said.lines().skip_while(|line| *line != format!("{chart}:")).skip(1);
@@ -119,7 +116,7 @@ fn a_value_that_is_none_of_its_kind_is_refused() {
     );
 }
 
-/// They have another owner.
+/// The worker-manager owns them.
 #[test]
 fn the_worker_takes_no_replicas() {
     refuses("--set worker.replicas=3", "worker", "at '': additional properties 'replicas' not allowed");
@@ -157,20 +154,17 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
 
 #[test]
 fn the_linter_has_nothing_to_say() {
-    helm::lint(&chart::umbrella(), &[]).unwrap().unwrap();
+    helm::lint(&chart::umbrella(root()), &[]).unwrap().unwrap();
     for variation in VARIATIONS.iter().filter(|variation| variation.subchart.is_some()) {
-        let arguments: Vec<&str> = variation.arguments.split_whitespace().collect();
-        let folder: PathBuf = chart::subchart(variation.subchart.unwrap());
-        helm::lint(&folder, &arguments).unwrap().expect(variation.name);
+        helm::lint(&variation.folder(), &variation.split_arguments()).unwrap().expect(&variation.name);
     }
 }
 
 #[test]
 fn every_install_of_the_whole_has_notes() {
     for variation in VARIATIONS.iter().filter(|variation| variation.subchart.is_none()) {
-        let arguments: Vec<&str> = variation.arguments.split_whitespace().collect();
-        let printed = helm::install(&chart::umbrella(), &arguments).unwrap().expect(variation.name);
-        let (_, notes) = printed.split_once("\nNOTES:\n").expect(variation.name);
+        let printed = helm::install(&variation.folder(), &variation.split_arguments()).unwrap().expect(&variation.name);
+        let (_, notes) = printed.split_once("\nNOTES:\n").expect(&variation.name);
         assert!(!notes.contains("<no value>") && !notes.contains("%!"), "{}: {notes}", variation.name);
     }
 }
@@ -191,22 +185,15 @@ fn variable(object: &Value, name: &str) -> Value {
 
 #[test]
 fn a_chart_that_is_off_leaves_nothing_behind() {
-    for (variation, chart) in [
-        ("without the worker", "worker"),
-        ("without the worker-manager", "worker-manager"),
-        ("without values-api", "values-api"),
-        ("without visit-counter", "visit-counter"),
-        ("without MySQL", "mysql"),
-        ("external Redis with TLS", "redis"),
-        ("without main-app", "main-app"),
-        ("without service-app", "service-app"),
-        ("external RabbitMQ with TLS", "rabbitmq"),
-    ] {
+    let stores =
+        [("without MySQL", "mysql"), ("external Redis with TLS", "redis"), ("external RabbitMQ with TLS", "rabbitmq")];
+    let stores = stores.into_iter().map(|(variation, chart)| (variation.to_owned(), chart.to_owned()));
+    for (variation, chart) in service_names().into_iter().map(|name| (format!("without {name}"), name)).chain(stores) {
         let label = "app.kubernetes.io/name";
         let count =
-            |objects: &[Value]| objects.iter().filter(|object| object["metadata"]["labels"][label] == chart).count();
+            |objects: &[Value]| objects.iter().filter(|object| object["metadata"]["labels"][label] == *chart).count();
         assert!(count(objects("default")) > 0);
-        assert_eq!(count(objects(variation)), 0, "{chart}");
+        assert_eq!(count(objects(&variation)), 0, "{chart}");
     }
 }
 

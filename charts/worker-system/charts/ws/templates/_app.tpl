@@ -1,16 +1,16 @@
 {{/*
-Everything that a service is on Kubernetes.
+All objects of a service.
 
 Arguments, all but the first optional:
   root         $ of the service's chart
-  http         the port on which it serves people
+  http         the port for clients
   database     the system whose database it uses, a key of global.mysql.databases
   redis        true: it uses Redis
-  rabbitmq     the system whose user of RabbitMQ it is, a key of global.rabbitmq.users
+  rabbitmq     the system whose RabbitMQ user it is, a key of global.rabbitmq.users
   envFrom      a Secret whose keys become environment variables
   env          more environment variables, as YAML
-  kubernetes   true: it talks to the Kubernetes API
-  replicas     "others": somebody else owns spec.replicas
+  kubernetes   true: it uses the Kubernetes API
+  replicas     "others": not the chart but another component owns spec.replicas
 */}}
 {{- define "ws.app" -}}
 {{- $root := .root }}

@@ -1,9 +1,8 @@
 {{/*
-Where a system's data is: what the service itself says, then what all services
-share, then the bundled store.
+The database of a system: an external server by global.mysql.host, or the bundled one.
 */}}
 
-{{/* Its facts as YAML: host, port, tls, database, user, secret, key. Arguments: root, system. */}}
+{{/* Its parameters as YAML: host, port, tls, database, user, secret, key. Arguments: root, system. */}}
 {{- define "ws.database" -}}
 {{- $mysql := ((.root.Values.global).mysql) | default dict -}}
 {{- $system := dig "databases" .system dict $mysql -}}

@@ -1,4 +1,4 @@
-{{/* What runs. Arguments as of "ws.app". */}}
+{{/* The Deployment. Arguments as of "ws.app". */}}
 
 {{- define "ws.serviceAccount" -}}
 apiVersion: v1
@@ -7,7 +7,7 @@ metadata: {{- include "ws.metadata" . | nindent 2 }}
 automountServiceAccountToken: false
 {{- end }}
 
-{{/* Who owns spec.replicas is decided here: an autoscaler, somebody else, or this chart. */}}
+{{/* spec.replicas has one owner: an autoscaler, another component, or this chart. */}}
 {{- define "ws.deployment" -}}
 {{- $root := .root -}}
 apiVersion: apps/v1

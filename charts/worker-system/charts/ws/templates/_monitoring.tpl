@@ -18,7 +18,7 @@ spec: {{- . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- if include "ws.metricsOn" (list $root "dashboard") }}
-{{- with $root.Files.Get "files/dashboard.json" }}
+{{- if $root.Files.Get "files/dashboard.yaml" }}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -26,7 +26,7 @@ metadata:
   {{- include "ws.metadata" (dict "root" $root "name" (printf "%s-dashboard" (include "ws.name" $root))) | nindent 2 }}
     {{- with $root.Values.metrics.dashboard.labels }}{{ toYaml . | nindent 4 }}{{ end }}
 data:
-  {{ include "ws.name" $root }}.json: {{ . | fromJson | toJson | quote }}
+  {{ include "ws.name" $root }}.json: {{ include "ws.dashboard" $root | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

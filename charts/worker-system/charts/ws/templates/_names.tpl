@@ -1,4 +1,4 @@
-{{/* Names, labels, images. One release in a namespace, so a service is called what it is. */}}
+{{/* Names, labels, images. There is one release per namespace, so names have no prefix. */}}
 
 {{- define "ws.name" -}}
 {{ .Chart.Name }}
@@ -9,7 +9,7 @@ app.kubernetes.io/name: {{ include "ws.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Of pods: nothing that changes with the chart's version, which would restart them for nothing. */}}
+{{/* Of pods: without the chart's version, so that a new one does not restart them. */}}
 {{- define "ws.podLabels" -}}
 {{ include "ws.selector" . }}
 app.kubernetes.io/part-of: worker-system
@@ -22,13 +22,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The head of an object: (dict "root" $ "name" "…", if it is not the service's own) */}}
+{{/* The metadata of an object: (dict "root" $ "name" "…"); the service's name by default. */}}
 {{- define "ws.metadata" -}}
 name: {{ .name | default (include "ws.name" .root) }}
 labels: {{- include "ws.labels" .root | nindent 2 }}
 {{- end }}
 
-{{/* registry/repository:tag@digest; parts that are not set are left out. */}}
+{{/* registry/repository:tag@digest, without the parts that are not set. */}}
 {{- define "ws.image" -}}
 {{- $image := .Values.image -}}
 {{- $registry := $image.registry | default (((.Values.global).image).registry) -}}

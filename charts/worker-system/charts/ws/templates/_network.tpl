@@ -1,6 +1,7 @@
 {{/*
-Who may talk to whom: nobody, except along an edge that has a policy of its own.
-A service's chart brings its own edges, both halves, so its peers need not know it.
+Network policies: all connections are denied, except those with a policy of their own.
+A service's chart has both policies of each of its connections, egress and ingress, so
+charts of its peers do not mention it.
 */}}
 
 {{/* Arguments as of "ws.app". */}}
@@ -53,7 +54,7 @@ to:
       matchLabels: {kubernetes.io/metadata.name: kube-system}
 {{- end }}
 
-{{/* Nothing in, nothing out but DNS, and what the values add. */}}
+{{/* Denies everything except DNS and the peers in the values. */}}
 {{- define "ws.network.closed" -}}
 {{- $extra := .root.Values.networkPolicy | default dict -}}
 {{ include "ws.network.head" (dict "root" .root) }}
@@ -70,8 +71,8 @@ spec:
 {{- end }}
 
 {{/*
-An edge from this service: out of its pods, and into those of `to`, a service of
-this release; without `to`, out to any address.
+A connection of this service: egress from its pods, and ingress to those of `to`, a
+service of this release; without `to`, egress to any address.
 Arguments: root, to, name, port (one or a list).
 */}}
 {{- define "ws.network.edge" -}}
@@ -106,7 +107,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* A port for other namespaces: an ingress controller, a gateway, Prometheus. */}}
+{{/* Ingress from other namespaces: an ingress controller, a gateway, Prometheus. */}}
 {{- define "ws.network.served" -}}
 {{ include "ws.network.head" (dict "root" .root "name" (printf "%s-%s" (include "ws.name" .root) .name)) }}
 spec:

@@ -1,5 +1,5 @@
 {{/*
-A pod as Pod Security `restricted` wants it, with probes on the admin listener.
+A pod that meets Pod Security `restricted`, with probes of the admin listener.
 Arguments as of "ws.app".
 */}}
 {{- define "ws.pod" -}}
@@ -102,7 +102,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Where a pod may run. */}}
+{{/* The nodes on which a pod may run. */}}
 {{- define "ws.placement" -}}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" }}
 {{- with index $.Values $field }}

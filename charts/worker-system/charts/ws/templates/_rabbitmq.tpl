@@ -1,6 +1,6 @@
-{{/* Where RabbitMQ is: yours, or the bundled one. */}}
+{{/* RabbitMQ: an external one by global.rabbitmq.host, or the bundled one. */}}
 
-{{/* A system's facts as YAML: host, port, vhost, tls, user, secret, key. Arguments: root, system. */}}
+{{/* The parameters of a system as YAML: host, port, vhost, tls, user, secret, key. Arguments: root, system. */}}
 {{- define "ws.rabbitmq" -}}
 {{- $rabbitmq := ((.root.Values.global).rabbitmq) | default dict -}}
 {{- $system := dig "users" .system dict $rabbitmq -}}

@@ -1,6 +1,6 @@
-{{/* Where Redis is: yours, or the bundled one. */}}
+{{/* Redis: an external one by global.redis.host, or the bundled one. */}}
 
-{{/* Its facts as YAML: host, port, database, tls, secret, key. Argument: $ of the service. */}}
+{{/* Its parameters as YAML: host, port, database, tls, secret, key. Argument: $ of the service. */}}
 {{- define "ws.redis" -}}
 {{- $redis := ((.Values.global).redis) | default dict -}}
 {{- $bundled := dig "bundled" false $redis -}}

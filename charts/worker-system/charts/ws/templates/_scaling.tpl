@@ -1,4 +1,4 @@
-{{/* How many pods there are, and stay. Arguments as of "ws.app". */}}
+{{/* Autoscaler and disruption budget. Arguments as of "ws.app". */}}
 
 {{- define "ws.scaling" -}}
 {{- $values := .root.Values -}}
@@ -39,7 +39,7 @@ spec:
     scaleDown: {stabilizationWindowSeconds: {{ $autoscaling.scaleDownStabilizationSeconds }}}
 {{- end }}
 
-{{/* With one pod only, a budget would stop every node from being drained. */}}
+{{/* Not with a single pod: the budget would block every drain of its node. */}}
 {{- define "ws.pdb" -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget

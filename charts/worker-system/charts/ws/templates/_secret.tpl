@@ -1,7 +1,7 @@
 {{/*
-A Secret with a password that is made once: it is read back from the cluster ever
-after, and outlives the release, as the volumes do.
-Arguments: root, name, key, given (the password to begin with; random if empty).
+A Secret with a generated password. Upgrades read it back from the cluster, and it
+outlives the release, as the volumes do.
+Arguments: root, name, key, given (the initial password; random if empty).
 */}}
 {{- define "ws.secret" -}}
 {{- $there := lookup "v1" "Secret" .root.Release.Namespace .name | default dict -}}

@@ -1,13 +1,13 @@
 {{/*
-A store for development: one pod of somebody else's image, on a volume of its own.
+A store for development: one pod of an official image, on a volume.
 
 Arguments, the last four optional:
   root         $ of the store's chart
-  port         on which it listens, under the chart's name
-  data         where its volume is mounted
-  ping         the command of its probes, a list; it succeeds once the store answers
+  port         on which it listens; its name is the chart's
+  data         the path where its volume is mounted
+  ping         the command of its probes, a list
   command      of the container, a list, and
-  args         likewise
+  args         of the container, a list
   env          environment variables, as YAML
   mounts       further volumeMounts, as YAML, of
   volumes      further volumes, as YAML
@@ -65,7 +65,7 @@ spec:
           emptyDir: {sizeLimit: 1Gi}
         {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
       {{- include "ws.placement" .root | nindent 6 }}
-  # Selector labels only: the template of a volume can never change.
+  # Selector labels only: Kubernetes forbids changes of this template.
   volumeClaimTemplates:
     - metadata:
         name: data
@@ -82,7 +82,7 @@ spec:
 {{- define "ws.store.container" -}}
 {{- $values := .root.Values -}}
 name: {{ .root.Chart.Name }}
-{{- /* Not of ours, so where ours come from and what they are tagged with is no matter. */}}
+{{- /* Registry and tag of global.image are those of our own images. */}}
 image: {{ include "ws.image" (dict "Chart" .root.Chart "Values" (omit $values "global")) }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 securityContext: {{- include "ws.containerSecurity" .root | nindent 2 }}
@@ -115,9 +115,9 @@ volumeMounts:
 {{- end }}
 
 {{/*
-The host of a store: yours, or the bundled one, and never both.
+The host of a store: an external one or the bundled one. Both is an error.
 Arguments: root, store (its key in `global`, and the name of its chart), name, and
-in the words of errors: missing (what there is none of), whose (address to set).
+for errors: missing (what is not there), whose (address to set).
 */}}
 {{- define "ws.store.host" -}}
 {{- $values := index (.root.Values.global | default dict) .store | default dict -}}

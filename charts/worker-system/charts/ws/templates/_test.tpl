@@ -1,7 +1,7 @@
 {{/*
-A pod for `helm test` that proves a service from inside the cluster: it runs the
-chart's files/test, a bash script that begins with the words below, and reaches the
-service along an edge of its own. Arguments: root, port (the service's).
+A pod for `helm test` that tests a service from inside the cluster. It runs the chart's
+files/test, a bash script that can call the functions below; network policies permit its
+connection to the service. Arguments: root, port (the service's).
 */}}
 {{- define "ws.test" -}}
 {{- $service := include "ws.name" .root -}}
@@ -48,7 +48,7 @@ spec:
       configMap: {name: {{ $name }}}
 {{- end }}
 
-{{/* They are there before the first test, since a policy may take a moment to hold. */}}
+{{/* Created before the first test, since a policy may take a moment to take effect. */}}
 {{- define "ws.network.testEdges" -}}
 {{- $service := include "ws.name" .root -}}
 {{- $selector := dict "app.kubernetes.io/name" .name "app.kubernetes.io/instance" .root.Release.Name -}}
@@ -84,7 +84,7 @@ set -euo pipefail
 host=$1 port=$2
 deadline=$((SECONDS + 60))
 
-# request METHOD PATH [BODY]: prints the answer's body; fails unless it is a 2xx.
+# request METHOD PATH [BODY]: prints the body of the response; fails unless it is a 2xx.
 request() {
     local method=$1 path=$2 body=${3:-} status line
     exec 3<>"/dev/tcp/$host/$port" || return 1
@@ -97,7 +97,7 @@ request() {
     [[ $status == 2* ]]
 }
 
-# number FIELD JSON: the value of a field that is a whole number.
+# number FIELD JSON: the value of an integer field.
 number() { [[ $2 =~ \"$1\":(-?[0-9]+) ]] && echo "${BASH_REMATCH[1]}"; }
 
 patiently() {

@@ -1,0 +1,18 @@
+//! Snapshots of the interface.
+
+use insta::assert_snapshot;
+use kit_interface::{Program, help};
+use testkit::Launch;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_service-app");
+
+#[tokio::test]
+async fn the_interface_is_the_reviewed_one() {
+    assert_snapshot!("help", help(PROGRAM));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let database = format!("sqlite://{}", folder.path().join("database").display());
+    // No broker listens there: the interface does not depend on one.
+    let launch = Launch::new(PROGRAM).env("DATABASE_URL", &database).env("AMQP_URL", "amqp://127.0.0.1:1/");
+    let program = Program::start(launch, "LISTEN").await;
+    assert_snapshot!("metrics", program.metrics(&[]).await);
+}

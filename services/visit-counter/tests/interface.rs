@@ -1,0 +1,18 @@
+//! Snapshots of the interface.
+
+use insta::assert_snapshot;
+use kit_interface::{Program, help};
+use testkit::{Launch, Redis};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_visit-counter");
+
+#[tokio::test]
+async fn the_interface_is_the_reviewed_one() {
+    assert_snapshot!("help", help(PROGRAM));
+    let redis = Redis::start().await;
+    let launch = Launch::new(PROGRAM).env("REDIS_URL", redis.url());
+    let program = Program::start(launch, "LISTEN").await;
+    assert_snapshot!("openapi", program.openapi().await);
+    assert_snapshot!("page", program.page("/").await);
+    assert_snapshot!("metrics", program.metrics(&[]).await);
+}
