@@ -36,13 +36,11 @@ fn dockerfile(service: &Service, excluded: &str) -> String {
 /// The instructions for the environment and the volume of the image.
 fn runtime(service: &Service) -> String {
     let image = &service.settings.image;
-    let mut text = String::new();
-    if !image.environment.is_empty() {
-        let variables: Vec<String> = image.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        text += &format!("ENV {}\n", variables.join(" \\\n    "));
-    }
-    if let Some(path) = &image.volume {
-        text += &format!("COPY --from=programs --chown=65532:65532 /out/data {path}\nVOLUME {path}\n");
-    }
-    text
+    let variables: Vec<String> = image.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let environment = (!variables.is_empty()).then(|| format!("ENV {}\n", variables.join(" \\\n    ")));
+    let volume = image
+        .volume
+        .as_ref()
+        .map(|path| format!("COPY --from=programs --chown=65532:65532 /out/data {path}\nVOLUME {path}\n"));
+    [environment, volume].into_iter().flatten().collect()
 }

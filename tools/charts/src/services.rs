@@ -33,6 +33,7 @@ pub struct Service {
 /// The table `[package.metadata.service]` in a service's Cargo.toml.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in the table")]
 pub struct Settings {
     /// The system of which the service is a part, such as `jobs`.
     pub system: String,

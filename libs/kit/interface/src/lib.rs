@@ -28,7 +28,7 @@ pub fn help(program: &str) -> String {
     assert!(output.status.success(), "{program} --help: {}", output.status);
     let help = String::from_utf8(output.stdout).expect("help is UTF-8");
     let help = help.replace(&format!("-{id}]"), "-ID]");
-    help.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    help.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// A running program whose interface is read over HTTP.
@@ -91,6 +91,6 @@ impl Program {
 
     async fn request(&self, address: &str, path: &str) -> String {
         let url = format!("http://{address}{path}");
-        eventually_ok(PATIENCE, &url, async || reqwest::get(&url).await?.error_for_status()?.text().await).await
+        eventually_ok(PATIENCE, &url, async || testkit::http_get(&url).await?.error_for_status()?.text().await).await
     }
 }

@@ -12,7 +12,6 @@ use crate::{Folder, MariaDb, MariaDbOptions, TestDatabase};
 /// where `name` is the function's name. Other backends are listed in front:
 /// `on_every_backend!([sqlite, redis]: test, ...)`.
 #[macro_export]
-#[expect(clippy::crate_in_macro_def, reason = "the backends are those of the suite that calls this")]
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         $crate::on_every_backend!([sqlite, mysql]: $($test),+);

@@ -315,8 +315,8 @@ mod tests {
         }
     }
 
-    fn state(number: u32) -> Option<String> {
-        Some(format!("event: state\ndata: {number}\n\n"))
+    fn state(number: u32) -> String {
+        format!("event: state\ndata: {number}\n\n")
     }
 
     #[tokio::test(start_paused = true)]
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(store.reads(), 0, "no client");
         let (mut one, mut other) = (watch(&live), watch(&live));
         for number in 1..=3 {
-            assert_eq!((next(&mut one).await, next(&mut other).await), (state(number), state(number)));
+            assert_eq!((next(&mut one).await, next(&mut other).await), (Some(state(number)), Some(state(number))));
         }
         drop((one, other));
         tokio::time::sleep(INTERVAL * 100).await;
@@ -340,12 +340,12 @@ mod tests {
         assert_eq!(live.snapshot().await.as_deref(), Some(&1));
         // The page's script connects in the meantime.
         tokio::time::sleep(INTERVAL / 5).await;
-        assert_eq!(next(&mut watch(&live)).await, state(1));
+        assert_eq!(next(&mut watch(&live)).await, Some(state(1)));
         assert_eq!(began.elapsed(), INTERVAL / 5);
 
         tokio::time::sleep(INTERVAL * 100).await;
         let began = Instant::now();
-        assert_eq!(next(&mut watch(&live)).await, state(2), "the first one is out of date");
+        assert_eq!(next(&mut watch(&live)).await, Some(state(2)), "the first one is out of date");
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
@@ -353,7 +353,7 @@ mod tests {
     async fn a_store_that_is_away_or_hangs_is_reported_without_details() {
         let (live, store, ..) = start();
         let mut body = watch(&live);
-        assert_eq!(next(&mut body).await, state(1));
+        assert_eq!(next(&mut body).await, Some(state(1)));
         let unavailable = Some("event: unavailable\ndata: The store is away.\n\n".to_owned());
         for fault in [Fault::Away, Fault::Hangs] {
             store.fault.send_replace(fault);
@@ -361,19 +361,19 @@ mod tests {
             assert_eq!(live.snapshot().await, None, "{fault:?}");
         }
         store.fault.send_replace(Fault::None);
-        assert_eq!(next(&mut body).await, state(4));
+        assert_eq!(next(&mut body).await, Some(state(4)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_skips_snapshots() {
         let (live, store, ..) = start();
         let (mut fast, mut slow) = (watch(&live), watch(&live));
-        assert_eq!(next(&mut slow).await, state(1));
+        assert_eq!(next(&mut slow).await, Some(state(1)));
         for _ in 0..5 {
             next(&mut fast).await;
         }
         assert_eq!(store.reads(), 5);
-        assert_eq!(next(&mut slow).await, state(5));
+        assert_eq!(next(&mut slow).await, Some(state(5)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(refused.headers()["content-type"], "application/problem+json");
         assert!(refused.headers().contains_key("retry-after"));
         drop(bodies);
-        assert_eq!(next(&mut watch(&live)).await, state(1));
+        assert_eq!(next(&mut watch(&live)).await, Some(state(1)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -158,14 +158,9 @@ fn one_replica(service: &Service) -> String {
     let path = chart::subchart(root(), &service.name).join("values.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let has = |value: &str| schema["properties"].get(value).is_some();
-    let mut arguments = String::new();
-    if has("autoscaling") {
-        arguments += &format!("--set {}.autoscaling.enabled=false ", service.name);
-    }
-    if has("replicas") {
-        arguments += &format!("--set {}.replicas=1 ", service.name);
-    }
-    arguments
+    let settings = [("autoscaling", "autoscaling.enabled=false"), ("replicas", "replicas=1")];
+    let chosen = settings.iter().filter(|(value, _)| has(value));
+    chosen.map(|(_, argument)| format!("--set {}.{argument} ", service.name)).collect::<Vec<_>>().concat()
 }
 
 impl Variation {

@@ -79,7 +79,7 @@ async fn headers_that_are_too_large_are_refused() {
 async fn every_response_has_a_request_id() {
     let (address, ..) = serve(Router::new().route("/", get(async || "hello"))).await;
     let ask = async |path: &str, id: Option<&str>| {
-        let mut request = reqwest::Client::new().get(format!("http://{address}{path}"));
+        let mut request = testkit::http_client().get(format!("http://{address}{path}"));
         if let Some(id) = id {
             request = request.header("x-request-id", id);
         }

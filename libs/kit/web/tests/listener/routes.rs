@@ -28,7 +28,7 @@ async fn an_own_fallback_is_kept_and_guarded() {
     let waiting = Router::new().route("/waiting", get(async || "waited"));
     let routes = Routes::from(Router::new().route("/", get(async || "hello")).fallback(fallback)).waiting(waiting);
     let (address, ..) = serve_with(routes, Limits::default()).await;
-    let get = async |path: &str| reqwest::get(format!("http://{address}{path}")).await.unwrap();
+    let get = async |path: &str| testkit::http_get(format!("http://{address}{path}")).await.unwrap();
     let response = get("/elsewhere").await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["x-content-type-options"]),
@@ -58,7 +58,7 @@ async fn a_layer_that_answers_a_path_by_itself_is_kept_and_guarded() {
     let layered = Router::new().route("/", get(async || "hello")).layer(middleware::from_fn(answer_by_itself));
     let routes = Routes::from(layered).waiting(Router::new().route("/waiting", get(async || "waited")));
     let (address, ..) = serve_with(routes, Limits::default()).await;
-    let get = async |path: &str| reqwest::get(format!("http://{address}{path}")).await.unwrap();
+    let get = async |path: &str| testkit::http_get(format!("http://{address}{path}")).await.unwrap();
     let response = get("/socket.io/").await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["x-content-type-options"]),
@@ -78,10 +78,10 @@ async fn a_layer_that_answers_a_path_by_itself_is_kept_and_guarded() {
 async fn errors_without_a_body_become_problem_documents_and_keep_their_headers() {
     let teapot = async || (StatusCode::IM_A_TEAPOT, [("x-own", "kept")]);
     let (address, ..) = serve(Router::new().route("/", get(teapot))).await;
-    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    let response = testkit::http_get(format!("http://{address}/")).await.unwrap();
     assert_eq!(response.headers()["x-own"], "kept");
     assert_eq!(response.json::<Value>().await.unwrap()["status"], 418);
-    let response = reqwest::Client::new().post(format!("http://{address}/")).send().await.unwrap();
+    let response = testkit::http_client().post(format!("http://{address}/")).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "GET,HEAD");
     assert_eq!(response.json::<Value>().await.unwrap()["detail"], "This path does not take this method.");
 }
@@ -101,12 +101,12 @@ async fn waiting_requests_at_their_limit_do_not_stop_quick_ones() {
         .waiting(Router::new().route("/wait", get(wait)));
     let limits = Limits { max_requests: 1, max_waiting_requests: 1, ..Limits::default() };
     let (address, ..) = serve_with(routes, limits).await;
-    let waiting = tokio::spawn(reqwest::get(format!("http://{address}/wait")));
+    let waiting = tokio::spawn(testkit::http_get(format!("http://{address}/wait")));
     begun.notified().await;
-    let refused = reqwest::get(format!("http://{address}/wait")).await.unwrap();
+    let refused = testkit::http_get(format!("http://{address}/wait")).await.unwrap();
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     for _ in 0..3 {
-        let quick = reqwest::get(format!("http://{address}/quick")).await.unwrap();
+        let quick = testkit::http_get(format!("http://{address}/quick")).await.unwrap();
         assert_eq!(quick.text().await.unwrap(), "quick");
     }
     turn.notify_one();
@@ -120,10 +120,10 @@ async fn each_group_of_routes_has_its_own_time() {
         .waiting(Router::new().route("/wait", get(async || tokio::time::sleep(Duration::from_millis(200)).await)));
     let limits = Limits { request_timeout: HumanDuration(Duration::from_millis(50)), ..Limits::default() };
     let (address, ..) = serve_with(routes, limits).await;
-    let slow = reqwest::get(format!("http://{address}/quick")).await.unwrap();
+    let slow = testkit::http_get(format!("http://{address}/quick")).await.unwrap();
     assert_eq!((slow.status().as_u16(), &slow.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(slow.json::<Value>().await.unwrap()["status"], 503);
-    assert_eq!(reqwest::get(format!("http://{address}/wait")).await.unwrap().status(), 200);
+    assert_eq!(testkit::http_get(format!("http://{address}/wait")).await.unwrap().status(), 200);
 }
 
 /// Sends when it is dropped.
@@ -155,7 +155,7 @@ async fn the_handler_of_a_client_that_goes_away_is_dropped() {
 async fn handlers_know_the_peer() {
     let handler = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string();
     let (address, ..) = serve(Router::new().route("/", get(handler))).await;
-    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    let response = testkit::http_get(format!("http://{address}/")).await.unwrap();
     let peer: SocketAddr = response.text().await.unwrap().parse().unwrap();
     assert!(peer.ip().is_loopback() && peer.port() != address.port(), "{peer}");
 }

@@ -239,7 +239,7 @@ async fn the_end_of_a_handler_is_a_close_frame() {
 #[tokio::test]
 async fn a_request_that_asks_for_no_socket_gets_a_problem_document() {
     let (address, ..) = serve(router(Settings::default(), echo)).await;
-    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    let response = testkit::http_get(format!("http://{address}/")).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["content-type"]),
         (400, &"application/problem+json".parse().unwrap())
