@@ -66,9 +66,13 @@ pub(crate) async fn run(
 ) {
     loop {
         let count = backlog.count();
-        let (overview, depth) = tokio::join!(store.overview(), queue.depth());
-        // Without a broker, main-app still accepts jobs, so only the database counts here.
-        check.set(overview.is_ok());
+        let overview = async {
+            let overview = store.overview().await;
+            // Without a broker, main-app still accepts jobs, so only the database counts here.
+            check.set(overview.is_ok());
+            overview
+        };
+        let (overview, depth) = tokio::join!(overview, queue.depth());
         if let Ok(overview) = &overview {
             count.finish(overview.queued + overview.retry_wait);
         }

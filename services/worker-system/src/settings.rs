@@ -29,12 +29,12 @@ const MIN_WORKERS: &str = "3";
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
-        let command = add::<worker::Config>(command);
-        let command = add::<worker_manager::Config>(command);
-        let command = add::<values_api::Config>(command);
-        let command = add::<main_app::Config>(command);
-        let command = add::<service_app::Config>(command);
-        let command = add::<visit_counter::Config>(command);
+        let command = add::<worker::Config>(command, "worker");
+        let command = add::<worker_manager::Config>(command, "worker-manager");
+        let command = add::<values_api::Config>(command, "values-api, main-app and visit-counter");
+        let command = add::<main_app::Config>(command, "main-app");
+        let command = add::<service_app::Config>(command, "service-app");
+        let command = add::<visit_counter::Config>(command, "visit-counter");
         let command = CHOSEN.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.hide(true)));
         command.mut_arg("min_workers", |arg| arg.default_value(MIN_WORKERS))
     }
@@ -44,12 +44,12 @@ impl Args for Settings {
     }
 }
 
-/// Adds the settings of `C` that `command` does not have yet.
-fn add<C: Args>(command: Command) -> Command {
+/// Adds the settings of `C` that `command` does not have yet, below a heading in the help.
+fn add<C: Args>(command: Command, heading: &'static str) -> Command {
     let own = C::augment_args(Command::new("own"));
     own.get_arguments().fold(command, |command, arg| {
         let is_known = command.get_arguments().any(|known| known.get_id() == arg.get_id());
-        if is_known { command } else { command.arg(arg.clone()) }
+        if is_known { command } else { command.arg(arg.clone().help_heading(heading)) }
     })
 }
 

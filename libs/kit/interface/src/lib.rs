@@ -40,16 +40,16 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program on two free ports and waits until its admin listener answers. The
+    /// Starts a program on two free ports and waits until it is ready. The
     /// environment variable `listen` sets the address of its public listener.
     ///
     /// # Panics
-    /// If the program does not answer in time.
+    /// If the program is not ready in time.
     pub async fn start(launch: Launch, listen: &str) -> Self {
         let (public, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let process = launch.env(listen, &public).env("ADMIN_LISTEN", &admin).spawn();
         let program = Self { public, admin, _process: process };
-        program.request(&program.admin, "/livez").await;
+        program.request(&program.admin, "/readyz").await;
         program
     }
 
