@@ -29,6 +29,7 @@ test_programs() {
             echo "the build has no test program $wanted" >&2
             return 1
         fi
-        sed "s/\$/ $filter/" <<<"$selected"
+        # No blank at the end: xargs would join such a line with the next one.
+        sed "s/\$/${filter:+ $filter}/" <<<"$selected"
     done
 }
