@@ -1,12 +1,17 @@
 //! The frame of every `main`: configuration, telemetry, signals, exit status.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use prometheus_client::registry::Registry;
 
 use crate::config::{self, Invalid};
 use crate::{Common, Readiness, Shutdown, Spawner, TaskFailed, Tasks, health, telemetry};
+
+/// How long the threads of the runtime may take to end. A name lookup cannot be cancelled,
+/// and takes long while the name server is away.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// What the services of one process share.
 #[derive(Debug)]
@@ -64,7 +69,11 @@ pub fn run<C: Parser>(
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(until_shutdown(config, common, body)));
+        .and_then(|runtime| {
+            let result = runtime.block_on(until_shutdown(config, common, body));
+            runtime.shutdown_timeout(LAST_THREADS);
+            result
+        });
     telemetry.finish();
     match result {
         Ok(code) => code,
