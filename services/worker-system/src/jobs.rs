@@ -12,7 +12,7 @@ use kit_process::readiness::Check;
 use kit_process::{App, Shutdown};
 use kit_web::requests;
 
-use crate::part::{Part, Port};
+use crate::part::{Part, Port, prepare};
 use crate::settings::Settings;
 
 /// SQLite lets one writer in at a time; the rest of the connections read.
@@ -53,7 +53,9 @@ impl Jobs {
     /// Runs until `shutdown` drains and every part has ended. The queue ends with the
     /// process: the next one publishes the messages that are left.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        self.database.prepare(&jobs_store::MIGRATIONS).await?;
+        if !prepare(&self.database, &jobs_store::MIGRATIONS, &shutdown).await? {
+            return Ok(());
+        }
         let store = jobs_store::open(&self.database);
         publish_anew(store.as_ref()).await?;
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));

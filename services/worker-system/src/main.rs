@@ -8,7 +8,7 @@ use kit_web::{http, requests};
 use worker_system::config::Config;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
-use worker_system::part::{Part, Port};
+use worker_system::part::{Part, Port, or_end};
 use worker_system::values::Values;
 use worker_system::visits::Visits;
 
@@ -53,10 +53,10 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     announce(&entries, index.address()?, folder);
     let shutdown = app.shutdown.clone();
     let (values, visits, jobs, ()) = tokio::join!(
-        values.run(values_api, shutdown.clone()),
-        visits.run(visit_counter, shutdown.clone()),
-        jobs.run(main_app, shutdown.clone()),
-        index_part.run(shutdown, async |shutdown| {
+        or_end(values.run(values_api, shutdown.clone()), &shutdown),
+        or_end(visits.run(visit_counter, shutdown.clone()), &shutdown),
+        or_end(jobs.run(main_app, shutdown.clone()), &shutdown),
+        index_part.run(shutdown.clone(), async |shutdown| {
             http::serve(index.listener()?, index::router(&entries), http::Limits::default(), shutdown).await;
             Ok(())
         }),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use kit_database::{Database, Migrations};
 use kit_process::readiness::Check;
 use kit_process::{Readiness, Shutdown};
 use kit_web::http;
@@ -35,7 +36,7 @@ impl Part {
         while !shutdown.is_draining() {
             self.check.set(true);
             let began = Instant::now();
-            let result = until_failed(&start, shutdown.child()).await;
+            let result = self.until_failed(&start, shutdown.child()).await;
             if shutdown.is_draining() {
                 return;
             }
@@ -53,6 +54,23 @@ impl Part {
             }
         }
     }
+
+    async fn until_failed(
+        &self,
+        start: &impl AsyncFn(Shutdown) -> anyhow::Result<()>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<()> {
+        let running = start(shutdown.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            result = &mut running => return result,
+            () = shutdown.failed() => {}
+        }
+        // The drain may take a while, and the part takes on nothing new meanwhile.
+        self.check.set(false);
+        shutdown.drain();
+        running.await
+    }
 }
 
 fn pauses() -> impl Iterator<Item = Duration> {
@@ -64,14 +82,30 @@ fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-async fn until_failed(start: &impl AsyncFn(Shutdown) -> anyhow::Result<()>, shutdown: Shutdown) -> anyhow::Result<()> {
-    let running = start(shutdown.clone());
-    tokio::pin!(running);
-    tokio::select! {
-        result = &mut running => return result,
-        () = shutdown.failed() => shutdown.drain(),
+/// Runs a system of this process. If it cannot start, the process ends in order.
+///
+/// # Errors
+/// The system could not start.
+pub async fn or_end(system: impl Future<Output = anyhow::Result<()>>, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let result = system.await;
+    if let Err(error) = &result {
+        tracing::error!(error = format!("{error:#}"), "a system cannot start: the process ends");
+        shutdown.fail();
     }
-    running.await
+    result
+}
+
+/// Brings the schema of a system up to date. Returns `false` if `shutdown` drains before,
+/// such as while another process holds the database.
+pub(crate) async fn prepare(
+    database: &Database,
+    migrations: &Migrations,
+    shutdown: &Shutdown,
+) -> kit_database::Result<bool> {
+    tokio::select! {
+        result = database.prepare(migrations) => result.map(|()| true),
+        () = shutdown.draining() => Ok(false),
+    }
 }
 
 /// A port that a part keeps while it is started again: clients wait in its queue.

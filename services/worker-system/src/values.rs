@@ -10,7 +10,7 @@ use kit_process::{App, Shutdown};
 use kit_web::requests;
 use values_store::ValuesStore;
 
-use crate::part::{Part, Port};
+use crate::part::{Part, Port, prepare};
 use crate::settings::Settings;
 use crate::worker_tasks::WorkerTasks;
 
@@ -58,7 +58,9 @@ impl Values {
 
     /// Runs until `shutdown` drains and every part has ended.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        self.database.prepare(&values_store::MIGRATIONS).await?;
+        if !prepare(&self.database, &values_store::MIGRATIONS, &shutdown).await? {
+            return Ok(());
+        }
         let workers = Arc::new(WorkerTasks::new(self.settings.worker, self.worker, shutdown.clone()));
         let (manager, manager_metrics, manager_check) = self.manager;
         let manager = manager.run(shutdown.clone(), async |shutdown| {

@@ -11,7 +11,7 @@ use kit_web::requests;
 use visit_counter::{Deps, Metrics};
 use visits_store::{DEFAULT_KEY, SqliteStore, VisitStore};
 
-use crate::part::{Part, Port};
+use crate::part::{Part, Port, prepare};
 use crate::settings::Settings;
 
 /// visit-counter on a database in a folder.
@@ -49,7 +49,9 @@ impl Visits {
 
     /// Runs until `shutdown` drains.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        self.database.prepare(&visits_store::MIGRATIONS).await?;
+        if !prepare(&self.database, &visits_store::MIGRATIONS, &shutdown).await? {
+            return Ok(());
+        }
         let start = async |shutdown| {
             let deps = Deps {
                 store: Arc::clone(&self.store),
