@@ -66,8 +66,23 @@ impl Inbox {
         self.0.changed.notify_one();
     }
 
+    /// Closes the inbox when the guard is dropped, even by a panic: a consumer that waits for
+    /// a subscription that is gone would wait for ever.
+    pub(crate) fn close_when_dropped(&self) -> CloseGuard {
+        CloseGuard(self.clone())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes an inbox when it is dropped.
+pub(crate) struct CloseGuard(Inbox);
+
+impl Drop for CloseGuard {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -96,6 +96,8 @@ struct PublishLoop {
 impl PublishLoop {
     async fn run(mut self) {
         let closing = self.closing.clone();
+        // If this task panics, the queue closes: its consumers end, and so their services notice.
+        let _closes_queue = closing.clone().drop_guard();
         while let Some(Some(session)) = closing.run_until_cancelled(self.link.session()).await {
             if let Err(failure) = self.publish_over(&session).await {
                 session.fail(&failure);

@@ -77,6 +77,7 @@ enum Next {
 
 impl Subscription {
     pub(crate) async fn run(mut self) {
+        let _closes_inbox = self.inbox.close_when_dropped();
         let mut interrupted = false;
         while let Some(session) = self.session().await {
             match self.subscribe(&session, interrupted).await {
@@ -91,7 +92,6 @@ impl Subscription {
                 }
             }
         }
-        self.inbox.close();
     }
 
     async fn session(&mut self) -> Option<Arc<Session>> {
