@@ -76,19 +76,27 @@ impl Shutdown {
     /// first one: abort.
     pub(crate) async fn on_signals(self, readiness: Readiness, delay: Duration, grace: Duration) {
         let mut signals = Signals::install();
-        tokio::select! {
-            () = signals.next() => {}
-            () = self.failed() => {}
-        }
+        let has_failed = tokio::select! {
+            () = signals.next() => false,
+            () = self.failed() => true,
+        };
         tracing::info!(grace_seconds = grace.as_secs_f64(), "shutting down");
         readiness.drain();
         let deadline = tokio::time::Instant::now() + grace;
+        let second_signal = async move {
+            if has_failed {
+                // The first signal asks for the end that is under way.
+                signals.next().await;
+            }
+            signals.next().await;
+        };
+        tokio::pin!(second_signal);
         tokio::select! {
-            () = signals.next() => return self.abort(),
+            () = &mut second_signal => return self.abort(),
             () = tokio::time::sleep(delay.min(grace)) => self.drain(),
         }
         tokio::select! {
-            () = signals.next() => tracing::warn!("received a second signal: aborting"),
+            () = second_signal => tracing::warn!("received a second signal: aborting"),
             () = tokio::time::sleep_until(deadline) => tracing::warn!("the grace period is over: aborting"),
         }
         self.abort();
