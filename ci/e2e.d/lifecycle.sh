@@ -63,6 +63,7 @@ unchanged "upgrade, restart, rollback"
 expect_that "helm test after the rollback" h test "$RELEASE" -n "$NAMESPACE"
 until_true 60 nothing_waits
 stop_sampling
+expect "samples" "$(samples "$REPORT/lifecycle.samples")" '>' 50
 expect "seconds that the latest row was ever behind" "$(most_behind "$REPORT/lifecycle.samples")" '<=' 3
 expect "broken rows, most in any sample" "$(most_broken "$REPORT/lifecycle.samples")" == 0
 

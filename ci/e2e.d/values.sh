@@ -50,7 +50,7 @@ sleep 2
 expect "scaled down by the manager: seconds that the latest row was ever behind" "$(most_behind "$REPORT/values.samples" "$since")" '<=' 3
 
 stop_sampling
-note "samples: $(samples "$REPORT/values.samples")"
+expect "samples" "$(samples "$REPORT/values.samples")" '>' 50
 expect "broken rows, most in any sample" "$(most_broken "$REPORT/values.samples")" == 0
 counted
 install --set worker-manager.scaling.spare=1
