@@ -1,5 +1,5 @@
-# The charts as the API server reads them: every variation, and each subchart alone.
-# (Kinds that a plain cluster lacks are read by tests/charts.)
+# Checks that the API server accepts the charts: every variation, and each subchart alone.
+# (tests/charts validates the kinds that a plain cluster lacks.)
 
 has_cluster || cluster
 external=(--set global.mysql.bundled=false --set global.mysql.host=db.example.com
@@ -12,7 +12,7 @@ done
 
 restricted_namespace e2e-dry
 
-# accepted WHAT HELM ARGUMENT...: the API server takes it, without a warning.
+# accepted WHAT HELM ARGUMENT...: the API server accepts the objects without a warning.
 accepted() {
     local what=$1
     shift

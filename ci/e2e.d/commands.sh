@@ -1,20 +1,20 @@
-# Every command of the table in docs/kubernetes.md, in its order, on an empty cluster.
+# Runs every command of the table in docs/kubernetes.md, in order, on an empty cluster.
 
 choose_programs
 pull_store_images
 new_cluster
 
-# The second column, without its backticks.
+# Prints the second column without its backticks.
 commands() {
     awk '/^\| today/ { table = 1; next } !/^\|/ { table = 0 } table && !/^\| ---/' docs/kubernetes.md |
         sed -E 's/^\|[^|]*\| (`+)(.*)\1 \|$/\2/'
 }
 
-# As it is written, but that single images have their programs from where all have them;
-# the bake file reads the same variables by itself.
+# Runs a command as written, but builds single images with the same programs as the others.
+# The bake file reads the same variables.
 run() { bash -c "${1/#docker build /docker build --build-arg PROGRAMS --build-arg PROFILE }"; }
 
-# Those that go on until they are ended run beside the others.
+# Runs a command that does not end by itself in the background.
 forward() {
     $1 >"$REPORT/forward.log" 2>&1 &
     background+=("$!")
@@ -26,7 +26,7 @@ one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?status=succ
 number=0
 while IFS= read -r command <&9; do
     number=$((number + 1))
-    # The metrics server knows new pods after up to a minute.
+    # The metrics server takes up to a minute to report new pods.
     if [[ $command == 'kubectl top'* ]]; then until_true 120 bash -c "$command"; fi
     if [[ $command == *port-forward* ]]; then
         expect_that "$command" forward "$command"

@@ -1,4 +1,4 @@
-# Pods of every service and of MySQL are deleted at random while ids come and go.
+# Deletes random pods of every service and of MySQL while clients add and remove ids.
 
 installed
 api POST /values '{"count": 120}' >/dev/null
@@ -6,8 +6,8 @@ RANDOM=${SEED:-$$}
 note "seed $RANDOM, ${FAULT_SECONDS:=180} s"
 sample "$REPORT/faults.samples"
 
-# Ids come and go by the API and by hand. An answer may be a 503 while the
-# database is away: that is counted, and nothing else is accepted.
+# Adds and removes ids by the API and by SQL. A response may be a 503 while the database
+# is unavailable: the script counts these, and accepts no other error.
 change_ids() {
     local status
     while :; do
@@ -29,7 +29,7 @@ services=(worker worker worker worker-manager worker-manager values-api values-a
 deleted=()
 end=$((SECONDS + FAULT_SECONDS))
 while ((SECONDS < end)); do
-    # MySQL is one pod, and back after seconds; it is to be there between its deaths.
+    # MySQL is one pod and needs seconds to restart; it must be available between deletions.
     delete_one_of "${services[@]}"
     sleep $((1 + RANDOM % 4))
 done

@@ -1,4 +1,4 @@
-# From nothing to Ready, as people install it, and what it takes at rest.
+# Installs with default values, measures the time until Ready, and checks the result.
 
 cluster
 since=$(milliseconds)

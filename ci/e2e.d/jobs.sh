@@ -1,4 +1,4 @@
-# Jobs: what was accepted is run, and run once, whatever is deleted meanwhile.
+# Checks that every accepted job runs, and takes effect once, while pods are deleted.
 
 JOBS=http://127.0.0.1:30803
 
@@ -8,7 +8,7 @@ with_jobs
 until_true 30 curl -fsS -m 5 "$JOBS/jobs?limit=1"
 
 succeeded() { [[ $(curl -fsS -m 5 "$JOBS/jobs/$1") == *'"status":"succeeded"'* ]]; }
-# asked CURL_ARGUMENT...: as people do, and then waits for the job.
+# asked CURL_ARGUMENT...: submits a job with curl, and waits until it has succeeded.
 asked() {
     local answer since
     since=$(milliseconds)
@@ -16,13 +16,13 @@ asked() {
     expect "curl /user-request-job is answered by" "${answer##* }" == 202
     [[ $answer =~ \"job_id\":\"([0-9a-f-]+)\" ]]
     until_true 30 succeeded "${BASH_REMATCH[1]}"
-    note "it has succeeded, ms after being asked for: $(($(milliseconds) - since))"
+    note "job succeeded, ms after the request: $(($(milliseconds) - since))"
 }
 asked "$JOBS/user-request-job"
 by_ingress asked -H 'Host: main-app.my-cluster.com' http://127.0.0.1/user-request-job
 
-# ask_for_jobs CLIENT: some jobs a second, each asked for with the same key until
-# there is an answer that settles it.
+# ask_for_jobs CLIENT: submits some jobs a second. Repeats each request with the same
+# idempotency key until a response is final.
 ask_for_jobs() {
     local number=0 key status
     while :; do
@@ -73,13 +73,13 @@ unfinished() { sql "SELECT COUNT(*) FROM jobs.jobs WHERE state NOT IN ('succeede
 all_finished() { [[ $(unfinished) == 0 ]]; }
 since=$(milliseconds)
 until_true 120 all_finished || true
-note "all have ended $((($(milliseconds) - since) / 1000)) s after the last pod was ready"
+note "all jobs ended $((($(milliseconds) - since) / 1000)) s after the last pod was ready"
 note_answers "$REPORT/jobs.statuses"
 sql "SELECT CONVERT(idempotency_key USING ascii) FROM jobs.jobs WHERE idempotency_key LIKE 'e2e-$$-%' AND state = 'succeeded'" | sort >"$REPORT/jobs.succeeded"
 expect "jobs accepted" "$(wc -l <"$REPORT/jobs.accepted")" '>' 100
-expect "of them not succeeded" "$(comm -23 <(sort "$REPORT/jobs.accepted") "$REPORT/jobs.succeeded" | wc -l)" == 0
+expect "accepted jobs that did not succeed" "$(comm -23 <(sort "$REPORT/jobs.accepted") "$REPORT/jobs.succeeded" | wc -l)" == 0
 expect "jobs stuck" "$(unfinished)" == 0
 expect "jobs that succeeded twice" "$(sql "SELECT COUNT(*) FROM (SELECT job_id FROM jobs.attempts WHERE outcome = 'succeeded' GROUP BY job_id HAVING COUNT(*) > 1) AS twice")" == 0
-expect "effects without a job that succeeded, or the other way round" "$(sql "SELECT ABS((SELECT COUNT(*) FROM jobs.user_requests) - (SELECT COUNT(*) FROM jobs.jobs WHERE kind = 'user-request' AND state = 'succeeded'))")" == 0
+expect "effects without a succeeded job, or succeeded jobs without an effect" "$(sql "SELECT ABS((SELECT COUNT(*) FROM jobs.user_requests) - (SELECT COUNT(*) FROM jobs.jobs WHERE kind = 'user-request' AND state = 'succeeded'))")" == 0
 expect_503_at_worst "$REPORT/jobs.statuses"
 install

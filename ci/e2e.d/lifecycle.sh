@@ -1,15 +1,15 @@
-# Upgrade, restart, rollback, uninstall and reinstall, a new password, and a
-# database that is not the chart's: nothing lost, nobody turned away.
+# Upgrades, restarts, rolls back, uninstalls and reinstalls, changes a password, and uses
+# an external database. No data is lost, and no request fails.
 
 installed
-# Half of a worker more than full ones need, so that the few ids which come and go
-# below ask for no other number of workers.
+# The ids fill the last worker half, so that the few ids added and removed below do not
+# change the number of workers.
 CAPACITY=20
 api POST /values "{\"count\": $((CAPACITY * 2 - $(ids) % CAPACITY - CAPACITY / 2))}" >/dev/null
 until_true 120 nothing_waits
 until_true 200 workers_are $((($(ids) + CAPACITY - 1) / CAPACITY + 1))
 
-# What must not change: the rows but for their ticking, passwords on both sides, replicas.
+# Must not change: the rows (except by ticks), passwords on both sides, replicas.
 rows() { sql "SELECT COUNT(*), SUM(initial_value), SUM(first_tick), BIT_XOR(CRC32(CONCAT_WS(',', id, initial_value, first_tick))) FROM \`values\`"; }
 passwords() {
     sql "SELECT SHA2(GROUP_CONCAT(HEX(authentication_string) ORDER BY user), 256) FROM mysql.user WHERE user IN ('root', 'values')"
@@ -23,7 +23,7 @@ unchanged() {
     expect "$1: replicas changed ($before_replicas)" "$([[ $(replicas) == "$before_replicas" ]] && echo 0 || echo 1)" == 0
 }
 
-# Requests, ten a second, of which two in three write; each answer's status, when and to what.
+# Sends ten requests a second, two in three of them writes. Logs status, time and request.
 ask() {
     local id=9000000000
     while :; do
@@ -40,8 +40,8 @@ start_asking() { : >"$REPORT/lifecycle.statuses"; ask & asker=$!; background+=("
 stop_asking() {
     stop "$asker"
     sql 'DELETE FROM `values` WHERE id > 9000000000'
-    expect "requests under way meanwhile" "$(wc -l <"$REPORT/lifecycle.statuses")" '>' 20
-    expect "of them failed" "$(grep -cv '^2' "$REPORT/lifecycle.statuses" || true)" == 0
+    expect "requests during the change" "$(wc -l <"$REPORT/lifecycle.statuses")" '>' 20
+    expect "requests that failed" "$(grep -cv '^2' "$REPORT/lifecycle.statuses" || true)" == 0
     grep -v '^2' "$REPORT/lifecycle.statuses" >&2 || true
 }
 
@@ -64,7 +64,7 @@ expect_that "helm test after the rollback" h test "$RELEASE" -n "$NAMESPACE"
 until_true 60 nothing_waits
 stop_sampling
 expect "samples" "$(samples "$REPORT/lifecycle.samples")" '>' 50
-expect "seconds that the latest row was ever behind" "$(most_behind "$REPORT/lifecycle.samples")" '<=' 3
+expect "maximum delay of any row, in seconds" "$(most_behind "$REPORT/lifecycle.samples")" '<=' 3
 expect "broken rows, most in any sample" "$(most_broken "$REPORT/lifecycle.samples")" == 0
 
 remember
@@ -76,7 +76,7 @@ until_true 60 eval '[[ $(replicas) == "$before_replicas" ]]'
 unchanged "uninstall, reinstall"
 counted
 
-# A new password: the Secret, then the server, then the clients.
+# Changes a password: the Secret, then the server, then the clients.
 password=$(head -c 18 /dev/urandom | base64 | tr -dc 'a-zA-Z0-9')
 k patch secret mysql-values -p "{\"stringData\": {\"password\": \"$password\"}}" >/dev/null
 k rollout restart statefulset mysql >/dev/null
@@ -89,7 +89,7 @@ expect_that "login with it after an upgrade" k exec mysql-0 -- env MYSQL_PWD="$p
 until_true 60 nothing_waits
 counted
 
-# MySQL by itself in a namespace of its own, and the system in a third one.
+# Installs MySQL alone in a second namespace, and the system in a third one.
 for namespace in e2e-database e2e-external; do restricted_namespace "$namespace"; done
 h install database "$CHART/charts/mysql" -n e2e-database --wait --timeout 120s --set-json 'networkPolicy.extraIngress=[
     {"ports": [{"port": 3306}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-external"}}}]}]' >/dev/null

@@ -1,5 +1,5 @@
-# Who can reach whom, seen from inside a pod of each service; and who has which
-# rights at the API server.
+# Tests from inside a pod of each service which targets it can connect to, and checks the
+# rights of each service account at the API server.
 
 installed
 kubectl create namespace e2e-outside >/dev/null
@@ -20,17 +20,17 @@ targets=(
 for served in "${SERVED[@]}"; do targets+=("${served%:*} $(address_of "${served%:*}") ${served#*:}"); done
 for service in "${SERVICES[@]}"; do targets+=("$service:admin $(address_of "$service") 9090"); done
 
-# The connections that must be permitted; all others must not.
+# The permitted connections; all others must be blocked.
 edges="${EDGES[*]} outside>dns outside>kubernetes"
 for service in "${services[@]}"; do edges+=" $service>dns"; done
 
-# In a pod: prints each target that takes a connection. All at once, since one
-# that is refused silently takes its whole time.
+# Runs in a pod: prints each target that accepts a connection. Tries all targets in
+# parallel, because a dropped connection only ends by its timeout.
 knock='while read -r name address port; do
     (timeout 3 bash -c "</dev/tcp/$address/$port" 2>/dev/null && echo "open $name") &
 done; wait; echo done'
 
-# reached FROM: the open targets, from a container put into one of its pods.
+# reached FROM: prints the reachable targets, from a container added to one of its pods.
 reached() {
     local pod list
     list=$(printf '%s\n' "${targets[@]}")
@@ -57,7 +57,7 @@ for from in "${services[@]}" outside; do
     printf '\n%-15s' "$from" >>"$REPORT/matrix.txt"
     for target in "${targets[@]}"; do
         to=${target%% *}
-        # A pod reaches itself, whatever the policies say.
+        # Policies do not restrict connections of a pod to itself.
         if [[ ${to%%:*} == "$from" ]]; then printf '%-21s' . >>"$REPORT/matrix.txt"; continue; fi
         is=refused meant=refused
         if grep -qx "open $to" "$REPORT/reached"; then is=open; fi
@@ -69,10 +69,10 @@ for from in "${services[@]}" outside; do
 done
 printf '\n' >>"$REPORT/matrix.txt"
 while IFS= read -r line; do note "$line"; done <"$REPORT/matrix.txt"
-expect "of $pairs pairs, those not as meant" "$wrong" == 0
+expect "pairs that differ from the policies, of $pairs" "$wrong" == 0
 kubectl delete namespace e2e-outside --wait=false >/dev/null
 
-# What every account may anyway is left out: asking who it is, and reading the API's description.
+# Omits the rights of every account: reading its own identity and the API description.
 rights_of() {
     kubectl auth can-i --list -n "$NAMESPACE" --as="system:serviceaccount:$NAMESPACE:$1" --no-headers |
         awk '!/^self|^ / { $1 = $1; print }' | sort
@@ -84,7 +84,7 @@ for service in "${services[@]}"; do
     if [[ $service == worker-manager ]]; then
         wanted='deployments.apps/scale [] [worker] [get patch];pods [] [] [patch];'
     fi
-    expect "rights of $service beyond or short of what it needs" "$([[ $rights == "$wanted" ]] && echo 0 || echo 1)" == 0
+    expect "rights of $service differ from its needs" "$([[ $rights == "$wanted" ]] && echo 0 || echo 1)" == 0
     token=$(k get pod "$(pod_of "$service")" -o jsonpath='{.spec.volumes[*].projected.sources[*].serviceAccountToken.path}')
     note "token in a pod of $service: ${token:-none}"
 done

@@ -1,5 +1,5 @@
-# Three nodes: pods spread; a node's link is cut and mended; a node dies; the
-# leading manager's node dies.
+# Tests on three nodes: pods spread over them; a node loses and regains its network; a
+# node fails; the node of the leading manager fails.
 
 if [[ $(kind cut no-such-node 2>&1 || true) != *"no such node"* ]]; then
     skip "dying nodes and cut links: this kind has no commands for them"
@@ -8,7 +8,7 @@ fi
 
 cluster three-nodes
 quiet_node=$CLUSTER-control-plane
-# A manager on each node; MySQL on the one that is left alone.
+# One manager on each node. MySQL runs on the node that gets no faults.
 install --set-json "mysql.nodeSelector={\"kubernetes.io/hostname\": \"$quiet_node\"}" --set-json 'mysql.tolerations=[{"operator": "Exists"}]' \
     --set worker-manager.replicas=3 --set worker-manager.scaling.min=12
 countable
@@ -37,9 +37,9 @@ leading=$(node_of "$(leader)")
 follows=$(printf '%s\n' "${nodes[@]}" | grep -vxF -e "$quiet_node" -e "$leading")
 sample "$REPORT/nodes.samples"
 
-# all_elsewhere SINCE_MS IDS POD...: looks at the rows twenty times a second, and
-# prints when all of them, as a list with commas, have ticked under another owner than
-# these pods. (Logs would not do: a node that is in trouble may lose some.)
+# all_elsewhere SINCE_MS IDS POD...: reads the rows twenty times a second, and prints when
+# all IDS (separated by commas) have ticked under an owner other than these pods. It does
+# not use logs, because a failing node may lose some.
 all_elsewhere() {
     local names
     names=$(printf "'%s'," "${@:3}")
@@ -48,8 +48,8 @@ all_elsewhere() {
         awk -v all="$(tr -cd , <<<"$2," | wc -c)" -v since="$1" '$2 == all { print $1; exit } $1 > since + 30000 { exit }'
 }
 
-# struck WHAT NODE COMMAND...: the command takes the node away; its workers' ids
-# must tick elsewhere within 3 s.
+# struck WHAT NODE COMMAND...: disables the node with the command, and checks that the ids
+# of its workers tick elsewhere within 3 s.
 struck() {
     local what=$1 node=$2 doomed ids at
     shift 2
@@ -59,13 +59,13 @@ struck() {
     "$@"
     at=$(all_elsewhere "$since" "$ids" "${doomed[@]}") || true
     expect "$what with ${#doomed[@]} workers: until all of their ids tick elsewhere, in ms" $((${at:-since + 30000} - since)) '<=' 3000
-    note "$what: Kubernetes says that the node is Ready=$(kubectl get node "$node" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')"
+    note "$what: the node has Ready=$(kubectl get node "$node" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')"
 }
 
 struck "a node's link is cut" "$follows" kind cut "$follows"
 sleep "$(awk "BEGIN { s = 20 - ($(milliseconds) - $since) / 1000; print (s > 0 ? s : 0) }")"
 kind heal "$follows"
-note "link mended after $(($(milliseconds) - since)) ms"
+note "network restored after $(($(milliseconds) - since)) ms"
 registered_again() { [[ $(sql "SELECT COUNT(*) FROM workers WHERE state = 'active'") == 12 ]]; }
 until_true 60 registered_again
 until_true 30 nothing_waits

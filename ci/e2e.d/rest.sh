@@ -1,5 +1,6 @@
-# What the pods use at rest. The metrics server looks back for up to a minute, so this
-# comes a minute after the installation; the sections between the two do not use it.
+# Measures CPU and memory of the pods at rest. The metrics server averages over up to a
+# minute, so this section runs a minute after the installation; the sections in between
+# do not use the installation.
 
 installed
 until_true 60 eval '((SECONDS >= ${installed_at:=$SECONDS} + 60))'

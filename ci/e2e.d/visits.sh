@@ -1,4 +1,4 @@
-# The page that counts its visits: each visitor a number of their own, whatever dies.
+# Checks that each visit gets a unique number, even if pods and Redis are deleted.
 
 VISITS=http://127.0.0.1:31000
 
@@ -12,8 +12,8 @@ says_hello() { [[ $(curl -fsS -m 5 "$@") =~ Hi\ from\ .*kubernetes.*Counter:.*[0
 expect_that "the page by its NodePort" says_hello "$VISITS/"
 by_ingress expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
 
-# visit FILE: sends visits, one after the other, and writes each answer's status and
-# number, until $REPORT/enough is there.
+# visit FILE: sends visits one after the other, and writes the status and number of each
+# response, until the file $REPORT/enough exists.
 visit() {
     while [[ ! -e $REPORT/enough ]]; do
         # shellcheck disable=SC2046 # many addresses
@@ -28,8 +28,8 @@ start_visits() {
     for _ in 1 2 3 4; do visit "$visits" & visitors+=("$!"); done
     background+=("${visitors[@]}")
 }
-# stop_visits WHAT: counts them. An answer may be a 503 while Redis is away, or none
-# from a pod that was killed; nothing else is accepted.
+# stop_visits WHAT: ends the visitors and checks the responses. A response may be a 503
+# while Redis is unavailable, or be missing if a pod was killed; any other is an error.
 stop_visits() {
     touch "$REPORT/enough"
     wait "${visitors[@]}"
@@ -39,26 +39,26 @@ stop_visits() {
     note_answers <(awk '{ print $1 }' "$visits") "$1"
 }
 
-# none_failed WHAT: of the last visits.
+# none_failed WHAT: checks that none of the last visits failed.
 none_failed() { expect "$1: visits that failed" "$(grep -vc '^200 ' "$visits" || true)" == 0; }
 
-# Load makes the HPA add pods, and its end takes them away.
+# Under load the HPA adds pods; after the load it removes them.
 visit_replicas() { k get deployment visit-counter -o jsonpath='{.status.readyReplicas}'; }
 more_than_three() { (($(visit_replicas) > 3)); }
 just_three() { (($(visit_replicas) == 3)); }
 since=$(milliseconds)
 start_visits "$REPORT/visits.load"
 until_true 240 more_than_three
-note "HPA: $(visit_replicas) pods after $((($(milliseconds) - since) / 1000)) s of load, $(k get hpa visit-counter -o jsonpath='{.status.currentMetrics[0].resource.current.averageUtilization}') % of what they ask for"
+note "HPA: $(visit_replicas) pods after $((($(milliseconds) - since) / 1000)) s of load, $(k get hpa visit-counter -o jsonpath='{.status.currentMetrics[0].resource.current.averageUtilization}') % of the requested CPU"
 stop_visits "under load"
 none_failed "under load"
 since=$(milliseconds)
-until_just_three() { until_true 400 just_three && note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after it"; }
+until_just_three() { until_true 400 just_three && note "HPA: back to 3 pods $((($(milliseconds) - since) / 1000)) s after the load"; }
 until_just_three &
 scaling_down=$!
 background+=("$scaling_down")
 
-# Meanwhile a Redis elsewhere, in a Secret of the shape that its users have.
+# Meanwhile, tests an external Redis that a Secret of the user's describes.
 for namespace in e2e-redis e2e-visits; do restricted_namespace "$namespace"; done
 h install redis "$CHART/charts/redis" -n e2e-redis --wait --timeout 60s --set password=elsewhere --set-json 'networkPolicy.extraIngress=[
     {"ports": [{"port": 6379}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-visits"}}}]}]' >/dev/null
@@ -70,7 +70,7 @@ expect_that "helm test on a Redis by existingSecret" h test visits -n e2e-visits
 kubectl delete namespace e2e-redis e2e-visits --wait=false >/dev/null
 wait "$scaling_down"
 
-# Redis and pods of ours go, one after the other.
+# Deletes Redis and pods of visit-counter in turn.
 start_visits "$REPORT/visits.faults"
 for _ in 1 2 3; do
     k delete pod redis-0 >/dev/null
@@ -81,9 +81,9 @@ done
 stop_visits "3 deletions of Redis, 3 of visit-counter"
 last=$(awk '$1 == 200 && $2 > m { m = $2 } END { print m }' "$REPORT/visits.faults")
 now=$(curl -fsS -m 5 "$VISITS/api/counter" | grep -oE '[0-9]+' | head -1)
-expect "the counter, at least the highest number given" "$now" '>=' "$last"
+expect "counter, at least the highest number given" "$now" '>=' "$last"
 
-# An upgrade and a rollback change nothing for visitors.
+# No visit fails during an upgrade and a rollback.
 start_visits "$REPORT/visits.lifecycle"
 h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --wait --set visit-counter.environment=upgraded >/dev/null
 h rollback "$RELEASE" -n "$NAMESPACE" --wait >/dev/null

@@ -1,9 +1,9 @@
-# Sourced by ci/e2e: where the images get their programs from.
+# Sourced by ci/e2e: selects the source of the programs in the images.
 source ci/lib/build.sh
 
-# choose_programs: on the Debian of the images' base, the programs that ci/test ran;
-# elsewhere the build of the images compiles them, in the same profile. PROFILE=release
-# makes the images of a release.
+# choose_programs: on the Debian release of the base image, the images contain the programs
+# that ci/test ran. Elsewhere the image build compiles them with the same profile.
+# PROFILE=release builds release images.
 choose_programs() {
     if [[ -n ${PROGRAMS:-} ]]; then return 0; fi
     rm -rf target/programs
@@ -22,7 +22,7 @@ is_debian_of_images() { [[ $(. /etc/os-release && echo "$ID $VERSION_ID") == 'de
 
 copy_programs() {
     ci/build
-    # The folder is what the images have as their folder for data.
+    # The images use this folder as their data folder.
     mkdir -p target/programs/data
     local image
     for image in "${IMAGES[@]}" worker-system; do

@@ -1,11 +1,11 @@
-# Sourced by ci/e2e: the values system, as its sections see it.
+# Sourced by ci/e2e: functions for the sections that test the values system.
 
-# The constraint would keep a broken row from being stored, and so from being counted.
+# The constraint would reject broken rows, so the checks could never count one.
 countable() {
     sql 'ALTER TABLE `values` DROP CHECK values_one_second_is_one_increment' 2>/dev/null || true
 }
 
-# api METHOD PATH [BODY]: prints the answer's body, fails unless it is a 2xx.
+# api METHOD PATH [BODY]: prints the body of the response. Fails unless it is a 2xx.
 api() { curl -sS -m 10 --fail-with-body -X "$1" "$API$2" ${3:+-H 'content-type: application/json' -d "$3"}; }
 
 broken_rows() { sql 'SELECT COUNT(*) FROM `values` WHERE value - initial_value <> last_tick - first_tick'; }
@@ -17,7 +17,7 @@ workers_are() { [[ $(ready_workers) == "$1" && $(k get deployment worker -o json
 nothing_waits() { [[ $(orphans) == 0 && $(late_rows) == 0 ]]; }
 leader() { sql 'SELECT holder FROM manager_lease'; }
 
-# counted: what must hold of every row once faults have been over for five seconds.
+# counted: checks all rows. Call it at least five seconds after the last fault.
 counted() {
     expect "ids counted" "$(ids)" '>' 0
     expect "broken rows" "$(broken_rows)" == 0
@@ -26,7 +26,8 @@ counted() {
     expect "workers above capacity" "$(sql "SELECT COUNT(*) FROM (SELECT owner, COUNT(*) AS n FROM \`values\` GROUP BY owner) AS loads JOIN workers ON incarnation = owner WHERE n > capacity AND state = 'active'")" == 0
 }
 
-# expect_takeover WHAT SINCE_MS PODS...: all of the ids in $REPORT/victims, within 3 s.
+# expect_takeover WHAT SINCE_MS PODS...: checks that other workers take over all ids in
+# $REPORT/victims within 3 s.
 expect_takeover() {
     local what=$1 since=$2 victims took
     shift 2
@@ -36,11 +37,11 @@ expect_takeover() {
     read -ra took < <(takeover "$since" "$REPORT/victims" "$@")
     expect "$what: ids taken over" "${took[0]}" == "$victims"
     note "$what: to the next tick under a new owner, median ${took[1]} ms"
-    expect "$what: to the next tick under a new owner, longest in ms" "${took[2]}" '<=' 3000
+    expect "$what: to the next tick under a new owner, maximum in ms" "${took[2]}" '<=' 3000
 }
 
-# sample FILE: from now on writes, four times a second, the time in ms, the number of
-# broken rows, by how many seconds the latest row is behind, and the managers' term.
+# sample FILE: starts to write four lines a second: the time in ms, the number of broken
+# rows, how many seconds the most delayed row is behind, and the managers' term.
 sample() {
     : >"$1"
     while :; do
@@ -56,20 +57,20 @@ stop_sampling() { stop "$sampler"; }
 
 samples() { wc -l <"$1"; }
 most_broken() { awk '$2 > m { m = $2 } END { print m + 0 }' "$1"; }
-# most_behind FILE [SINCE_MS]
+# most_behind FILE [SINCE_MS]: the maximum delay of any row, in seconds.
 most_behind() { awk -v since="${2:-0}" '$1 >= since && $3 > m { m = $3 } END { print m + 0 }' "$1"; }
 
-# ids_of POD...: the ids that these workers own.
+# ids_of POD...: prints the ids that these workers own.
 ids_of() {
     local names
     names=$(printf "'%s'," "$@")
     sql "SELECT id FROM \`values\` JOIN workers ON incarnation = owner WHERE name IN (${names%,}) AND state <> 'dead'"
 }
 
-# takeover SINCE_MS IDS_FILE PODS...: from the logs of the workers that the command
-# PODS names, which write them after each commit: for each of the ids the ms from
-# then to its first tick under a new owner; prints how many were taken over, the
-# median and the longest.
+# takeover SINCE_MS IDS_FILE PODS...: measures for each id the ms from SINCE_MS to its
+# first tick under a new owner. Reads the logs of the workers that the command PODS
+# lists; workers log after each commit. Prints how many ids were taken over, the median
+# and the maximum.
 takeover() {
     local pod
     "${@:3}" | while read -r pod; do

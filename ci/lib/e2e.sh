@@ -1,4 +1,4 @@
-# Sourced by ci/e2e: what its sections share.
+# Sourced by ci/e2e: common functions of its sections.
 
 CHART=charts/worker-system
 NAMESPACE=worker-system
@@ -8,8 +8,8 @@ REPORT=$(realpath -m "${REPORT:-target/e2e}")
 source ci/lib/services.sh
 IMAGES=("${SERVICES[@]}")
 STORE_IMAGES=(mysql:9.7 redis:8.0 rabbitmq:4.3-management)
-# A Service of our own in front of values-api, so that the chart is installed as
-# people install it and can be reached from here.
+# The address of an extra Service in front of values-api. It makes values-api reachable
+# from here without changing the values of the chart.
 API=http://127.0.0.1:30801
 
 failures=0
@@ -34,10 +34,10 @@ section() {
 
 end_section() { if [[ -n ${current:-} ]]; then record_step "$current" $((SECONDS - section_began)); fi; }
 
-# note WHAT: a line of the summary.
+# note WHAT: adds a line to the summary.
 note() { printf '%-10s %s\n' "$current" "$*" | tee -a "$REPORT/summary.txt" >&2; }
 
-# expect WHAT GOT OPERATOR WANTED: notes a number or text, and whether it is as it must be.
+# expect WHAT GOT OPERATOR WANTED: checks a number or text, and notes the result.
 expect() {
     local what=$1 got=$2 operator=$3 wanted=$4
     if awk -v a="$got" -v b="$wanted" "BEGIN { exit !(a $operator b) }"; then
@@ -48,7 +48,7 @@ expect() {
     fi
 }
 
-# expect_that WHAT COMMAND...: the same for a command that must succeed.
+# expect_that WHAT COMMAND...: checks that a command succeeds, and notes the result.
 expect_that() {
     local what=$1 status=0
     shift
@@ -72,7 +72,7 @@ finish() {
         printf '\nFAILED in %s: %d expectations, exit status %d; logs and events are in %s\n' \
             "${current:-the beginning}" "$failures" "$status" "$REPORT"
         grep -F -e '<-- FAILED' "$REPORT/summary.txt" || true
-        # What ended the script, if it was no expectation.
+        # The error that ended the script, if it was not a failed check.
         if ((status != 0)); then tail -n 20 "$REPORT/stderr.log"; fi
         exit 1
     fi
@@ -93,10 +93,10 @@ collect() {
 
 k() { kubectl -n "$NAMESPACE" "$@"; }
 
-# Only what goes wrong is interesting of what helm says.
+# Hides the notice of helm about symbolic links.
 h() { command helm "$@" 2> >(grep -v 'symbolic link' >&2); }
 
-# new_cluster [NODES]: an empty one of `one-node` or `three-nodes`.
+# new_cluster [NODES]: creates an empty cluster, `one-node` or `three-nodes`.
 new_cluster() {
     kind delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
     kind create cluster --name "$CLUSTER" --config "k8s/kind/${1:-one-node}.yaml" --wait 120s >&2
@@ -109,7 +109,7 @@ pull_store_images() {
     done
 }
 
-# cluster [NODES]: a new one, with the images on its nodes.
+# cluster [NODES]: creates a cluster, and loads the images onto its nodes.
 cluster() {
     new_cluster "$@"
     pull_store_images
@@ -119,8 +119,8 @@ cluster() {
     restricted_namespace "$NAMESPACE"
 }
 
-# restricted_namespace NAME: a new one, which lets only pods in that keep to the
-# strictest of the standards, and warns of others.
+# restricted_namespace NAME: creates a namespace that enforces the Pod Security Standard
+# `restricted`, and warns of violations.
 restricted_namespace() {
     kubectl create namespace "$1" >/dev/null
     kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn}=restricted >/dev/null
@@ -128,12 +128,12 @@ restricted_namespace() {
 
 has_cluster() { kubectl get namespace "$NAMESPACE" >/dev/null 2>&1; }
 
-# install [HELM ARGUMENT...]: installs or upgrades, and waits for readiness.
+# install [HELM ARGUMENT...]: installs or upgrades the release, and waits for readiness.
 install() {
     h upgrade --install "$RELEASE" "$CHART" -n "$NAMESPACE" --wait --timeout 180s "$@" >"$REPORT/helm.log"
 }
 
-# expose: values-api on the node, as $API.
+# expose: makes values-api reachable on the node, at $API.
 expose() {
     k apply -f - >/dev/null <<'YAML'
 apiVersion: v1
@@ -147,7 +147,7 @@ YAML
     until_true 20 api GET /workers
 }
 
-# installed: makes sure that there is an installation to work on.
+# installed: installs the release unless it is installed already.
 installed() {
     has_cluster || cluster
     h status "$RELEASE" -n "$NAMESPACE" >/dev/null 2>&1 || install
@@ -155,16 +155,16 @@ installed() {
     countable
 }
 
-# sql STATEMENT: as root, from inside the MySQL pod.
+# sql STATEMENT: executes a statement as root, inside the MySQL pod.
 sql() { k exec mysql-0 -- bash -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB values -e "$1"' _ "$1"; }
 
-# sql_every SECONDS STATEMENT: the same again and again, until nobody reads any more.
+# sql_every SECONDS STATEMENT: executes it repeatedly, until the reader closes the pipe.
 sql_every() {
     k exec mysql-0 -- bash -c 'while :; do echo "$2;"; sleep "$1"; done |
         MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' _ "$1" "$2" 2>/dev/null
 }
 
-# until_true SECONDS COMMAND...: fails if the command has not succeeded by then.
+# until_true SECONDS COMMAND...: repeats a command until it succeeds. Fails after SECONDS.
 until_true() {
     local deadline=$((SECONDS + $1))
     shift
@@ -174,7 +174,7 @@ until_true() {
     done
 }
 
-# stop JOB: ends a job of ours in the background.
+# stop JOB: ends a background job of this script.
 stop() {
     kill "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
@@ -182,11 +182,11 @@ stop() {
 
 milliseconds() { date +%s%3N; }
 
-# pods_of SERVICE [ARGUMENT...]: the names of its pods.
+# pods_of SERVICE [ARGUMENT...]: prints the names of its pods.
 pods_of() { k get pods -l "app.kubernetes.io/name=$1" --no-headers -o custom-columns=:metadata.name "${@:2}"; }
 
-# delete_one_of SERVICE...: deletes a pod at random, every other time by force; notes
-# its service in $deleted.
+# delete_one_of SERVICE...: deletes a random pod, every other time by force, and appends
+# its service to $deleted.
 delete_one_of() {
     local service=${*:RANDOM % $# + 1:1} force=()
     if ((RANDOM % 2 == 0)); then force=(--grace-period=0 --force); fi
@@ -194,16 +194,16 @@ delete_one_of() {
     deleted+=("$service")
 }
 
-# tally: how often each line of the input is there.
+# tally: counts the occurrences of each line of the input.
 tally() { sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }'; }
 
-# note_answers FILE [WHAT]: HTTP statuses, one in a line.
-note_answers() { note "${2:+$2: }answers: $(tally <"$1") (000: no connection, or cut)"; }
+# note_answers FILE [WHAT]: notes the counts of HTTP statuses. FILE has one per line.
+note_answers() { note "${2:+$2: }answers: $(tally <"$1") (000: no connection, or a broken one)"; }
 
-# expect_503_at_worst FILE: what is away for a moment says so, and nothing fails.
+# expect_503_at_worst FILE: checks that 503 is the only server error.
 expect_503_at_worst() { expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$1") || true)" == 0; }
 
-# by_ingress COMMAND...: runs it if this machine has an ingress controller.
+# by_ingress COMMAND...: runs a command if this machine has an ingress controller.
 by_ingress() {
     if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then "$@"; else skip "the Ingress: nothing answers on port 80"; fi
 }

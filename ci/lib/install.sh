@@ -1,7 +1,7 @@
-# Sourced by the scripts beside it.
+# Sourced by other scripts: installs missing programs.
 
-# install_if_missing PROGRAM PACKAGE: installs a Debian package unless its program
-# is there. As root or by sudo; without apt it says what to install.
+# install_if_missing PROGRAM PACKAGE: installs a Debian package unless its program is
+# installed, as root or with sudo. Without apt, it names the package and fails.
 install_if_missing() {
     local program=$1 package=$2
     if [[ -n "$(PATH="$PATH:/usr/sbin:/sbin" type -P "$program")" ]]; then
@@ -20,7 +20,7 @@ install_if_missing() {
         apt_updated=1
     fi
     echo "installing $package"
-    # The packages start services of their own on the usual ports; the tests have theirs.
+    # Keeps the packages from starting services on the default ports; tests start their own.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
@@ -31,8 +31,8 @@ declare -A HELM_SHA256=(
     [arm64]=31c5794dd55c66a51e6b7d2e2ac7a114ae8b1de41ff1d9ba51748ac973b06a08
 )
 
-# install_helm FOLDER: puts Helm, which Debian does not have, into FOLDER and that
-# on the PATH, unless there is a Helm. HELM_MIRROR is another place to get it from.
+# install_helm FOLDER: unless Helm is installed, downloads it to FOLDER, because Debian has
+# no package, and adds FOLDER to the PATH. HELM_MIRROR overrides the source.
 install_helm() {
     local folder=$1
     if type -P helm >/dev/null; then
@@ -65,8 +65,8 @@ install_helm() {
     return "$status"
 }
 
-# install_python_packages FOLDER REQUIREMENTS: a virtual environment with pinned
-# packages, made again when they change.
+# install_python_packages FOLDER REQUIREMENTS: creates a virtual environment with pinned
+# packages, and creates it again when the requirements change.
 install_python_packages() {
     local folder=$1 requirements=$2
     if cmp -s "$requirements" "$folder/requirements.txt"; then
@@ -74,7 +74,7 @@ install_python_packages() {
     fi
     install_if_missing python3 python3
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
-        # No program of that name: the module is all that is missing.
+        # There is no program of that name; only the module is missing.
         install_if_missing python3-venv python3-venv
     fi
     rm -rf "$folder"

@@ -1,6 +1,6 @@
-# Sourced by scripts that consist of steps. The outermost script prints the seconds of
-# every step when it ends, those of the scripts that it calls included. When a step
-# fails, the last lines of that step's output follow the table.
+# Sourced by scripts that consist of steps. When the outermost script ends, it prints the
+# seconds of every step, including those of the scripts that it calls. If a step fails,
+# the last lines of its output follow the table.
 
 steps_owner=
 if [[ -z "${STEPS:-}" ]]; then
@@ -20,7 +20,7 @@ step() {
     read -r wall user system < <(tail -n 1 "$times")
     record_step "$name" "$wall" "$(awk "BEGIN { print $user + $system }")"
     if ((status != 0)); then
-        # The innermost step is the first to get here.
+        # The innermost step reaches this line first.
         if [[ ! -e $STEPS/failed ]]; then
             echo "$name" >"$STEPS/failed"
             mv "$log" "$STEPS/failed.log"
