@@ -9,8 +9,8 @@ use crate::Readiness;
 
 /// Ends a service in order. Cheap to clone.
 ///
-/// First it [drains](Self::draining): the service finishes the work under way and
-/// takes on nothing new. After the grace period, or at a second signal, it
+/// First it [drains](Self::draining): the service finishes the work in progress and
+/// accepts no new work. After the grace period, or at a second signal, it
 /// [aborts](Self::aborted): the service ends at once.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {

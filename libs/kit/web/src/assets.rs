@@ -93,8 +93,8 @@ impl File {
     pub(crate) fn respond(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let compressed = self.gzip.as_ref().filter(|_| accepts_gzip(headers));
         let etag = format!("\"{}{}\"", self.version, if compressed.is_some() { "-gzip" } else { "" });
-        // During an upgrade, a page may come from one release and its assets from another:
-        // only the version that the page asked for may be kept.
+        // During an upgrade, a page may come from one release and its assets from
+        // another: a client may cache only the version that its page requested.
         let is_version = query.as_deref() == Some(&self.version);
         let caching = if is_version { "public, max-age=31536000, immutable" } else { "no-cache" };
         let mut response = if is_known(headers, &etag) {
