@@ -1,4 +1,4 @@
-//! Accepts jobs: requests that arrive during a commit share the next one.
+//! Accepts jobs. Requests that arrive during a commit share the next one.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use kit_batch::{ALONE, Batcher, Failure, Limits, Operation};
 use crate::Metrics;
 use crate::outbox::{Entry, Outbox};
 
-/// More requests than a listener lets in may wait. A commit has a limited size in bytes, as
-/// servers limit the size of a packet.
+/// More requests may wait than a listener admits. The size of a commit in bytes is
+/// limited, since servers limit the size of a packet.
 const LIMITS: Limits = Limits { waiting: 1024, items: 256, weight: 2 * 1024 * 1024 };
 
-/// Commits in flight: while one waits for the disk, the next one is written.
+/// Commits in flight: while the disk writes one, the next one is sent.
 const COMMITS: usize = 2;
 
-/// Size of a job besides its payload, in bytes, roughly.
+/// Approximate size of a job without its payload, in bytes.
 const ROW_BYTES: usize = 256;
 
 /// The jobs of one request.
 struct Request(Vec<NewJob>);
 
 impl Request {
-    /// Whether a conflict of one key refuses all jobs, so that the request needs a commit of
-    /// its own.
+    /// Whether a conflict of one key rejects all jobs, so that the request needs a commit
+    /// of its own.
     fn is_all_or_none(&self) -> bool {
         self.0.len() > 1 && self.0.iter().any(|job| job.key.is_some())
     }
@@ -33,12 +33,12 @@ impl Request {
     }
 }
 
-/// Why a request was not accepted, or is not known to be.
+/// The reason why a request was not accepted, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failed {
     /// The database does not answer. The jobs may have been accepted nevertheless.
     Unavailable,
-    /// The database refuses the jobs.
+    /// The database rejected the jobs.
     Refused,
     /// These keys were used for other requests. No job was accepted.
     Conflicts(Conflicts),
@@ -60,8 +60,8 @@ impl Acceptor {
         (Self(requests), Worker { requests: worker, outbox })
     }
 
-    /// Accepts jobs, all or none, and has them published. Jobs are accepted even if this is
-    /// dropped; a client that has gone away finds them by their keys.
+    /// Accepts jobs, all or none, and publishes their messages. Jobs are accepted even if
+    /// this future is dropped. A client that has disconnected finds them by their keys.
     pub(crate) async fn accept(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, Failed> {
         self.0.call(Request(jobs)).await.map_err(|error| match error {
             kit_batch::Error::Failed(failed) => failed,
@@ -95,7 +95,7 @@ impl Operation for Writer {
         request.weight()
     }
 
-    /// Commits the jobs and has them published.
+    /// Commits the jobs and publishes their messages.
     async fn execute(&mut self, requests: &[Request]) -> Result<Vec<Vec<Accepted>>, Failure<Failed>> {
         let jobs: Vec<NewJob> = requests.iter().flat_map(|request| request.0.iter().cloned()).collect();
         let together = requests.iter().any(Request::is_all_or_none);

@@ -1,9 +1,9 @@
 //! The backlog: limits the number of jobs that wait.
 //!
 //! The waiting jobs are counted at intervals. Between two counts, each main-app adds the
-//! jobs that it accepts and those of requests in progress, and ignores jobs that start or
-//! end. So no main-app exceeds the limit, and one that turns requests away too early does so
-//! only until the next count, which it asks for.
+//! jobs that it accepts and the jobs of requests in progress, and ignores jobs that start
+//! or end. So no main-app exceeds the limit. A main-app may reject requests too early,
+//! but only until the next count, which it requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ struct Inner {
 struct Known {
     /// Jobs that waited at the last count.
     counted: u64,
-    /// Jobs accepted here that the last count may have missed.
+    /// Jobs that this process accepted and the last count may have missed.
     accepted: u64,
     /// Jobs of requests in progress.
     requested: u64,
@@ -61,7 +61,7 @@ impl Backlog {
         Count { backlog: self.clone(), accepted_before: self.known().accepted }
     }
 
-    /// Waits until a request was turned away that a new count might admit.
+    /// Waits until a request was rejected that a new count might admit.
     pub(crate) async fn count_wanted(&self) {
         self.0.count_wanted.notified().await;
     }
@@ -90,7 +90,7 @@ impl Drop for Admission {
     }
 }
 
-/// A count in progress. Dropping it leaves the backlog as it is.
+/// A count in progress. Dropping it does not change the backlog.
 pub(crate) struct Count {
     backlog: Backlog,
     accepted_before: u64,
@@ -132,7 +132,7 @@ mod tests {
         let (one, two) = (backlog.admit(1).unwrap(), backlog.admit(5).unwrap());
         assert_eq!(backlog.admit(1).err(), Some(Full { waiting: 6 }));
         drop(two);
-        // Its key was known: there is no new job.
+        // The key was known, so no job was created.
         one.accepted(0);
         assert_eq!(admitted(&backlog, 5), 3);
     }

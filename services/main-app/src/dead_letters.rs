@@ -1,5 +1,5 @@
-//! Dead letters: the jobs of messages that no worker took lose an attempt, and fail when
-//! they have none left.
+//! Dead letters: if no worker took a message, its job loses an attempt, and fails after
+//! the last one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::Metrics;
 /// Highest number of unsettled dead letters.
 const PREFETCH: u16 = 20;
 
-/// Delay after which a dead letter is requeued while the database is away.
+/// Delay after which a dead letter is requeued while the database is unreachable.
 const DELAY: Duration = Duration::from_secs(1);
 
 /// Error of an attempt whose message became a dead letter.

@@ -10,7 +10,7 @@ use crate::live::rate;
 /// Milliseconds between two samples.
 const STEP_MS: i64 = 5_000;
 
-/// Samples that are kept.
+/// Number of samples that are kept.
 const STEPS: i64 = 60;
 
 /// Samples in the order of their time, at most one for each step of the database's clock.
@@ -27,8 +27,8 @@ struct Sample {
     failed: f64,
 }
 
-/// Jobs per second at each step of the last minutes, the oldest first. `None` where
-/// nothing was recorded.
+/// Jobs per second at each step of the last minutes, the oldest first. `None` for a step
+/// without a sample.
 #[derive(Debug, Serialize)]
 pub(crate) struct Series {
     accepted: Vec<Option<f64>>,
@@ -40,7 +40,7 @@ impl History {
     /// Records the rates of `overview`. The last record of a step counts.
     pub(crate) fn record(&mut self, overview: &Overview) {
         let step = overview.now.div_euclid(STEP_MS);
-        // Of a clock that was set back, later samples mean nothing any more.
+        // If the clock was set back, the later samples are invalid.
         while self.0.back().is_some_and(|last| last.step >= step) {
             self.0.pop_back();
         }
@@ -78,7 +78,7 @@ mod tests {
         history.record(&Overview { now: step * STEP_MS + 1, recently_accepted: accepted, ..Overview::default() });
     }
 
-    /// What was accepted in the steps before `step`, from the first that is known.
+    /// Accepted jobs per second in the steps before `step`, from the first known one.
     fn accepted(history: &History, step: i64) -> Vec<Option<f64>> {
         let series = history.series(step * STEP_MS).accepted;
         assert_eq!(series.len(), usize::try_from(STEPS).unwrap());

@@ -34,7 +34,7 @@ pub use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::stats::Stats;
 
-/// How long accepting and publishing may take after the last request.
+/// Time limit for accepting and publishing after the last request.
 const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// Settings of main-app.
@@ -111,8 +111,8 @@ impl Service {
         http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.deps.metrics.requests))
     }
 
-    /// Answers requests until `shutdown` drains, then finishes those under way and
-    /// publishes the messages that are left.
+    /// Answers requests until `shutdown` drains, then finishes the requests in progress
+    /// and publishes the remaining messages.
     ///
     /// # Errors
     /// A background task failed.
@@ -139,8 +139,8 @@ impl Service {
         let acceptor = tasks.spawn("acceptor", acceptor.run(store.clone(), metrics.clone()));
         drop(state);
         http::serve(listener, router, config.limits, shutdown.clone()).await;
-        // Neither requests nor the sweeper ask for anything more, so these tasks end when
-        // they have done their work. The sweeper of another process does what they cannot.
+        // Requests and the sweeper have ended, so these tasks end when they have finished
+        // their work. The sweeper of another process does the rest.
         sweeper.abort();
         tokio::select! {
             _ = async { tokio::join!(acceptor.ended(), outbox.ended()) } => {}

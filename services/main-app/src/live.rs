@@ -13,7 +13,7 @@ use crate::api::Job;
 use crate::history::Series;
 use crate::stats::Stats;
 
-/// Jobs in each list of a snapshot at most.
+/// Highest number of jobs in each list of a snapshot.
 const SHOWN: u32 = 20;
 
 pub(crate) type Live = live::Live<Snapshot>;
@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     pub(crate) retry_wait: u64,
     /// Jobs that failed and are still kept.
     pub(crate) failed: u64,
-    /// Seconds that the oldest job has waited past its time to run.
+    /// Seconds for which the oldest waiting job is overdue.
     pub(crate) oldest_waits: f64,
     /// Jobs accepted per second, over the last ten seconds.
     pub(crate) accepted_rate: f64,
@@ -48,7 +48,7 @@ pub(crate) struct Snapshot {
     pub(crate) recent_jobs: Vec<Job>,
 }
 
-/// What snapshots are read from.
+/// The source of snapshots.
 pub(crate) struct Jobs {
     pub(crate) store: Arc<dyn QueryStore>,
     pub(crate) stats: Stats,
@@ -85,7 +85,7 @@ impl Source for Jobs {
 }
 
 impl Jobs {
-    /// The newest jobs, or the newest in `state`.
+    /// Reads the newest jobs, of all or in `state`.
     async fn newest(&self, state: Option<State>) -> Result<Vec<Job>, Error> {
         let page = Page { state, limit: SHOWN, ..Page::default() };
         Ok(self.store.list(&page).await?.iter().map(Job::summary).collect())
@@ -96,7 +96,7 @@ fn seconds(ms: i64) -> f64 {
     Duration::from_millis(ms.unsigned_abs()).as_secs_f64()
 }
 
-/// Events per second, of so many within [`RATE_MS`].
+/// The rate per second of `count` events within [`RATE_MS`].
 pub(crate) fn rate(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds(RATE_MS)
 }

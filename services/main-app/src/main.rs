@@ -29,7 +29,7 @@ struct Cli {
     service: main_app::Config,
 }
 
-/// What fails because a connection has died is asked again.
+/// The connections are not probed, since requests on a broken connection are repeated.
 const OPTIONS: Options = Options { connections: 10, probe: false, acquire_timeout: Duration::from_secs(2) };
 
 fn main() -> ExitCode {

@@ -1,5 +1,6 @@
-//! Publishes the messages of jobs: those that arrive while others are published share the
-//! next round. The job's row is the outbox; the sweeper publishes what is left unpublished.
+//! Publishes the messages of jobs. Messages that arrive during a round share the next
+//! one. The job's row is the outbox: the sweeper publishes messages that remain
+//! unpublished.
 
 use std::convert::Infallible;
 use std::iter::{RepeatN, repeat_n};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::Metrics;
 
-/// Messages that may wait, and messages in one round.
+/// Limits of waiting messages, and of messages in one round.
 const LIMITS: Limits = Limits { waiting: 20_000, items: 500, weight: usize::MAX };
 
 /// Rounds in flight: while one waits for the broker's confirms, the next one is published.
@@ -48,7 +49,7 @@ impl Outbox {
         (Self(entries), Worker(worker))
     }
 
-    /// Publishes messages soon. Messages that find no room are left to the sweeper.
+    /// Publishes messages soon. If there is no room, the sweeper publishes them later.
     pub(crate) fn publish(&self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
             if self.0.submit(entry).map(drop).is_err() {
@@ -78,8 +79,8 @@ impl Operation for Publisher {
     type Outputs = RepeatN<()>;
     type Error = Infallible;
 
-    /// Publishes messages and marks those that the broker confirms as published. All others
-    /// are left to the sweeper.
+    /// Publishes messages, and records those that the broker confirms as published. The
+    /// sweeper handles the others.
     async fn execute(&mut self, entries: &[Entry]) -> Result<RepeatN<()>, Failure<Infallible>> {
         let message =
             |entry: &Entry| Message { job: entry.id, priority: entry.priority, traceparent: entry.traceparent.clone() };

@@ -14,7 +14,7 @@ use crate::history::{History, Series};
 /// Delay between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shortest delay between two polls, when the backlog asks for a new count.
+/// Shortest delay between two polls, when the backlog needs a new count.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The latest sample, and the history of all. Cheap to clone.
@@ -68,7 +68,8 @@ pub(crate) async fn run(
         let count = backlog.count();
         let overview = async {
             let overview = store.overview().await;
-            // Without a broker, main-app still accepts jobs, so only the database counts here.
+            // main-app accepts jobs without a broker, so readiness depends only on the
+            // database.
             check.set(overview.is_ok());
             overview
         };

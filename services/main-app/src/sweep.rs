@@ -82,7 +82,7 @@ async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> 
     outbox.publish(to_publish);
     if !changes.is_empty() {
         let (after, changes): (Vec<JobSnapshot>, Vec<Change>) = changes.into_iter().unzip();
-        // A job that others have changed in the meantime is no longer due.
+        // A job that another process has changed in the meantime is not due any more.
         let written = store.update(&changes).await?;
         let is_published = |(index, _): &(usize, JobSnapshot)| written[*index] && changes[*index].effects.publish;
         outbox.publish(after.into_iter().enumerate().filter(is_published).map(|(_, snapshot)| snapshot.into()));

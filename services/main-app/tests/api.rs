@@ -1,5 +1,5 @@
-//! The API over real HTTP, on SQLite and within one process: what it accepts, what it
-//! refuses, and that a refusal changes nothing.
+//! The API over real HTTP, on SQLite and within one process: which requests it accepts,
+//! which it rejects, and that a rejected request changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -45,7 +45,7 @@ impl Handler for Script {
     }
 }
 
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 struct Server {
@@ -121,7 +121,7 @@ impl Server {
         self.send(Method::POST, path, Some((JSON, body.to_string().into_bytes())), key).await
     }
 
-    /// Submits and returns the path of the job.
+    /// Submits a job and returns its path.
     async fn submit(&self, body: &Value) -> String {
         let response = self.post("/jobs", body, None).await;
         assert_eq!(response.status(), StatusCode::ACCEPTED);
@@ -235,7 +235,7 @@ async fn a_job_is_watched_until_it_ends() {
 async fn too_many_jobs_are_turned_away_for_a_while() {
     let server = Server::start(false, 10).await;
     let mut accepted = 0;
-    // A count at the same time may have some of them twice, until the next count.
+    // A concurrent count may include some jobs twice, until the next count.
     eventually(SOON, "as many jobs as may wait", async || {
         for response in join_all((0..50).map(|_| server.get("/user-request-job"))).await {
             if response.status() == StatusCode::ACCEPTED {

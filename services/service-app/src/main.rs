@@ -24,7 +24,7 @@ struct Cli {
     service: service_app::Config,
 }
 
-/// A runner tries again by itself.
+/// The connections are not probed, since a runner repeats failed requests.
 const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: Duration::from_secs(2) };
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! The kind in docs/jobs.md, and that the page shows the same code.
+//! The kind of jobs in docs/jobs.md, and a check that the document shows the same code.
 
 use jobs_runner::testing::{self, Harness};
 use jobs_runner::{Context, Done, Failure, Handler, Registry, Statement};

@@ -11,7 +11,7 @@ async fn the_interface_is_the_reviewed_one() {
     assert_snapshot!("help", help(PROGRAM));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = format!("sqlite://{}", folder.path().join("database").display());
-    // No broker listens there: the interface does not depend on one.
+    // No broker listens at this address: the interface does not depend on a broker.
     let launch = Launch::new(PROGRAM).env("DATABASE_URL", &database).env("AMQP_URL", "amqp://127.0.0.1:1/");
     let program = Program::start(launch, "LISTEN").await;
     assert_snapshot!("metrics", program.metrics(&[]).await);

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 type Calls = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
-/// Keeps what it is called with, and fails the first time at `/callback`.
+/// A server that records its calls, and fails the first call of `/callback`.
 async fn server() -> (SocketAddr, Calls) {
     let calls = Calls::default();
     let kept = Arc::clone(&calls);

@@ -1,4 +1,4 @@
-//! Adds, removes and lists ids; shows live which worker owns which.
+//! Adds, removes and lists ids, and shows the owner of each id live.
 
 mod api;
 mod live;
@@ -60,7 +60,7 @@ impl Service {
         http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.metrics))
     }
 
-    /// Answers requests until `shutdown` drains, and then finishes those under way.
+    /// Answers requests until `shutdown` drains, and then finishes those in progress.
     ///
     /// # Errors
     /// A background task failed.

@@ -10,7 +10,7 @@ use values_store::{Error, Page, ValuesStore};
 
 use crate::api::workers::{self, Worker};
 
-/// Ids in a snapshot at most.
+/// Highest number of ids in a snapshot.
 const SHOWN: u32 = 1000;
 
 pub(crate) type Live = live::Live<Snapshot>;
@@ -51,7 +51,7 @@ struct Move {
 
 type Owners = BTreeMap<i64, Option<i64>>;
 
-/// Reads snapshots, and compares each with the one before.
+/// Reads snapshots, and compares each with the previous one.
 pub(crate) struct Ids {
     store: Arc<dyn ValuesStore>,
     owners: Owners,
@@ -77,7 +77,7 @@ impl Source for Ids {
     }
 }
 
-/// Ids that exist in both and have different owners.
+/// Ids that exist in both snapshots and have different owners.
 fn moves(before: &Owners, now: &Owners) -> Vec<Move> {
     now.iter()
         .filter_map(|(id, to)| before.get(id).filter(|from| *from != to).map(|from| (id, from, to)))

@@ -26,8 +26,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The limits of the listener. A visit waits for one round trip at most, so noticing
-    /// that a visitor has gone saves nothing, and would cost every visit a read buffer.
+    /// The limits of the listener. A visit waits for at most one round trip, so noticing
+    /// a disconnected visitor saves nothing, and would cost a read buffer for each visit.
     pub(crate) fn limits(&self) -> Limits {
         Limits { notice_disconnects: false, ..self.limits }
     }

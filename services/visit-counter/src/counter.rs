@@ -1,4 +1,4 @@
-//! Assigns a number to each visit, with one addition for all visits that wait.
+//! Assigns a number to each visit, with one addition for all waiting visits.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use visits_store::Total;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// Visits that may wait for the next addition; more than a listener lets in. All of them
-/// share it.
+/// Highest number of visits that wait for the next addition, which all of them share;
+/// more than a listener admits.
 const LIMITS: Limits = Limits { waiting: 4096, items: 4096, weight: usize::MAX };
 
-/// Time limit of an addition. A visit waits for at most two additions, the one under way and
-/// its own, and has to be answered within two seconds.
+/// Time limit of an addition. A visit waits for at most two additions, the one in
+/// progress and its own, and has to be answered within two seconds.
 const ADD_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The store does not answer.
@@ -35,7 +35,7 @@ pub(crate) struct Counter {
     metrics: Metrics,
 }
 
-/// Carries out the additions, one at a time.
+/// Executes the additions, one at a time.
 pub(crate) struct Worker {
     visits: kit_batch::Worker<Adder>,
     adder: Adder,
@@ -48,7 +48,7 @@ struct Adder {
 }
 
 impl Counter {
-    /// A counter and its worker, which has to run for visits to be counted.
+    /// Creates a counter and its worker, which has to run for visits to be counted.
     pub(crate) fn new(store: Store, metrics: Metrics) -> (Self, Worker) {
         let store = Arc::new(store);
         let (visits, worker) = Batcher::new(LIMITS, metrics.batches.clone());
@@ -77,7 +77,7 @@ impl Counter {
         self.store.is_up()
     }
 
-    /// Keeps [`is_up`](Self::is_up) current while there are no visits, for ever.
+    /// Keeps [`is_up`](Self::is_up) current while there are no visits. Never ends.
     pub(crate) async fn watch(&self) {
         self.store.watch().await;
     }
@@ -96,8 +96,8 @@ impl Operation for Adder {
     type Outputs = RangeInclusive<i64>;
     type Error = Unavailable;
 
-    /// Adds the visits to the counter. If that fails, all visits that wait fail too, so that
-    /// none waits for a second timeout.
+    /// Adds the visits to the counter. If that fails, all waiting visits fail too, so
+    /// that none waits for a second timeout.
     async fn execute(&mut self, visits: &[Visit]) -> Result<RangeInclusive<i64>, Failure<Unavailable>> {
         let began = Instant::now();
         let visits = i64::try_from(visits.len()).unwrap_or(i64::MAX);

@@ -1,5 +1,4 @@
-//! The page that counts its visits: every visitor sees a number that no other
-//! visitor sees.
+//! The page that counts its visits: each visitor receives a different number.
 
 mod api;
 mod config;
@@ -30,8 +29,8 @@ use crate::store::Store;
 pub struct Deps {
     /// The counter.
     pub store: Arc<dyn VisitStore>,
-    /// A latch: passes once the store has answered, and stays so. A replica without a store
-    /// has to stay ready, since it serves the page that says so.
+    /// A latch: passes once the store has answered, and then for good. A replica without
+    /// a store has to stay ready, since it serves the page that reports the outage.
     pub check: Check,
     /// Metrics of requests.
     pub requests: requests::Metrics,
@@ -70,7 +69,7 @@ impl Service {
         prefix::also_below(&self.config.path_prefix, http::harden(router, &self.config.limits(), Some(&self.requests)))
     }
 
-    /// Answers requests until `shutdown` drains, and then finishes those under way.
+    /// Answers requests until `shutdown` drains, and then finishes those in progress.
     ///
     /// # Errors
     /// A background task failed.

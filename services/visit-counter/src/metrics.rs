@@ -57,7 +57,7 @@ impl Metrics {
         metrics
     }
 
-    /// Records an addition that the store answered.
+    /// Records a successful addition.
     pub(crate) fn added(&self, visits: u64, took: Duration) {
         self.counted.inc_by(visits);
         self.round_trips.inc();

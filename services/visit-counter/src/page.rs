@@ -26,7 +26,7 @@ pub(crate) fn router(state: State) -> Router {
     page::files(&ASSETS).merge(Router::new().route("/", get(visit).head(peek)).with_state(state))
 }
 
-/// The page, rendered once but for the number.
+/// The page, rendered once except for the number.
 #[derive(Debug)]
 pub struct Page {
     before: String,
@@ -57,7 +57,7 @@ impl Page {
         Self { before, after, away }
     }
 
-    /// The page for a visit with this number.
+    /// Renders the page for a visit with this number.
     #[must_use]
     pub fn render(&self, number: i64) -> String {
         [&self.before, &*number.to_string(), &self.after].concat()
@@ -69,7 +69,7 @@ fn shell(environment: &str, greeting: &Markup) -> String {
         main.visit {
             section.panel {
                 (greeting)
-                // Works without a script, and behind any path prefix.
+                // The form works without a script, and behind any path prefix.
                 form method="get" action="./" { button.primary type="submit" { "Reload" } }
             }
             footer.muted { a href="openapi.json" { "API" } " · " a href="api/counter" { "counter" } }
@@ -89,7 +89,7 @@ async fn visit(Shared(state): Shared<State>, Probe(is_probe): Probe) -> Response
     }
 }
 
-/// Answers HEAD with the status that GET would have, and counts nothing.
+/// Answers HEAD with the status of GET, without counting.
 async fn peek(Shared(state): Shared<State>) -> Response {
     let status = if state.counter.is_up() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // Only the length of the body is sent.
@@ -108,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for Probe {
     }
 }
 
-/// A page that no cache may store: the number is for one visitor only.
+/// A response that caches must not store, since its number belongs to a single visitor.
 fn shown(status: StatusCode, page: String) -> Response {
     let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {

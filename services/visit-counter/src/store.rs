@@ -19,7 +19,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(800);
 /// Time without an addition after which the store is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The gauge before the first answer.
+/// Value of the gauge before the first answer.
 const UNKNOWN: i64 = -1;
 
 /// A [`VisitStore`] that records whether it answers: in the metrics, in the readiness check,
@@ -60,7 +60,7 @@ impl Store {
         self.metrics.store_up.get() == 1
     }
 
-    /// Probes the store while there are no additions, for ever.
+    /// Probes the store while there are no additions. Never ends.
     pub(crate) async fn watch(&self) {
         loop {
             if self.idle_for() >= PROBE_INTERVAL {

@@ -1,8 +1,8 @@
-//! Hands ids to workers and scales their Deployment.
+//! Assigns ids to workers and scales their Deployment.
 //!
 //! Two replicas run; the one that holds the lease in the database leads.
-//! [`values_core::manager::Manager`] decides what a replica does; this crate runs the
-//! effects against the store and the [`scaler`], logs and counts.
+//! [`values_core::manager::Manager`] decides on the actions of a replica. This crate
+//! executes them on the store and the [`scaler`], and writes logs and metrics.
 
 mod config;
 mod metrics;
@@ -32,7 +32,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub struct Deps {
     /// The store of ids, workers and the lease.
     pub store: Arc<dyn ValuesStore>,
-    /// Starts and stops workers; `None` where the operator does.
+    /// Starts and stops workers; `None` if an operator does so.
     pub scaler: Option<Arc<dyn Scaler>>,
     /// Metrics of this manager.
     pub metrics: Metrics,

@@ -43,7 +43,7 @@ impl Pass<'_> {
             let term = manager.term();
             effects.extend(manager.step(event));
             if !answered || manager.term() != term && term.is_some() {
-                // The remaining effects were decided on a state that no longer holds.
+                // The remaining effects were decided on an outdated state.
                 break;
             }
         }

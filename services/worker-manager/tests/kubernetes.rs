@@ -1,5 +1,5 @@
-//! The Kubernetes scaler against a mocked API server: which requests it sends,
-//! and what it makes of the answers.
+//! The Kubernetes scaler against a mocked API server: its requests, and its handling of
+//! the answers.
 #![cfg(feature = "kubernetes")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -20,7 +20,7 @@ fn scaler() -> (KubernetesScaler, ApiServer) {
     (KubernetesScaler::new(kube::Client::new(service, "worker-system"), "worker"), server)
 }
 
-/// Takes one request and answers it; returns what was asked.
+/// Receives a request and answers it. Returns the request.
 async fn answer(server: &mut ApiServer, status: StatusCode, body: Value) -> (Method, String, Value) {
     let (request, respond) = server.next_request().await.expect("a request");
     let (parts, sent) = request.into_parts();

@@ -13,7 +13,7 @@ use maud::{Markup, html};
 pub struct Entry {
     /// Name of the system.
     pub name: &'static str,
-    /// What the system does, in a sentence.
+    /// A sentence on the purpose of the system.
     pub what: &'static str,
     /// Address of its page.
     pub address: SocketAddr,

@@ -15,7 +15,7 @@ use kit_web::requests;
 use crate::part::{Part, Port, prepare};
 use crate::settings::Settings;
 
-/// SQLite lets one writer in at a time; the rest of the connections read.
+/// SQLite admits one writer at a time; the other connections read.
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
 /// The jobs system on a database in a folder.
@@ -51,7 +51,7 @@ impl Jobs {
     }
 
     /// Runs until `shutdown` drains and every part has ended. The queue ends with the
-    /// process: the next one publishes the messages that are left.
+    /// process. The next process publishes the remaining messages.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
         if !prepare(&self.database, &jobs_store::MIGRATIONS, &shutdown).await? {
             return Ok(());
@@ -87,8 +87,8 @@ impl Jobs {
     }
 }
 
-/// The messages of an earlier process ended with it: they are published at once, not
-/// when the sweeper misses them.
+/// Publishes the messages of the previous process, which were lost with it, at once
+/// instead of waiting for the sweeper.
 async fn publish_anew(store: &dyn SweepStore) -> jobs_store::Result<()> {
     loop {
         let ids = store.unclaimed(0, 500).await?;

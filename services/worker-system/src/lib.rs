@@ -1,7 +1,7 @@
 //! All of worker-system in one process, on embedded stores.
 //!
-//! It composes the same services that run in pods elsewhere, with other backends
-//! behind the same traits: SQLite for the databases, tasks for pods.
+//! It runs the same services as the pods of a cluster, with other backends behind the
+//! same traits: SQLite for the databases, tasks for pods.
 
 pub mod config;
 pub mod index;

@@ -1,5 +1,4 @@
-//! A part of the process that is started again when it fails, as a platform does
-//! with a pod.
+//! A part of the process that is restarted after a failure, as a platform restarts a pod.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use kit_web::http;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// A part that ran for this long starts again without a long pause when it fails.
+/// A part that failed after running for this long is restarted without a long pause.
 const STABLE: Duration = Duration::from_mins(1);
 
 /// One service in this process.
@@ -23,7 +22,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// A part that has not started. The process is not ready until it has.
+    /// Creates a part that has not started. The process is not ready until it has.
     #[must_use]
     pub fn new(name: &'static str, readiness: &Readiness) -> Self {
         Self { name, check: readiness.check(name) }
@@ -108,7 +107,7 @@ pub(crate) async fn prepare(
     }
 }
 
-/// A port that a part keeps while it is started again: clients wait in its queue.
+/// A listening port that stays open while its part restarts: clients wait in its queue.
 pub struct Port(std::net::TcpListener);
 
 impl Port {
@@ -117,12 +116,12 @@ impl Port {
         Ok(Self(http::bind(address, setting).await?.into_std()?))
     }
 
-    /// The address that it listens on.
+    /// The address of the port.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    /// The listener for one run of a part.
+    /// Creates the listener for one run of the part.
     pub fn listener(&self) -> std::io::Result<TcpListener> {
         TcpListener::from_std(self.0.try_clone()?)
     }

@@ -2,9 +2,8 @@
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// The settings of all services. Each setting has the flag, the variable and the
-/// default that it has in its service's own program. Services that share a setting
-/// share its value.
+/// The settings of all services. Each setting has the same flag, variable and default as
+/// in the program of its service. Services with the same setting share its value.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings of each worker.
@@ -21,10 +20,10 @@ pub struct Settings {
     pub visits: visit_counter::Config,
 }
 
-/// Settings that this process chooses by itself.
+/// Settings that this process sets itself.
 const CHOSEN: [&str; 5] = ["worker_name", "manager_name", "runner_name", "drain_timeout", "kinds"];
 
-/// How many workers run at least: enough to see ids move between them.
+/// Minimum number of workers: enough to show ids moving between them.
 const MIN_WORKERS: &str = "3";
 
 impl Args for Settings {
@@ -44,7 +43,8 @@ impl Args for Settings {
     }
 }
 
-/// Adds the settings of `C` that `command` does not have yet, below a heading in the help.
+/// Adds the settings of `C` that `command` does not have yet, under a heading of the
+/// help.
 fn add<C: Args>(command: Command, heading: &'static str) -> Command {
     let own = C::augment_args(Command::new("own"));
     own.get_arguments().fold(command, |command, arg| {
@@ -77,7 +77,7 @@ impl Settings {
     fn choose(&mut self) {
         "worker-system".clone_into(&mut self.manager.name);
         "worker-system".clone_into(&mut self.service_app.jobs.name);
-        // A worker is stopped when it has no ids, or together with all others.
+        // A worker is stopped when it has no ids, or together with all other workers.
         self.worker.drain_timeout.0 = std::time::Duration::ZERO;
         self.service_app.jobs.drain_timeout.0 = std::time::Duration::from_secs(2);
         let kinds = service_app::registry(&self.service_app, &self.service_app.client());
@@ -125,8 +125,7 @@ mod tests {
         assert_eq!(settings.service_app.allowed_hosts.to_string(), "example.com");
     }
 
-    /// A setting that two services call the same and mean differently needs an id of
-    /// its own in one of them.
+    /// Two settings with the same name and a different meaning need different ids.
     #[test]
     fn shared_settings_are_the_same_in_each_service() {
         let services = [

@@ -14,7 +14,7 @@ use crate::part::{Part, Port, prepare};
 use crate::settings::Settings;
 use crate::worker_tasks::WorkerTasks;
 
-/// SQLite lets one writer in at a time; the rest of the connections read.
+/// SQLite admits one writer at a time; the other connections read.
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
 /// The values system on a database in a folder.

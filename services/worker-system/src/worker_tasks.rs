@@ -24,8 +24,8 @@ struct WorkerTask {
 }
 
 impl WorkerTasks {
-    /// No workers yet. Those to come have `config`, but for the name, and end with
-    /// `shutdown`.
+    /// Creates an empty set. Workers have the settings of `config` except for their name,
+    /// and end with `shutdown`.
     pub(crate) const fn new(config: Config, deps: Deps, shutdown: Shutdown) -> Self {
         Self { config, deps, shutdown, running: Mutex::new(BTreeMap::new()) }
     }
@@ -54,7 +54,7 @@ impl WorkerTasks {
 #[async_trait]
 impl Scaler for WorkerTasks {
     async fn replicas(&self) -> Result<u32, ScalerError> {
-        // A worker that has failed makes room for a new one, as a pod does.
+        // A failed worker makes room for a new one, like a failed pod.
         let mut running = self.lock();
         running.retain(|_, worker| !worker.handle.is_finished());
         u32::try_from(running.len()).map_err(ScalerError::new)

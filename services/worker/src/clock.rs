@@ -1,4 +1,4 @@
-//! The database's clock, read by monotonic time.
+//! The database's clock, derived from the monotonic clock.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ pub(crate) struct DatabaseClock {
 }
 
 impl DatabaseClock {
-    /// Records that the database's clock showed `now_ms` between `asked` and now. The
-    /// middle is taken, which is wrong by half a round trip at most.
+    /// Records that the database's clock showed `now_ms` between `asked` and now. Assumes
+    /// the middle, so the error is at most half a round trip.
     pub(crate) fn set(&mut self, now_ms: i64, asked: Instant) {
         self.reading = Some((asked + asked.elapsed() / 2, now_ms));
     }

@@ -1,7 +1,7 @@
 //! A worker: adds 1 to each of its ids every second, and logs them.
 //!
-//! [`values_core::worker::Worker`] decides which command comes next; this crate runs
-//! the commands against the store, keeps time, logs and counts.
+//! [`values_core::worker::Worker`] decides on the next command. This crate executes the
+//! commands on the store at their time, and writes logs and metrics.
 
 mod clock;
 mod config;
@@ -23,7 +23,7 @@ pub use crate::config::Config;
 pub use crate::metrics::Metrics;
 pub use crate::runner::Runner;
 
-/// The delays before a failed command is tried again: jitter at most doubles each, so
+/// The delays before a failed command is repeated. Jitter at most doubles each delay, so
 /// they grow to between 200 and 400 ms.
 const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(25))
@@ -83,10 +83,11 @@ impl Service {
                     if runner.run(command).await {
                         retry = RETRY.build();
                     } else if matches!(command, Command::Retire(_)) {
-                        // A worker that ends does not wait for a store that is away.
+                        // A worker that is ending does not wait for an unreachable store.
                         return;
                     } else {
-                        // Without a limit of attempts there is always a next delay.
+                        // The number of attempts is unlimited, so there is always a next
+                        // delay.
                         tokio::time::sleep(retry.next().unwrap_or_default()).await;
                     }
                 }
@@ -104,9 +105,9 @@ struct Ending {
 }
 
 enum Stage {
-    /// Keep counting until the manager has moved the ids away.
+    /// Continue to count until the manager has moved the ids away.
     Drain,
-    /// Release the ids that are left, and end.
+    /// Release the remaining ids, and end.
     Stop,
 }
 

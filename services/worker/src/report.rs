@@ -8,7 +8,7 @@ use values_core::worker::{Change, Outcome, Report};
 
 use crate::metrics::Metrics;
 
-/// Logs what one worker does, and counts it.
+/// Logs and counts the commands of one worker.
 pub(crate) struct Reporter {
     name: String,
     metrics: Metrics,
@@ -26,7 +26,7 @@ impl Reporter {
         self.metrics.store_errors.inc();
     }
 
-    /// Logs and counts a command that took `elapsed`, and what it changed for the worker.
+    /// Logs and counts a command that took `elapsed`, and its effect on the worker.
     pub(crate) fn done(
         &mut self,
         incarnation: Option<Incarnation>,
@@ -73,7 +73,7 @@ impl Reporter {
         tracing::info!(worker = self.name, incarnation, second, ids, values, "tick");
     }
 
-    /// The gauge is shared by all workers of the process.
+    /// Updates the gauge of owned ids, which all workers of the process share.
     fn own(&mut self, owned: i64) {
         self.metrics.owned.inc_by(owned - self.owned);
         self.owned = owned;

@@ -20,7 +20,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A worker that has not registered yet.
+    /// Creates a worker that has not registered yet.
     #[must_use]
     pub fn new(config: Config, deps: Deps) -> Self {
         let reporter = Reporter::new(&config.name, deps.metrics.clone());
@@ -86,7 +86,7 @@ impl Runner {
     }
 }
 
-/// The database's clock in milliseconds since the Unix epoch, if the outcome holds it.
+/// The database's time in milliseconds since the Unix epoch, if the outcome contains it.
 const fn time_of(outcome: &Outcome) -> Option<i64> {
     match outcome {
         Outcome::Ticked(tick) => Some(tick.beat.now_ms),

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often readiness is asked for: the precision of what is measured by it.
+/// Interval at which readiness is requested, which limits the precision of start times.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
 
 /// Waits until `/readyz` of the admin listener on `port` answers 200.

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     load: Duration,
 }
 
-/// How long a process may take to be ready, and to end.
+/// Time limit for a process to become ready, and to end.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const METHOD: &str = "\
@@ -54,7 +54,7 @@ struct Echo {
     port: u16,
 }
 
-/// Runs all of it.
+/// Runs the benchmark.
 pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     report.section("listener", format!("{}\n{METHOD}", process::machine()));
     drain(options, report).await?;
@@ -126,8 +126,8 @@ impl Echo {
     }
 }
 
-/// Sends and receives until the socket ends; returns the number of messages that came
-/// back before the drain, and the end.
+/// Sends and receives until the socket ends. Returns the number of messages received
+/// before the drain, and how the socket ended.
 async fn send_until_closed(mut client: Client, is_drained: watch::Receiver<bool>) -> (u64, End) {
     let mut echoes = 0;
     loop {

@@ -1,8 +1,9 @@
 //! Ratios against named baselines, measured side by side in one run.
 //!
-//! One subcommand for each system, and one for the listener. What they share: [`report`] prints figures
-//! beside their aims, [`stats`] sums up rounds, [`process`] reads `/proc`,
-//! [`programs`] finds the release binaries, [`http`] waits for readiness, [`wrk`] loads.
+//! One subcommand for each system, and one for the listener. They share these modules:
+//! [`report`] prints figures and their aims, [`stats`] computes statistics over rounds,
+//! [`process`] reads `/proc`, [`programs`] finds the release binaries, [`http`] waits for
+//! readiness, [`wrk`] generates HTTP load.
 
 mod http;
 mod jobs;
@@ -59,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
         System::Listener(options) => listener::run(&options, &mut report).await,
         System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };
-    // What was measured before a failure is worth seeing.
+    // The figures that were measured before a failure are reported, too.
     print!("{report}");
     measured?;
     if let Some(file) = cli.json {

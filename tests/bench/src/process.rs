@@ -1,4 +1,4 @@
-//! What `/proc` says about processes.
+//! Reads figures of processes from `/proc`.
 
 use std::io::Write;
 use std::path::Path;
@@ -34,8 +34,8 @@ pub(crate) fn cpu_time(id: u32) -> anyhow::Result<Duration> {
     parse_cpu_time(&stat).with_context(|| format!("cannot read /proc/{id}/stat"))
 }
 
-/// Fields 14 and 15, counted after the name, which may hold anything. Linux
-/// counts in hundredths of a second here, whatever its own timer does.
+/// Adds up fields 14 and 15. Fields are counted after the name, which may contain any
+/// character. Linux reports hundredths of a second here, regardless of its timer.
 fn parse_cpu_time(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -73,7 +73,7 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores, load {} at the start", load())
 }
 
-/// How many threads of the machine ran or wanted to, on average over about a minute.
+/// Average number of running and runnable threads of the machine over about a minute.
 pub(crate) fn load() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! Figures, beside their aims.
+//! Figures and their aims.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 
 use crate::stats::Samples;
 
-/// What a figure should be.
+/// Aim of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aim {
     /// At least this.
     AtLeast(f64),
     /// At most this.
     AtMost(f64),
-    /// Nothing in particular: it explains the others.
+    /// No aim: the figure explains others.
     None,
 }
 
@@ -27,7 +27,7 @@ impl Aim {
     }
 }
 
-/// One number.
+/// A measured number.
 #[derive(Debug, Clone)]
 struct Figure {
     name: String,
@@ -37,13 +37,13 @@ struct Figure {
     aim: Aim,
 }
 
-/// All that was measured, in sections.
+/// All figures, in sections.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     sections: Vec<Section>,
 }
 
-/// Figures that belong together.
+/// Figures that were measured by the same method.
 #[derive(Debug)]
 struct Section {
     name: &'static str,
@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// All figures, for a file.
+    /// All figures as JSON.
     pub(crate) fn to_json(&self) -> Value {
         self.sections
             .iter()

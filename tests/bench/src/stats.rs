@@ -1,4 +1,4 @@
-//! Sums up rounds.
+//! Statistics over rounds.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Sums up `samples`; `None` if there are none.
+    /// Sorts `samples`; `None` if there are none.
     pub(crate) fn new(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut samples: Vec<f64> = samples.into_iter().collect();
         samples.sort_by(f64::total_cmp);
@@ -37,7 +37,7 @@ impl Samples {
         self.0[index]
     }
 
-    /// How many there are.
+    /// Number of samples.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }

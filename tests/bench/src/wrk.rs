@@ -1,4 +1,4 @@
-//! The load generator of everything that speaks HTTP.
+//! HTTP load by wrk.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,31 +7,31 @@ use std::time::Duration;
 use anyhow::Context;
 use testkit::Launch;
 
-/// How much longer than its load a generator may take.
+/// Time limit of wrk beyond the duration of its load.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What wrk is to do.
+/// A load for wrk to generate.
 pub(crate) struct Load<'a> {
     pub(crate) url: &'a str,
     pub(crate) connections: u32,
     pub(crate) duration: Duration,
-    /// What to ask, in place of a GET: a script in Lua.
+    /// Lua script that sets the request, if it is not a GET.
     pub(crate) script: Option<&'a Path>,
 }
 
-/// What came of it.
+/// Result of a load.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Round {
-    /// Requests a second.
+    /// Requests per second.
     pub(crate) rate: f64,
-    /// Requests.
+    /// Number of requests.
     pub(crate) requests: f64,
-    /// Requests that were not answered with 2xx or 3xx.
+    /// Number of requests without a 2xx or 3xx answer.
     pub(crate) failed: f64,
     /// Latencies in milliseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// The processor time of the one who answered.
+    /// Processor time of the server.
     pub(crate) cpu: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! When which fault happens, and which faults are happening.
+//! Plans faults, and records which are active.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,18 +11,18 @@ use tokio::sync::watch;
 
 use crate::rng::Rng;
 
-/// A fault that is going to happen.
+/// A planned fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Planned<K> {
-    /// When, since the beginning of the run.
+    /// Time since the beginning of the run.
     pub(crate) at: Duration,
-    /// What.
+    /// Kind of the fault.
     pub(crate) kind: K,
 }
 
-/// Plans faults over `duration`, with pauses of half to one and a half times
-/// `pause` in between. Every round of faults is a permutation of all `kinds`, so
-/// that a short run has each of them, too; a kind listed twice comes twice.
+/// Plans faults over `duration`, with pauses between half and one and a half times
+/// `pause`. Each round of faults is a permutation of `kinds`, so that a short run has
+/// each kind, too. A kind that is listed twice occurs twice in each round.
 pub(crate) fn plan<K: Clone>(rng: &mut Rng, kinds: &[K], duration: Duration, pause: Duration) -> Vec<Planned<K>> {
     let mut planned = Vec::new();
     let mut round: Vec<K> = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn plan<K: Clone>(rng: &mut Rng, kinds: &[K], duration: Duration, pau
     planned
 }
 
-/// Knows which faults are active, counts them and writes them down.
+/// Records the active faults, counts all faults, and logs them.
 #[derive(Debug, Clone)]
 pub(crate) struct Board(Arc<Shared>);
 
@@ -58,14 +58,14 @@ struct State {
 }
 
 impl Board {
-    /// A board that writes to `file`.
+    /// Creates a board that logs to `file`.
     pub(crate) fn new(file: &Path) -> std::io::Result<Self> {
         let log = Mutex::new(std::fs::File::create(file)?);
         let (state, counts) = (watch::Sender::default(), Mutex::default());
         Ok(Self(Arc::new(Shared { began: Instant::now(), state, counts, log })))
     }
 
-    /// A fault of a `kind` begins; it lasts until the answer is dropped.
+    /// Records that a fault begins. It is active until the returned value is dropped.
     #[must_use]
     pub(crate) fn begin(&self, kind: &'static str, target: impl Display) -> ActiveFault {
         *lock(&self.0.counts).entry(kind).or_default() += 1;
@@ -75,14 +75,14 @@ impl Board {
         ActiveFault { board: self.clone(), what, began: Instant::now() }
     }
 
-    /// Writes a line with the time.
+    /// Writes a line with the time to the log.
     pub(crate) fn note(&self, text: &str) {
         let (now, since) = (utc_now(), self.0.began.elapsed().as_secs_f64());
-        // A log that cannot be written costs an explanation, not the run.
+        // Without this line the run is harder to explain, but still valid.
         let _ = writeln!(lock(&self.0.log), "{now} {since:8.3} {text}");
     }
 
-    /// Waits until no fault is active, and says when the last one ended.
+    /// Waits until no fault is active. Returns the time at which the last one ended.
     pub(crate) async fn quiet(&self) -> Option<Instant> {
         let mut state = self.0.state.subscribe();
         let quiet = state.wait_for(|state| state.active == 0).await;
@@ -96,14 +96,14 @@ impl Board {
         state.active == 0 && state.last_end.is_none_or(|end| end.elapsed() >= calm)
     }
 
-    /// How many faults of each kind there have been.
+    /// Number of faults of each kind.
     #[must_use]
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.0.counts).clone()
     }
 }
 
-/// A fault that is happening.
+/// An active fault.
 #[derive(Debug)]
 pub(crate) struct ActiveFault {
     board: Board,
@@ -124,13 +124,13 @@ impl Drop for ActiveFault {
     }
 }
 
-/// The time as the processes log it.
+/// The current time, in the format of the processes' logs.
 #[expect(clippy::disallowed_methods, reason = "to be read beside the logs of the processes; decides nothing")]
 fn utc_now() -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_millis(std::time::SystemTime::now())
 }
 
-/// A panic elsewhere says nothing about what is locked here.
+/// Locks `mutex`, even if another thread has panicked: what it protects stays valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

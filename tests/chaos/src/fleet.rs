@@ -1,4 +1,4 @@
-//! Processes that die and are replaced, each behind a network of its own.
+//! Processes that are killed and replaced, each behind a proxy of its own.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,14 +12,14 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::faults::lock;
 
-/// How long a process may take to be gone after SIGKILL.
+/// Time limit for a process to end after SIGKILL.
 const REAPED: Duration = Duration::from_secs(10);
 
-/// Makes the launch of a life from its name.
+/// Builds the launch of a process from its name.
 type Build = Box<dyn Fn(&str) -> Launch + Send + Sync>;
 
-/// A place for a process: when one dies, the next takes it under a new name, as
-/// the pods of a Deployment do. The network in front of it stays.
+/// A member of a fleet: when its process dies, the next one replaces it under a new name,
+/// like the pods of a Deployment. The proxy in front of it stays.
 pub(crate) struct Member {
     name: String,
     proxy: Proxy,
@@ -32,14 +32,14 @@ pub(crate) struct Member {
 struct Life {
     name: String,
     process: Arc<Process>,
-    /// Whether its end was asked for.
+    /// Whether its termination was requested.
     ending: bool,
-    /// How many of its lines are in the log file.
+    /// Number of its lines that are in the log file.
     written: usize,
 }
 
 impl Member {
-    /// A place that is empty at first, with its log file in `logs`.
+    /// Creates a member without a process, with its log file in `logs`.
     pub(crate) fn new(
         name: &str,
         proxy: Proxy,
@@ -56,17 +56,17 @@ impl Member {
         })
     }
 
-    /// The name of the place.
+    /// Name of the member.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The network in front of it.
+    /// The proxy in front of the process.
     pub(crate) const fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// Starts the next life.
+    /// Starts the next process.
     pub(crate) fn start(&self) {
         let mut lives = lock(&self.lives);
         let name = format!("{}.{}", self.name, lives.len() + 1);
@@ -74,19 +74,19 @@ impl Member {
         lives.push(Life { name, process, ending: false, written: 0 });
     }
 
-    /// The name of the present life; the last one if there is none.
+    /// Name of the present process, or of the last one if there is none.
     pub(crate) fn life(&self) -> String {
         lock(&self.lives).last().map(|life| life.name.clone()).unwrap_or_default()
     }
 
-    /// Ends the present life at once.
+    /// Kills the present process.
     pub(crate) fn kill(&self) {
         if let Some(process) = self.end() {
             process.kill();
         }
     }
 
-    /// Ends the present life at once, and waits until it is gone.
+    /// Kills the present process, and waits until it has ended.
     pub(crate) async fn kill_and_wait(&self) {
         if let Some(process) = self.end() {
             process.kill();
@@ -94,7 +94,7 @@ impl Member {
         }
     }
 
-    /// Asks the present life to end, and waits until it has.
+    /// Sends SIGTERM to the present process, and waits until it has ended.
     pub(crate) async fn terminate_and_wait(&self, deadline: Duration) {
         if let Some(process) = self.end() {
             process.terminate();
@@ -102,36 +102,36 @@ impl Member {
         }
     }
 
-    /// Stops the process where it is.
+    /// Suspends the process.
     pub(crate) fn pause(&self) {
         if let Some(process) = self.process() {
             process.pause();
         }
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub(crate) fn resume(&self) {
         if let Some(process) = self.process() {
             process.resume();
         }
     }
 
-    /// The process of the present or last life.
+    /// The present or the last process.
     pub(crate) fn process(&self) -> Option<Arc<Process>> {
         lock(&self.lives).last().map(|life| Arc::clone(&life.process))
     }
 
-    /// Keeps other faults away from it, unless one is there already.
+    /// Reserves the member for a fault, unless another fault has reserved it.
     pub(crate) fn try_reserve(&self) -> Option<OwnedMutexGuard<()>> {
         Arc::clone(&self.reserved).try_lock_owned().ok()
     }
 
-    /// Every line of every life, in order.
+    /// All lines that its processes logged, in order.
     pub(crate) fn all_lines(&self) -> Vec<Line> {
         lock(&self.lives).iter().flat_map(|life| life.process.lines()).collect()
     }
 
-    /// Those lives that ended without being asked to, with how.
+    /// Processes that ended without a request, with their exit status.
     pub(crate) fn unasked_ends(&self) -> Vec<String> {
         let lives = lock(&self.lives);
         let unasked = lives.iter().filter(|life| !life.ending).filter_map(|life| {
@@ -148,7 +148,7 @@ impl Member {
         Some(Arc::clone(&life.process))
     }
 
-    /// Adds what was written since the last time to the log file.
+    /// Appends the lines since the last call to the log file.
     fn write_log(&self) -> Result<()> {
         let mut text = String::new();
         for life in lock(&self.lives).iter_mut() {
@@ -169,13 +169,13 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // A panic may be under way; the rest of the report counts more.
+        // The thread may be panicking. The rest of the report matters more.
         let _ = self.write_log();
     }
 }
 
-/// Writes the members' logs to their files every second, until it is aborted;
-/// what is left is written when a member is dropped.
+/// Writes the members' logs to their files every second, until it is aborted. Dropping a
+/// member writes its remaining lines.
 pub(crate) async fn write_logs(members: Vec<Arc<Member>>) -> Result<()> {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -185,12 +185,12 @@ pub(crate) async fn write_logs(members: Vec<Arc<Member>>) -> Result<()> {
     }
 }
 
-/// The programs to run, which are built beside this one.
+/// Folder of the programs to run, which are built beside this one.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs(PathBuf);
 
 impl Programs {
-    /// Those in `folder`; beside this program, if there is none given.
+    /// Uses `folder`, or by default the folder of this program.
     pub(crate) fn find(folder: Option<PathBuf>) -> Result<Self> {
         if let Some(folder) = folder {
             return Ok(Self(folder));
@@ -199,7 +199,7 @@ impl Programs {
         Ok(Self(this.parent().context("this program is in a folder")?.to_owned()))
     }
 
-    /// The path of one of them.
+    /// Path of a program.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
         let path = self.0.join(name);
         anyhow::ensure!(path.is_file(), "there is no {}: build it first, as ci/chaos does", path.display());
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     async fn member(logs: &Path, script: &'static str) -> Arc<Member> {
-        // Nothing listens there, and nobody connects.
+        // Nothing listens at this address, and no client connects.
         let proxy = Proxy::start(([127, 0, 0, 1], 9).into()).await;
         Member::new("m", proxy, logs, move |name| Launch::new("sh").args(["-c", script]).env("NAME", name))
     }

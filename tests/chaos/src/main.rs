@@ -1,9 +1,9 @@
-//! Faults against real processes and real servers, counted.
+//! Fault injection into real processes and real servers, with counted results.
 //!
-//! One subcommand for each system. What they share: [`fleet`] runs processes that
-//! die and are replaced, [`faults`] plans and records what happens to them,
-//! [`oracle`] reads the database's own log of what was committed, [`report`]
-//! prints counts beside what they had to be.
+//! One subcommand for each system. They share these modules: [`fleet`] runs processes
+//! that are killed and replaced, [`faults`] plans and records faults, [`oracle`] reads
+//! the committed history from the database's own log, [`report`] prints counts and their
+//! expected values.
 
 mod faults;
 mod fleet;
@@ -155,7 +155,7 @@ async fn visits(args: VisitsArgs) -> ExitCode {
     .await
 }
 
-/// Runs one system's chaos, and prints what came of it.
+/// Runs the fault injection of one system, and prints the report.
 async fn run<F>(common: CommonArgs, name: &str, chaos: impl FnOnce(u64, Programs, PathBuf) -> F) -> ExitCode
 where
     F: Future<Output = Result<Report>> + 'static,
@@ -171,7 +171,8 @@ where
         }
     };
     println!("{name}: seed {seed}, logs in {}", logs.folder.display());
-    // In a task of its own: a wait that ends in a panic is a failed run like any other.
+    // In a task of its own, so that a wait that panics fails the run like any other
+    // error.
     let local = LocalSet::new();
     let task = local.spawn_local(chaos(seed, programs, logs.folder.clone()));
     let ended = local.run_until(task).await;
@@ -192,12 +193,12 @@ where
     if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Another one each time, and short enough to be typed.
+/// Returns a different seed each time, short enough to type.
 fn any_seed() -> u64 {
     RandomState::new().build_hasher().finish() % 1_000_000
 }
 
-/// The folder with the logs.
+/// Folder of the logs.
 struct Logs {
     folder: PathBuf,
     is_temporary: bool,
@@ -214,7 +215,7 @@ impl Logs {
 
     fn end(&self, is_ok: bool) {
         if is_ok && self.is_temporary {
-            // At worst it stays behind.
+            // If this fails, the folder remains.
             let _ = std::fs::remove_dir_all(&self.folder);
         } else {
             println!("logs in {}", self.folder.display());

@@ -1,8 +1,8 @@
-//! The table at the end.
+//! The table at the end of a run.
 
 use std::fmt::{self, Display};
 
-/// What was counted, beside what it had to be.
+/// Counts, with their expected values.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     entries: Vec<Entry>,
@@ -19,22 +19,22 @@ enum Entry {
 enum Verdict {
     Ok,
     Failed,
-    /// Nothing is wanted of it, or not in this run.
+    /// Nothing is expected, or this run cannot judge it.
     Open,
 }
 
 impl Report {
-    /// Begins a part of the table.
+    /// Begins a section of the table.
     pub(crate) fn section(&mut self, title: impl Into<String>) {
         self.entries.push(Entry::Section(title.into()));
     }
 
-    /// A number that has to be `wanted`.
+    /// Adds a number that must equal `wanted`.
     pub(crate) fn exactly(&mut self, name: impl Into<String>, counted: u64, wanted: u64) {
         self.judged(name, counted, wanted, counted == wanted);
     }
 
-    /// What is wrong with something: it has to be nothing. The first few are told.
+    /// Adds a number of violations that must be 0. The first few violations are listed.
     pub(crate) fn nothing(&mut self, name: impl Into<String>, found: &[String], count: u64) {
         let name = name.into();
         let told = if count > 0 { 5 } else { 0 };
@@ -42,23 +42,23 @@ impl Report {
         self.exactly(name, count, 0);
     }
 
-    /// Anything with a verdict.
+    /// Adds a value with a verdict.
     pub(crate) fn judged(&mut self, name: impl Into<String>, counted: impl Display, wanted: impl Display, ok: bool) {
         let verdict = if ok { Verdict::Ok } else { Verdict::Failed };
         self.push(name, counted, wanted, verdict);
     }
 
-    /// Something that is only told.
+    /// Adds a value without a verdict.
     pub(crate) fn told(&mut self, name: impl Into<String>, counted: impl Display) {
         self.push(name, counted, "", Verdict::Open);
     }
 
-    /// Something wanted that this run cannot judge.
+    /// Adds a value with an expectation that this run cannot judge.
     pub(crate) fn not_judged(&mut self, name: impl Into<String>, counted: impl Display, wanted: impl Display) {
         self.push(name, counted, wanted, Verdict::Open);
     }
 
-    /// Whether nothing has failed.
+    /// Whether no verdict is a failure.
     #[must_use]
     pub(crate) fn is_ok(&self) -> bool {
         !self.entries.iter().any(|entry| matches!(entry, Entry::Row { verdict: Verdict::Failed, .. }))

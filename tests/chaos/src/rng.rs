@@ -1,25 +1,25 @@
-//! Random numbers that a seed repeats.
+//! Random numbers that a seed reproduces.
 
 use std::time::Duration;
 
-/// `SplitMix64`: small, and good enough to choose faults.
+/// `SplitMix64`: small, and random enough to choose faults.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// The same seed gives the same numbers.
+    /// Creates a generator. The same seed gives the same numbers.
     #[must_use]
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A generator of its own for a part of the run, so that one part draws the
-    /// same numbers whatever the others do.
+    /// Creates an independent generator for a part of the run, so that this part draws
+    /// the same numbers regardless of the others.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -28,23 +28,23 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is at least 1.
+    /// Returns a number below `end`, which is at least 1.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// A duration from `low` to `high`, to the millisecond.
+    /// Returns a duration from `low` to `high`, in whole milliseconds.
     pub(crate) fn duration(&mut self, low: Duration, high: Duration) -> Duration {
         let span = high.saturating_sub(low).as_millis();
         low + Duration::from_millis(self.next() % (u64::try_from(span).unwrap_or(u64::MAX - 1) + 1))
     }
 
-    /// One of `items`.
+    /// Returns one of `items`, or `None` if there are none.
     pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         items.get(self.below(items.len()))
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The smallest of `sorted` that is not exceeded by `percent` of them (nearest
-/// rank: always one of the measured values).
+/// Returns the smallest value of `sorted` that at least `percent` percent of the values
+/// do not exceed (nearest rank: always a measured value).
 #[must_use]
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);

@@ -1,4 +1,4 @@
-//! Jobs on their way through the whole system, in one process.
+//! Jobs in the whole system, within one process.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -155,7 +155,7 @@ async fn a_job_that_was_given_to_another_worker_is_cut_off_and_has_no_effect() {
     let (harness, _) = start().await;
     let id = harness.submit("scripted", &json!("hang"), 3).await;
     let row = harness.until(id, |row| row.job.state == State::Running).await;
-    // As if the lease had expired.
+    // Like the sweeper after the lease has expired.
     let release = Event::Release { token: row.job.lease_token, delay_ms: 0 };
     apply(harness.store().as_ref(), &[JobEvent::new(id, release)]).await.unwrap();
     sweep(&harness, id).await;
@@ -176,7 +176,7 @@ async fn at_the_end_jobs_that_run_are_given_back_and_their_attempt_does_not_coun
     assert_eq!(store.attempts(id).await.unwrap()[0].outcome, Outcome::Released);
 }
 
-/// One at a time, and slow.
+/// A slow handler that runs one job at a time.
 struct Narrow(Scripted);
 
 impl Handler for Narrow {
@@ -197,7 +197,7 @@ async fn a_kind_at_its_limit_blocks_no_other_kind() {
     let handler = Scripted::default();
     let harness = Harness::start(Registry::new().with(handler.clone()).with(Narrow(handler.clone()))).await;
     let mut narrow = Vec::new();
-    // More than the process runs at once.
+    // More jobs than the process runs at once.
     for _ in 0..40 {
         narrow.push(harness.submit("narrow", &json!("hang"), 1).await);
     }
@@ -259,7 +259,7 @@ async fn jobs_whose_claim_is_in_flight_at_the_end_are_released() {
     harness.store().accept(std::slice::from_ref(&job)).await.unwrap();
     let store = LateAnswers { store: Arc::clone(harness.store()), claimed: Notify::new(), answer: Notify::new() };
     let (store, shutdown) = (Arc::new(store), Shutdown::new());
-    // A queue of its own, so that the runner of the harness does not see the job.
+    // A separate queue, so that the runner of the harness does not receive the job.
     let queue = Arc::new(InProcessQueue::new(InProcessOptions::default()));
     let message = Message { job: job.id, priority: job.priority, traceparent: None };
     queue.publish(vec![message]).await.remove(0).unwrap();
@@ -273,7 +273,7 @@ async fn jobs_whose_claim_is_in_flight_at_the_end_are_released() {
     let runner = tokio::spawn(Runner::new(config(), deps).run(shutdown.clone()));
     store.claimed.notified().await;
     shutdown.drain();
-    // The runner notices the drain before it has the answer.
+    // The runner notices the drain before it receives the answer.
     tokio::task::yield_now().await;
     store.answer.notify_one();
     runner.await.unwrap().unwrap();

@@ -43,7 +43,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// Where the admin listener is, in a pod by default reachable for probes.
+    /// The address of the admin listener. In a pod, the default is reachable for probes.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)))
@@ -87,8 +87,8 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// What to call this process: in a container the host name, which in Kubernetes
-/// is the pod's name; elsewhere `kind` with the process id.
+/// The name of this process: in a container the host name, which is the pod's name in
+/// Kubernetes; elsewhere `kind` and the process id.
 #[must_use]
 pub fn process_name(kind: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -96,7 +96,7 @@ pub fn process_name(kind: &str) -> String {
     if id == 1 && !host.is_empty() { host.to_owned() } else { format!("{kind}-{id}") }
 }
 
-/// A configuration that cannot be used: one line that names the variable.
+/// An unusable configuration. The message is one line that names the variable.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
     /// A value is missing, malformed or out of range.
@@ -104,10 +104,10 @@ pub enum Invalid {
     Variable {
         /// The environment variable, or the flag if there is none.
         variable: String,
-        /// What is wrong, without the value if it may be secret.
+        /// The reason, without the value if it may be secret.
         reason: String,
     },
-    /// An address that a listener cannot have.
+    /// An address on which a listener cannot be opened.
     #[error("{0}")]
     Listener(String),
     /// `--help` and `--version`, which are not errors, and unknown flags.
@@ -131,7 +131,7 @@ pub fn parse<C: Parser>(
     parsed.map_err(|error| explain(error, &variables))
 }
 
-/// The variables of `command` with `X_FILE` set get the file's content as default.
+/// Sets the content of `X_FILE` as the default of each variable `X` of `command`.
 fn with_files(mut command: Command, environment: &impl Fn(&str) -> Option<String>) -> Result<Command, Invalid> {
     let variables: Vec<(String, String)> = command
         .get_arguments()
@@ -151,13 +151,13 @@ fn with_files(mut command: Command, environment: &impl Fn(&str) -> Option<String
     Ok(command)
 }
 
-/// A variable that is well formed and still cannot be used.
+/// Creates an error for a variable that is well formed and still cannot be used.
 #[must_use]
 pub fn invalid(variable: &str, reason: impl Into<String>) -> Invalid {
     Invalid::Variable { variable: variable.to_owned(), reason: reason.into() }
 }
 
-/// Turns clap's paragraph into one line that names the variable.
+/// Converts clap's paragraph into one line that names the variable.
 fn explain(error: clap::Error, command: &Command) -> Invalid {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.clone(),

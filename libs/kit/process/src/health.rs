@@ -1,5 +1,5 @@
-//! `--health`: asks the service on this machine whether it is ready, for images
-//! that have no shell and no HTTP client.
+//! `--health`: requests the readiness of the service on this machine, for images without
+//! a shell and an HTTP client.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether the service whose admin listener is at `admin` is ready.
+/// Whether the service with its admin listener at `admin` is ready.
 #[must_use]
 pub fn is_ready(admin: SocketAddr) -> bool {
     status_line(local(admin)).is_ok_and(|line| line.starts_with(b"HTTP/1.1 200"))
 }
 
-/// An address that listens on all interfaces is reached on the loopback one.
+/// Replaces an unspecified address, which listens on all interfaces, by the loopback
+/// address.
 fn local(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,13 +1,12 @@
-//! What every process does: configuration, logs and traces, readiness, supervised
-//! tasks, shutdown.
+//! The parts that every process needs: configuration, logs and traces, readiness,
+//! supervised tasks, shutdown.
 //!
-//! A service is a library: it takes a configuration and its dependencies, and
-//! runs until its [`Shutdown`] drains. It never reads the environment, binds a
-//! port, installs a signal handler or sets a global subscriber. A `main` does, by
-//! [`run`]. So each service can run in a pod of its own, or all of them in one
-//! process.
+//! A service is a library: it takes a configuration and its dependencies, and runs until
+//! its [`Shutdown`] drains. It never reads the environment, binds a port, installs a
+//! signal handler or sets a global subscriber. Its `main` does so, by [`run`]. So each
+//! service can run in a pod of its own, or all services in one process.
 //!
-//! This crate has no HTTP: that is in `kit-web`.
+//! HTTP is in `kit-web`.
 
 pub mod config;
 pub mod health;

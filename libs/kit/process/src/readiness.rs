@@ -1,10 +1,11 @@
-//! Whether a service should get requests now.
+//! Readiness: whether a service should receive requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Ready when every check passed last time, and not draining. Cheap to clone.
+/// Readiness of a service: ready if the last result of every check was success and the
+/// service is not draining. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Inner>);
 
@@ -14,8 +15,8 @@ struct Inner {
     checks: Mutex<BTreeMap<&'static str, bool>>,
 }
 
-/// One thing that readiness depends on. Its owner sets it from its own work, so
-/// that a probe never causes load.
+/// A dependency of readiness. Its owner sets it during its own work, so that probes cause
+/// no load.
 #[derive(Debug, Clone)]
 pub struct Check {
     readiness: Readiness,
@@ -23,8 +24,8 @@ pub struct Check {
 }
 
 impl Readiness {
-    /// Adds a check, failing until it is [set](Check::set). Set once and for
-    /// all, it is a latch, such as for a first connection.
+    /// Adds a check, which fails until it is [set](Check::set). A check that is set only
+    /// once is a latch, such as for a first connection.
     #[must_use]
     pub fn check(&self, name: &'static str) -> Check {
         let check = Check { readiness: self.clone(), name };
@@ -32,12 +33,12 @@ impl Readiness {
         check
     }
 
-    /// From now on unready, for good.
+    /// Makes the service unready for good.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// What stands in the way; nothing, if ready.
+    /// The names of the failing checks; empty if the service is ready.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<&'static str> {
         let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +48,7 @@ impl Readiness {
 }
 
 impl Check {
-    /// Says how the last use of the dependency went.
+    /// Records whether the last use of the dependency succeeded.
     pub fn set(&self, passed: bool) {
         self.readiness.0.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name, passed);
     }

@@ -1,4 +1,4 @@
-//! The frame of every `main`: configuration, telemetry, signals, exit status.
+//! Runs a `main`: configuration, telemetry, signals, exit status.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use crate::{Common, Readiness, Shutdown, Spawner, TaskFailed, Tasks, health, tel
 /// and takes long while the name server is away.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// What the services of one process share.
+/// Shared by the services of one process.
 #[derive(Debug)]
 pub struct App {
-    /// Where services register their metrics, before the admin listener starts.
+    /// The registry where services register their metrics, before the admin listener
+    /// starts.
     pub registry: Registry,
-    /// What `/readyz` answers.
+    /// The readiness that `/readyz` reports.
     pub readiness: Readiness,
     /// Ends the process.
     pub shutdown: Shutdown,
@@ -29,8 +30,8 @@ pub struct App {
 }
 
 impl App {
-    /// Waits for `start`, such as a database that has to be migrated. Returns `None` if
-    /// the process begins to drain meanwhile.
+    /// Waits for `start`, such as a migration of the database. Returns `None` if the
+    /// process begins to drain meanwhile.
     pub async fn unless_draining<T, E>(&self, start: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
         tokio::select! {
             result = start => result.map(Some),

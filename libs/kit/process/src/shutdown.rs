@@ -9,8 +9,8 @@ use crate::Readiness;
 
 /// Ends a service in order. Cheap to clone.
 ///
-/// First it [drains](Self::draining): the service finishes the work under way and
-/// takes on nothing new. After the grace period, or at a second signal, it
+/// First it [drains](Self::draining): the service finishes the work in progress and
+/// accepts no new work. After the grace period, or at a second signal, it
 /// [aborts](Self::aborted): the service ends at once.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
@@ -64,16 +64,16 @@ impl Shutdown {
         self.abort.cancel();
     }
 
-    /// A shutdown for one part: it ends with the whole, or earlier by itself. When the
-    /// part fails, the whole does not.
+    /// Creates a shutdown for one part: it ends with the whole, or earlier. A failure of
+    /// the part does not fail the whole.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { fail: CancellationToken::new(), drain: self.drain.child_token(), abort: self.abort.child_token() }
     }
 
-    /// Waits for the first signal, or until the service fails. Then: unready, `delay`
-    /// for load balancers to notice, drain. At a second signal, or `grace` after the
-    /// first one: abort.
+    /// Waits for the first signal, or until the service fails. Then makes the service
+    /// unready, waits `delay` for load balancers to notice, and drains. Aborts at a
+    /// second signal, or `grace` after the first one.
     pub(crate) async fn on_signals(self, readiness: Readiness, delay: Duration, grace: Duration) {
         let mut signals = Signals::install();
         let has_failed = tokio::select! {

@@ -1,4 +1,4 @@
-//! Background tasks, supervised.
+//! Supervised background tasks.
 
 use std::any::Any;
 use std::future::Future;
@@ -42,7 +42,7 @@ struct Inner {
 pub struct TaskFailed {
     /// The name of the task.
     pub task: &'static str,
-    /// What happened, with the message of a panic.
+    /// The reason, with the message of a panic.
     pub reason: String,
 }
 
@@ -54,14 +54,14 @@ pub struct Task {
 }
 
 impl Tasks {
-    /// No tasks yet; those to come run until `shutdown` drains.
+    /// Creates an empty set of tasks, which run until `shutdown` drains.
     #[must_use]
     pub fn new(shutdown: &Shutdown) -> Self {
         let inner = Inner { shutdown: shutdown.clone(), failure: Arc::default(), running: Mutex::default() };
         Self(Spawner(Arc::new(inner)))
     }
 
-    /// Starts further tasks, from wherever it is handed to.
+    /// Returns a handle that starts further tasks of the service.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
         self.0.clone()
@@ -125,18 +125,18 @@ impl Spawner {
 }
 
 impl Task {
-    /// Resolves when the task has ended, in whatever way.
+    /// Resolves when the task has ended, successfully or not.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Aborts the task. That is no failure.
+    /// Aborts the task. This does not fail the service.
     pub fn abort(&self) {
         self.handle.abort();
     }
 }
 
-/// Where a task reports its failure.
+/// Reports the failure of a task.
 struct Reports {
     name: &'static str,
     shutdown: Shutdown,

@@ -1,4 +1,4 @@
-//! Logs, and traces by OTLP.
+//! Logs, and traces over OTLP.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -22,21 +22,21 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use crate::Common;
 use crate::config::LogFormat;
 
-/// The target of spans that are made for traces only. They cost more than many a
-/// request, so they are off unless traces go somewhere.
+/// The target of spans that are created for traces only. Such spans may cost more than
+/// the request itself, so they are disabled unless traces are exported.
 pub const SPANS: &str = "request_span";
 
-/// How long one request to the collector may take.
+/// Time limit of one request to the collector.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Ends with the process, and then sends the traces that are left.
+/// Exports the remaining traces when the process ends.
 #[derive(Debug)]
 #[must_use]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Sets the process up to log, and to trace if an endpoint is configured.
+/// Sets up logs, and traces if an endpoint is configured.
 pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry> {
     let mut filter = EnvFilter::try_new(&common.log).map_err(|error| anyhow::anyhow!("RUST_LOG: {error}"))?;
     if common.otlp_endpoint.is_some() {
@@ -59,7 +59,7 @@ pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry>
     Ok(Telemetry { traces })
 }
 
-/// Logs as JSON, one object a line.
+/// A layer that logs JSON, one object a line.
 pub fn json<S, W>(writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -87,7 +87,7 @@ fn exporter_client() -> anyhow::Result<reqwest::blocking::Client> {
 }
 
 impl Telemetry {
-    /// Sends what is left.
+    /// Exports the remaining traces.
     pub fn finish(self) {
         if let Some(traces) = self.traces
             && let Err(error) = traces.shutdown()
@@ -102,7 +102,7 @@ pub fn continue_trace(span: &Span, headers: &HeaderMap) {
     if !headers.contains_key("traceparent") {
         return;
     }
-    // Without an endpoint spans are not traced, and there is nothing to continue.
+    // Without an endpoint, spans are not traced, and there is no trace to continue.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
 }
 
@@ -112,8 +112,8 @@ pub fn continue_from(span: &Span, traceparent: &str) {
     let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
 }
 
-/// The `traceparent` of a span, for others to continue its trace; nothing, if spans
-/// are not traced.
+/// The `traceparent` of a span, with which other processes continue its trace; `None` if
+/// spans are not traced.
 #[must_use]
 pub fn traceparent(span: &Span) -> Option<String> {
     let mut carrier = HashMap::new();

@@ -1,4 +1,4 @@
-//! Follows whether a store answers.
+//! Watches whether a store answers.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use crate::readiness::Check;
 
-/// How often [`watch_store`] asks.
+/// The interval at which [`watch_store`] pings.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What one user of a store has learned about it: keeps a readiness check up to
-/// date, and logs when the store stops answering and when it answers again, not at
-/// every attempt.
+/// The state of a store as one user of it observes it. Keeps a readiness check up to
+/// date, and logs only when the store stops answering and when it answers again.
 #[derive(Debug)]
 pub struct StoreWatch {
     check: Check,
@@ -20,7 +19,7 @@ pub struct StoreWatch {
 }
 
 impl StoreWatch {
-    /// Sets `check`. `user` names in logs who uses the store.
+    /// Creates a watch that sets `check`. `user` names the user of the store in logs.
     #[must_use]
     pub fn new(check: Check, user: impl Into<String>) -> Self {
         Self { check, user: user.into(), failing: AtomicBool::new(false) }
@@ -40,9 +39,9 @@ impl StoreWatch {
     }
 }
 
-/// Asks a store once a second, until this future is dropped, so that probes of
-/// readiness cause no load. For services that do not use their store all the time
-/// anyway; others [record](StoreWatch::record) what their requests learn.
+/// Pings a store once a second, until this future is dropped, so that readiness probes
+/// cause no load. This is for services that do not use their store continuously. Other
+/// services [record](StoreWatch::record) the results of their requests.
 pub async fn watch_store<F, E>(watch: StoreWatch, ping: impl Fn() -> F)
 where
     F: Future<Output = Result<(), E>>,

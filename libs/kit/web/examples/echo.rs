@@ -1,5 +1,5 @@
-//! A process that returns each WebSocket message: what a listener costs and how it ends
-//! is measured with it, by `ci/bench listener`.
+//! A process that returns each WebSocket message. `ci/bench listener` measures with it
+//! what a listener costs and how it ends.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! The admin listener: probes and metrics, on a port of their own.
+//! The admin listener: probes and metrics, on a separate port.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use kit_process::{App, Readiness, Shutdown};
 use crate::http::{self, Limits};
 
 /// Starts the admin listener of `app`. It serves the metrics that are registered so far,
-/// so services register theirs before. From now on `/livez` answers.
+/// so services register theirs first. From now on `/livez` answers.
 ///
 /// # Errors
 /// The address cannot be used.

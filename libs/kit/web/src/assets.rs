@@ -11,7 +11,7 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Content up to this length is not compressed: it fits into one packet as it is.
+/// Content up to this length, in bytes, is not compressed, since it fits into one packet.
 pub(crate) const PACKET: usize = 1400;
 
 /// A file that is compiled into the binary.
@@ -19,7 +19,7 @@ pub(crate) const PACKET: usize = 1400;
 pub struct Asset {
     /// Path from the root of the service.
     pub path: &'static str,
-    /// Decides the media type, and the element that links to the asset.
+    /// Determines the media type, and the element that links to the asset.
     pub kind: Kind,
     /// The content.
     pub content: &'static str,
@@ -93,8 +93,8 @@ impl File {
     pub(crate) fn respond(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let compressed = self.gzip.as_ref().filter(|_| accepts_gzip(headers));
         let etag = format!("\"{}{}\"", self.version, if compressed.is_some() { "-gzip" } else { "" });
-        // During an upgrade, a page may come from one release and its assets from another:
-        // only the version that the page asked for may be kept.
+        // During an upgrade, a page may come from one release and its assets from
+        // another: a client may cache only the version that its page requested.
         let is_version = query.as_deref() == Some(&self.version);
         let caching = if is_version { "public, max-age=31536000, immutable" } else { "no-cache" };
         let mut response = if is_known(headers, &etag) {
@@ -122,7 +122,7 @@ impl File {
     }
 }
 
-/// Whether the client already has the content that `etag` names.
+/// Whether the client has the content of `etag`.
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     known.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
@@ -148,7 +148,8 @@ fn gzip(content: &[u8]) -> Option<Bytes> {
     (compressed.len() < content.len() * 9 / 10).then(|| compressed.into())
 }
 
-/// FNV-1a, which is the same in every replica and release. The loop is one that constants can run.
+/// FNV-1a, which is the same in every replica and release. The loop can be evaluated in
+/// constants.
 const fn hash(content: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut index = 0;

@@ -16,11 +16,12 @@ use crate::Problem;
 /// The largest JSON body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// Bytes of a body that is too large that are read and dropped before the response. If the
-/// server closes the connection while the client still sends, the response is lost.
+/// Number of bytes of an oversized body that are read and dropped before the response. If
+/// the server closed the connection while the client still sends, the response would be
+/// lost.
 const MAX_DISCARD: usize = 64 * 1024 * 1024;
 
-/// How long a client may take to send a body.
+/// Time limit for a client to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body of at most [`MAX_BODY`] bytes.

@@ -1,5 +1,5 @@
-//! The HTTP side of every service: a listener with limits, extractors, problem documents,
-//! request metrics, WebSockets, live pages, and the admin listener.
+//! HTTP for every service: a listener with limits, extractors, problem documents, request
+//! metrics, WebSockets, live pages, and the admin listener.
 
 pub mod admin;
 pub mod assets;

@@ -18,7 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Problem, sse};
 
-/// Longest time that a read may take. A store that hangs is reported as one that is away.
+/// Time limit of a read. A store that does not answer is reported like an unreachable
+/// one.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of a [`Live`].
@@ -26,14 +27,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Time between two reads while clients watch.
     pub interval: Duration,
-    /// Clients that may watch at once. Further ones are refused with 503.
+    /// Highest number of clients that may watch at once. Further clients receive 503.
     pub max_watchers: usize,
     /// Data of the event `unavailable`: a sentence for users, without details of the error.
     pub unavailable: &'static str,
 }
 
 impl Settings {
-    /// For snapshots of a database.
+    /// Settings for snapshots of a database.
     pub const DATABASE: Self = Self {
         interval: Duration::from_millis(500),
         max_watchers: 256,
@@ -41,18 +42,18 @@ impl Settings {
     };
 }
 
-/// What a [`Reader`] reads the snapshots from.
+/// A source of snapshots for a [`Reader`].
 pub trait Source: Send {
     /// A snapshot.
     type Snapshot;
-    /// Why the store did not answer. It is logged, and not shown to clients.
+    /// The reason why the store did not answer. It is logged, and not shown to clients.
     type Error: Error;
 
     /// Reads the current snapshot.
     fn read(&mut self) -> impl Future<Output = Result<Frame<Self::Snapshot>, Self::Error>> + Send;
 }
 
-/// A snapshot, and its events as every client receives them.
+/// A snapshot, and the events that carry it to clients.
 #[derive(Debug)]
 pub struct Frame<T> {
     snapshot: T,
@@ -60,7 +61,7 @@ pub struct Frame<T> {
 }
 
 impl<T: Serialize> Frame<T> {
-    /// A frame whose only event is `state`, with the snapshot as its data.
+    /// Creates a frame whose only event is `state`, with the snapshot as its data.
     ///
     /// # Panics
     /// If the snapshot cannot be written as JSON, such as a map whose keys are not strings.
@@ -70,7 +71,7 @@ impl<T: Serialize> Frame<T> {
         Self { snapshot, events }
     }
 
-    /// Adds an event after the ones before.
+    /// Appends an event.
     ///
     /// # Panics
     /// If `data` cannot be written as JSON.
@@ -116,7 +117,7 @@ pub struct Reader<T> {
     latest: watch::Sender<Latest<T>>,
     needed: Arc<Notify>,
     settings: Settings,
-    /// Ends the streams.
+    /// Ends the streams when it is dropped.
     _ended: DropGuard,
 }
 
@@ -133,16 +134,16 @@ impl<T: Send + Sync + 'static> Live<T> {
         (Self(Arc::new(Shared { latest, needed, places, ended })), reader)
     }
 
-    /// The current snapshot, for rendering a page. `None` if the store does not answer, or
-    /// did not before the service stopped. Clients at the same time share one read.
+    /// Returns the current snapshot, for rendering a page. Returns `None` if the store
+    /// does not answer, or the service stops first. Concurrent clients share one read.
     pub async fn snapshot(&self) -> Option<Arc<T>> {
         let mut latest = self.subscribe();
         let reading = latest.wait_for(Option::is_some).await.ok()?.clone();
         reading?.snapshot.clone()
     }
 
-    /// An event stream that begins with the current snapshot, and ends when the service
-    /// stops. A slow client skips snapshots.
+    /// Returns an event stream that begins with the current snapshot, and ends when the
+    /// service stops. A slow client skips snapshots.
     ///
     /// # Errors
     /// 503 if too many clients watch already.
@@ -150,8 +151,8 @@ impl<T: Send + Sync + 'static> Live<T> {
         self.stream_of(events(self.subscribe()))
     }
 
-    /// An event stream of other `events`, in the [wire format](sse::json). Its client is
-    /// one of those that may watch, and the stream ends when the service stops.
+    /// Returns an event stream of other `events`, in the [wire format](sse::json). Its
+    /// client counts as a watcher, and the stream ends when the service stops.
     ///
     /// # Errors
     /// 503 if too many clients watch already.
@@ -160,7 +161,7 @@ impl<T: Send + Sync + 'static> Live<T> {
             return Err(Problem::unavailable("Too many clients watch already."));
         };
         let events = events.take_until(self.0.ended.clone().cancelled_owned());
-        // The place is free again when the response has ended.
+        // The response holds its place among the watchers until it ends.
         Ok(sse::response(events.map(move |event| {
             let _taken = &place;
             event
@@ -210,8 +211,8 @@ impl<T: Send + Sync + 'static> Reader<T> {
         }
     }
 
-    /// Waits until a client needs a snapshot. After a wait the latest one is out of date,
-    /// and is dropped.
+    /// Waits until a client needs a snapshot. After a wait, the latest snapshot is
+    /// outdated, and is dropped.
     async fn needed(&self) {
         // The handle itself holds a receiver.
         while self.latest.receiver_count() <= 1 {
@@ -228,7 +229,7 @@ impl<T: Send + Sync + 'static> Reader<T> {
     }
 }
 
-/// Logs that reads begin to fail or succeed again, and not each of them.
+/// Logs when reads begin to fail or to succeed again, but not each read.
 fn log(is_available: &mut bool, error: Option<&String>) {
     match error {
         Some(error) if *is_available => tracing::warn!(error, "cannot read snapshots for watching clients"),
@@ -305,7 +306,7 @@ mod tests {
         live.stream().unwrap().into_body()
     }
 
-    /// The next event of a stream; nothing at its end.
+    /// The next event of a stream; `None` at its end.
     async fn next(body: &mut Body) -> Option<String> {
         loop {
             let part = body.frame().await?.unwrap().into_data().unwrap();

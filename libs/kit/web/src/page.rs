@@ -52,8 +52,8 @@ fn link(asset: &Asset) -> Markup {
     }
 }
 
-/// Where [`LIVE`] shows the state of the connection, and the errors of requests that a
-/// user made. `unavailable` is the state at first, if there is no snapshot.
+/// The element in which [`LIVE`] shows the state of the connection, and the errors of
+/// requests that a user made. `unavailable` is the initial state if there is no snapshot.
 #[must_use]
 pub fn status(unavailable: Option<&str>) -> Markup {
     html! {
@@ -62,7 +62,7 @@ pub fn status(unavailable: Option<&str>) -> Markup {
     }
 }
 
-/// Serves the assets that every page has, and `own`: the same list that [`shell`] gets.
+/// Serves the assets of every page, and `own`: the same assets as for [`shell`].
 pub fn files(own: &[Asset]) -> Router {
     assets::router(&[STYLE, ICON]).merge(assets::router(own))
 }

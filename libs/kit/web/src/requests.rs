@@ -21,7 +21,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     requests: Family<Answer, Counter>,
     seconds: Family<Route, Histogram>,
-    /// The series of each kind of answer: most answers need a single lookup.
+    /// The series of each kind of response, so that most responses need a single lookup.
     known: RwLock<HashMap<Answer, (Counter, Histogram)>>,
 }
 
@@ -103,7 +103,8 @@ impl Route {
     }
 }
 
-/// Methods that are not standard are "other": clients could otherwise create any number of series.
+/// Replaces non-standard methods by "other", since clients could otherwise create any
+/// number of series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -10,21 +10,21 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 
-/// Milliseconds after which a client connects again. Each stream gets a delay of its own,
-/// so that the clients of a replica that stops do not all reconnect at once.
+/// Milliseconds after which a client reconnects. Each stream has a random delay, so that
+/// the clients of a replica that stops do not all reconnect at once.
 const RETRY_MS: RangeInclusive<u64> = 1_000..=4_000;
 
-/// Longest silence on a stream. A comment then keeps proxies from closing the connection,
-/// and fails if the client has gone.
+/// Longest silence on a stream. Then a comment is sent, which keeps proxies from closing
+/// the connection, and fails if the client has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// Proxies such as nginx collect a response before they pass it on, unless it has this header.
+/// Without this header, proxies such as nginx buffer a response before they forward it.
 const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
-/// An event in the wire format, whose data is `data` as JSON.
+/// Formats an event in the wire format, with `data` as JSON.
 ///
 /// # Panics
 /// If `data` cannot be written as JSON, such as a map whose keys are not strings.
@@ -34,13 +34,13 @@ pub fn json(name: &str, data: &impl Serialize) -> Bytes {
     event(name, &data)
 }
 
-/// An event in the wire format. `data` is a single line.
+/// Formats an event in the wire format. `data` is a single line.
 pub(crate) fn event(name: &str, data: &str) -> Bytes {
     debug_assert!(!data.contains(['\r', '\n']), "JSON and sentences have no line breaks");
     format!("event: {name}\ndata: {data}\n\n").into()
 }
 
-/// A response that sends `events`, which are in the wire format, and ends with them.
+/// Creates a response that sends `events`, which are in the wire format, and then ends.
 pub fn response(events: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let retry = Bytes::from(format!("retry: {}\n\n", fastrand::u64(RETRY_MS)));
     let body = stream::once(async { retry }).chain(kept_alive(events)).map(Ok::<_, Infallible>);
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// The next part of `body`; nothing at its end.
+    /// The next part of `body`; `None` at its end.
     async fn part(body: &mut Body) -> Option<String> {
         let frame = body.frame().await?.unwrap();
         Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())

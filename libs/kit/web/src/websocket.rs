@@ -1,11 +1,10 @@
-//! WebSockets that end in order.
+//! WebSockets that are closed in order.
 //!
-//! A handler gets a [`Socket`]; a carrier task moves messages between it and the
-//! connection, so that pings, limits and the drain work whatever the handler does.
-//! When the listener drains, the client receives the service's farewell and a close
-//! frame with [`RESTART`]. Clients then connect again, each after a random delay
-//! (jitter): thousands of clients that lose their sockets in the same moment would
-//! otherwise all come back in the same moment.
+//! A handler receives a [`Socket`]. A carrier task moves messages between it and the
+//! connection, so that pings, limits and the drain do not depend on the handler. When the
+//! listener drains, the client receives the service's farewell and a close frame with
+//! [`RESTART`]. Clients then connect again, each after a random delay (jitter): thousands
+//! of clients that lose their sockets at once would otherwise all connect at once.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -40,14 +39,14 @@ pub const INTERNAL_ERROR: CloseCode = 1011;
 /// The service restarts: connect again, after a random delay.
 pub const RESTART: CloseCode = 1012;
 
-/// How long a client may take to answer a close frame outside of a drain.
+/// Time limit for a client to answer a close frame outside of a drain.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a socket's read and write buffers, which tungstenite allocates for every
 /// socket; its default is 128 KiB each.
 const BUFFER: usize = 4 * 1024;
 
-/// Messages from the handler that wait to be sent.
+/// Number of messages from the handler that may wait to be sent.
 const OUTGOING: usize = 16;
 
 /// The settings of a service's sockets.
@@ -55,10 +54,10 @@ const OUTGOING: usize = 16;
 pub struct Settings {
     /// The largest message and the largest frame, in bytes.
     pub max_message: usize,
-    /// Time between two pings. A client that sends nothing in between, not even a pong, or
-    /// does not take a message for that long, is gone.
+    /// Time between two pings. A client that sends nothing in between, not even a pong,
+    /// or does not accept a message for that long, is considered gone.
     pub ping_interval: Duration,
-    /// A last message before the close frame at a drain.
+    /// A last message before the close frame when the service drains.
     pub farewell: Option<Message>,
 }
 
@@ -185,7 +184,7 @@ struct Carrier {
     outgoing: mpsc::Receiver<Message>,
 }
 
-/// Why a carrier stopped.
+/// The reason why a carrier stopped.
 enum End {
     /// The listener drains.
     Drain,
@@ -197,7 +196,7 @@ enum End {
     Gone,
 }
 
-/// What a carrier does next.
+/// The next step of a carrier.
 enum Step {
     Send(Message),
     Receive(Result<Message, axum::Error>),
@@ -240,13 +239,15 @@ impl Carrier {
                 Step::Receive(Ok(message)) => {
                     is_alive = true;
                     if matches!(message, Message::Text(_) | Message::Binary(_)) {
-                        // There is room; a handler that has dropped its socket wants no messages.
+                        // There is room. A handler that has dropped its socket receives
+                        // no messages.
                         let _ = self.incoming.try_send(message);
                     }
                     continue;
                 }
                 Step::Receive(Err(error)) => return broken(error),
-                // While the handler is busy, nothing is read, and silence says nothing.
+                // While the handler is busy, nothing is read, so silence does not mean
+                // that the client is gone.
                 Step::Ping if is_alive || is_handler_busy(&self.incoming) => {
                     is_alive = is_handler_busy(&self.incoming);
                     Message::Ping(Bytes::new())
@@ -259,8 +260,8 @@ impl Carrier {
         }
     }
 
-    /// Sends what the handler has sent so far, the farewell and a close frame. The listener
-    /// cuts the connections of clients that do not answer.
+    /// Sends the messages that the handler has sent so far, the farewell and a close
+    /// frame. The listener cuts connections whose clients do not answer.
     async fn say_goodbye(self) {
         let Self { mut websocket, settings, incoming, mut outgoing } = self;
         // The handler receives nothing more, and its next message is refused.
@@ -280,7 +281,7 @@ impl Carrier {
         until_closed(&mut websocket).await;
     }
 
-    /// Sends `frame`, unless the client's close frame is to be answered, and waits for the
+    /// Sends `frame`, unless the client has already sent a close frame, and waits for the
     /// client to close.
     async fn finish(self, frame: Option<Message>) {
         let Self { mut websocket, incoming, outgoing, .. } = self;
@@ -293,7 +294,7 @@ impl Carrier {
             }
             until_closed(&mut websocket).await;
         };
-        // A client that does not answer loses the connection.
+        // If the client does not answer, its connection is dropped.
         let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
@@ -302,19 +303,19 @@ fn is_handler_busy(handler: &mpsc::Sender<Message>) -> bool {
     handler.capacity() == 0
 }
 
-/// The client's next message, once the handler has room for it.
+/// Receives the client's next message, once the handler has room for it.
 async fn receive(websocket: &mut WebSocket, handler: &mpsc::Sender<Message>) -> Option<Result<Message, axum::Error>> {
     // A handler that has dropped its socket has room for everything.
     drop(handler.reserve().await);
     websocket.recv().await
 }
 
-/// Reads, and so answers the client's close frame, until the connection has ended.
+/// Reads until the connection has ended, which also answers the client's close frame.
 async fn until_closed(websocket: &mut WebSocket) {
     while let Some(Ok(_)) = websocket.recv().await {}
 }
 
-/// What to answer after `error`.
+/// The end that follows from `error`.
 fn broken(error: axum::Error) -> End {
     use tungstenite::Error;
     let Ok(error) = error.into_inner().downcast::<Error>() else { return End::Gone };

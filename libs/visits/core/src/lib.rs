@@ -5,10 +5,11 @@
 //!
 //! The effect of a failed addition is unknown. Its numbers are skipped, never assigned.
 //!
-//! A counter may lose additions while it is away, such as a Redis that crashes before its
-//! last writes are on disk. On a new connection, numbers are therefore assigned only above
-//! all that this process has assigned; a counter that stands below is set forward. A counter
-//! that goes back on the same connection was reset by an operator, and is left alone.
+//! A counter may lose additions while it is unreachable, such as when Redis crashes
+//! before its last writes are on disk. On a new connection, numbers are therefore
+//! assigned only above all numbers that this process has assigned; a lower counter is set
+//! forward. A counter that decreases on the same connection was reset by an operator, and
+//! is not changed.
 
 mod numbering;
 

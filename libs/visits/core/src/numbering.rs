@@ -1,4 +1,4 @@
-//! Which numbers the visits of an addition get.
+//! Assigns the numbers of an addition to its visits.
 
 use std::ops::RangeInclusive;
 

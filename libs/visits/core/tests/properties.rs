@@ -1,4 +1,4 @@
-//! No number is assigned twice, whatever happens to the counter: thousands of random histories.
+//! No number is assigned twice, whatever happens to the counter: random histories.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use visits_core::{Assigned, Count, Numbering};
 
-/// Visits that may wait at a server.
+/// Highest number of visits that wait at a server.
 const CAPACITY: usize = 6;
 
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ enum Step {
     Visits { server: usize, count: usize },
     /// A server sends its next addition or receives the answer.
     Proceed { server: usize },
-    /// A server gives up on its addition, which the counter carries out or not.
+    /// A server abandons its addition, which the counter executes or not.
     GiveUp { server: usize, happens: bool },
     /// The counter crashes and loses its last additions.
     Crash { loses: i64 },
@@ -24,13 +24,13 @@ enum Step {
     Others { count: i64 },
 }
 
-/// A server with its visits, which are numbered.
+/// A server and its visits, which have consecutive numbers here.
 #[derive(Default)]
 struct Server {
     numbering: Numbering,
     contact: u64,
     waiting: Vec<u32>,
-    /// The visits of the addition that is under way, and its amount.
+    /// The visits of the addition in progress, and its amount.
     sent: Option<(Vec<u32>, i64)>,
 }
 
@@ -121,11 +121,11 @@ impl World {
         Ok(())
     }
 
-    /// Every addition is answered, and every visit is answered or turned away.
+    /// Waits until every addition is answered, and every visit is answered or rejected.
     fn finish(mut self) -> Result<(), TestCaseError> {
         for index in 0..self.servers.len() {
-            // The addition under way, the one for the visits that wait, and for each the
-            // one that sets the counter forward.
+            // The addition in progress and the addition for the waiting visits, and for
+            // each the one that sets the counter forward.
             for _ in 0..6 {
                 self.proceed(index)?;
             }

@@ -51,7 +51,7 @@ pub struct RedisArgs {
 pub struct InvalidRedis {
     /// The variable to change.
     pub variable: &'static str,
-    /// What is wrong, without the value, which may be secret.
+    /// The reason, without the value, which may be secret.
     pub reason: String,
 }
 
@@ -158,7 +158,7 @@ mod tests {
         Example::try_parse_from(flags).map(|example| example.redis).map_err(|error| error.to_string())
     }
 
-    /// Address, database, user and password; `-` for none.
+    /// Address, database, user and password; `-` for an absent value.
     fn server(flags: &[&str]) -> String {
         let server = parse(flags).unwrap().server();
         let settings = server.redis_settings();

@@ -31,7 +31,7 @@ pub struct Total {
     pub contact: u64,
 }
 
-/// Why an operation failed. It may have taken effect all the same.
+/// The error of an operation. The operation may have taken effect all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store is unreachable or refuses requests. Retry later.

@@ -46,7 +46,7 @@ struct Attempts {
     connections: u64,
 }
 
-/// Why a request was not answered.
+/// The reason why a request was not answered.
 enum Failure {
     /// The connection broke, or Redis returned an error.
     Refused(RedisError),

@@ -17,7 +17,7 @@ use crate::backlog::Full;
 /// Delay after which a client should try again while the backlog is full.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RouteError {
     /// The database failed.
@@ -37,7 +37,7 @@ pub(super) enum RouteError {
     InvalidJobOfBatch {
         /// Index of the job in the batch.
         index: usize,
-        /// Why the job is not valid.
+        /// The reason why the job is not valid.
         error: InvalidJob,
     },
     /// The idempotency key of a job belongs to a different request.
@@ -46,16 +46,16 @@ pub(super) enum RouteError {
     /// The idempotency keys of jobs of a batch belong to different requests.
     #[error("No job was accepted: the idempotency keys of {} were used for different requests.", indices(.0))]
     KeyConflicts(Conflicts),
-    /// The database refused the job.
+    /// The database rejected the job.
     #[error("The database refused the job.")]
     Refused,
-    /// The database did not answer when the job was to be accepted.
+    /// The database did not answer the request to accept the job.
     #[error("{UNAVAILABLE}")]
     NotAccepted,
-    /// Too many jobs wait.
+    /// Too many jobs are waiting.
     #[error("{waiting} jobs are waiting already; try again later.")]
     Full {
-        /// Number of jobs that wait, at most.
+        /// Upper bound of the number of waiting jobs.
         waiting: u64,
     },
     /// There is no job with this id.
@@ -66,7 +66,7 @@ pub(super) enum RouteError {
     WrongState {
         /// State of the job.
         state: State,
-        /// What the client asked for.
+        /// The action that the client requested.
         action: &'static str,
     },
 }

@@ -118,7 +118,7 @@ impl From<AttemptRow> for Attempt {
 
 /// The RFC 3339 form of a time in milliseconds since the Unix epoch.
 fn time(ms: i64) -> String {
-    // RFC 3339 has years of four digits.
+    // RFC 3339 allows only years of four digits.
     let ms = u64::try_from(ms).unwrap_or(0).min(253_402_300_799_999);
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }

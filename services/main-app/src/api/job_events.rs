@@ -47,7 +47,7 @@ struct Watcher {
     state: State,
     /// The latest event that was sent.
     sent: Option<Bytes>,
-    /// The latest row of the job; `None` once the end of the job was sent.
+    /// The latest row of the job; `None` after the end of the job was sent.
     row: Option<JobRow>,
 }
 
@@ -57,7 +57,7 @@ impl Watcher {
             let mut row = self.row.take()?;
             if self.sent.is_some() {
                 tokio::time::sleep(INTERVAL).await;
-                // While the database is away, the watcher keeps the latest row.
+                // While the database is unreachable, the watcher keeps the latest row.
                 match self.state.store.get(row.id).await {
                     Ok(Some(now)) => row = now,
                     Ok(None) => return None,

@@ -64,7 +64,7 @@ pub(super) async fn list(
         return Err(RouteError::Invalid(format!("limit {limit} is not between 1 and {MAX_PAGE}")));
     }
     let status: Option<JobState> = query.status.as_deref().map(str::parse).transpose()?;
-    // One job more than asked for shows whether there is a next page.
+    // One job more than requested shows whether there is a next page.
     let page = Page { before: query.before, state: status, kind: query.kind, limit: limit + 1 };
     let mut rows = state.store.list(&page).await?;
     let more = rows.len() > limit as usize;

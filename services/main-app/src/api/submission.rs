@@ -1,4 +1,5 @@
-//! Submitting jobs: what `POST /jobs`, `POST /jobs/batch` and `/user-request-job` share.
+//! Submission of jobs, shared by `POST /jobs`, `POST /jobs/batch` and
+//! `/user-request-job`.
 
 use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
@@ -77,7 +78,7 @@ pub(super) struct Submitted {
     status: &'static str,
 }
 
-/// What main-app accepts at present.
+/// The rules for jobs that main-app accepts at present.
 pub(super) struct Rules<'a> {
     kinds: &'a BTreeSet<String>,
     allowed_hosts: &'a Allowlist,
@@ -92,7 +93,7 @@ impl State {
     }
 }
 
-/// Why a job is not accepted.
+/// The reason why a job is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidJob {
     /// main-app does not accept this kind.
@@ -109,10 +110,10 @@ pub(super) enum InvalidJob {
     /// The number of attempts is out of range.
     #[error("max_attempts {0} is not between 1 and {MAX_ATTEMPTS}")]
     MaxAttempts(u32),
-    /// There is no such priority.
+    /// The priority does not exist.
     #[error("priority: {0}")]
     Priority(#[from] UnknownName),
-    /// The payload is too large; holds its size in bytes.
+    /// The payload is too large; contains its size in bytes.
     #[error("the payload has {0} bytes, more than {MAX_PAYLOAD}")]
     PayloadTooLarge(usize),
     /// `run_at` is not a time since 1970.
@@ -130,7 +131,7 @@ pub(super) enum InvalidJob {
 }
 
 impl JobRequest {
-    /// A request with defaults for everything but kind and payload.
+    /// Creates a request with defaults for everything but kind and payload.
     pub(super) fn new(kind: &str, payload: Value) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -223,7 +224,7 @@ pub(super) async fn one(state: &State, request: JobRequest, headers: &HeaderMap)
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(submitted)).into_response())
 }
 
-/// The trace of this request, or that of the client if requests are not traced here.
+/// The trace context of this request; the client's if requests are not traced here.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let of_client = || {
         let text = headers.get("traceparent")?.to_str().ok()?;

@@ -18,14 +18,14 @@ const ASSETS: [Asset; 4] = [
     Asset::new(Kind::Style, "/static/jobs.css", include_str!("jobs.css")),
 ];
 
-/// Shown in place of a number that is not known yet.
+/// Shown in place of an unknown number.
 const UNKNOWN: &str = "–";
 
 pub(crate) fn router(state: State) -> Router {
     page::files(&ASSETS).merge(Router::new().route("/", get(index)).with_state(state))
 }
 
-/// The numbers of the current snapshot as HTML. The script then follows the event stream.
+/// Renders the current snapshot. The script then follows the event stream.
 async fn index(Shared(state): Shared<State>) -> Markup {
     let snapshot = state.live.snapshot().await;
     let snapshot = snapshot.as_deref();

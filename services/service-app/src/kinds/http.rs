@@ -72,7 +72,8 @@ fn request(payload: Payload, context: &Context) -> Result<Request, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in &payload.headers {
         let name: HeaderName = name.parse().map_err(|error| format!("headers: {error}"))?;
-        // The client sets the headers that decide where the request goes and where it ends.
+        // The client sets the headers that determine the destination and the length of
+        // the request.
         let reserved = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
         if reserved.contains(&name) {
             return Err(format!("headers: {name} cannot be set"));

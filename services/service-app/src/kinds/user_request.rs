@@ -42,7 +42,7 @@ impl Handler for UserRequest {
             Value::Number(number) => Some(number.to_string()),
             _ => return Err(Failure::permanent("user_id is neither a number nor text of at most 255 bytes")),
         };
-        // Stands for the work. It blocks no thread.
+        // A placeholder for real work. It blocks no thread.
         tokio::time::sleep(self.processing_time).await;
         let row = Statement::new("INSERT INTO user_requests (job_id, user_id, data) VALUES (?, ?, ?)")
             .bind(context.job())

@@ -15,7 +15,7 @@ use values_store::{Error, ValuesStore};
 
 use crate::live::Live;
 
-/// What handlers share.
+/// State that the handlers share.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) store: Arc<dyn ValuesStore>,
@@ -37,7 +37,8 @@ pub(crate) fn router(state: State) -> Router {
     openapi::describe(api)
 }
 
-/// An outage passes and is worth another try; anything else is a defect here.
+/// An outage is temporary, so the client should retry. Every other error is a defect of
+/// the service.
 fn problem(error: &Error) -> Problem {
     match error {
         error if error.is_lock_wait_timeout() => {

@@ -14,13 +14,13 @@ use values_store::{Added, NewValue, Page};
 
 use super::{State, problem};
 
-/// Ids in one request at most.
+/// Highest number of ids in one request.
 const MAX_COUNT: u32 = 100_000;
 
-/// Rows in one page at most.
+/// Highest number of rows in one page.
 const MAX_PAGE: u32 = 1000;
 
-/// The largest integer that every JSON reader keeps exactly: 2^53 − 1.
+/// The largest integer that every JSON parser reads exactly: 2^53 − 1.
 const MAX_SAFE: i64 = (1 << 53) - 1;
 
 /// Ids to add: either how many, or which.
@@ -190,7 +190,7 @@ pub(super) async fn list(
         Some(worker) => Some(find_worker(&state, worker).await?),
         None => None,
     };
-    // One more than asked for tells whether there is a next page.
+    // One more than requested shows whether there is a next page.
     let page = Page { after: query.after, owner, limit: limit + 1 };
     let mut rows = state.store.list(page).await.map_err(|error| problem(&error))?;
     let more = rows.len() > limit as usize;

@@ -36,7 +36,7 @@ pub(super) struct WorkerList {
     waiting: u64,
 }
 
-/// Says who is there and who owns how much.
+/// Lists the living workers with their numbers of ids.
 pub(crate) fn workers(overview: &Observation) -> Vec<Worker> {
     let worker = |row: &values_core::types::WorkerRow| Worker {
         incarnation: row.incarnation.0,

@@ -22,7 +22,7 @@ pub(crate) fn router(state: State) -> Router {
     page::files(&ASSETS).merge(Router::new().route("/", get(index)).with_state(state))
 }
 
-/// The current snapshot as HTML. The script then follows the event stream.
+/// Renders the current snapshot. The script then follows the event stream.
 async fn index(Shared(state): Shared<State>) -> Markup {
     let snapshot = state.live.snapshot().await;
     let main = html! {
@@ -57,7 +57,7 @@ async fn index(Shared(state): Shared<State>) -> Markup {
     page::shell("Values", &ASSETS, &main)
 }
 
-/// A column for each worker, and one for ids that wait for a worker.
+/// Renders a column for each worker, and one for ids without an owner.
 fn board(snapshot: &Snapshot) -> Markup {
     let known: Vec<i64> = snapshot.workers.iter().map(|worker| worker.incarnation).collect();
     let owner = |owner: &Option<i64>| owner.filter(|owner| known.contains(owner));

@@ -1,4 +1,4 @@
-//! Everything wrong that a client may send: a 4xx problem each, nothing changed.
+//! Invalid requests: each is answered with a 4xx problem, and changes nothing.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

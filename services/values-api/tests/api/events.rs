@@ -1,4 +1,4 @@
-//! Watching.
+//! Event streams.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ struct Events {
 }
 
 impl Events {
-    /// The next event's name and data; nothing when the stream ends.
+    /// The name and data of the next event; `None` when the stream ends.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {

@@ -1,5 +1,5 @@
-//! The API over real HTTP, on SQLite, without workers: what it accepts, what it
-//! refuses, and that a refusal changes nothing.
+//! The API over real HTTP, on SQLite, without workers: which requests it accepts, which
+//! it rejects, and that a rejected request changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 

@@ -1,4 +1,4 @@
-//! Invalid requests: each gets a 4xx problem, and no visit is counted.
+//! Invalid requests: each is answered with a 4xx problem, and no visit is counted.
 
 use reqwest::{Method, Response};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Which visits share an addition, on a store that answers on command.
+//! Visits that share an addition, on a store that answers on command.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use visits_store::{Error, Result, Total, VisitStore};
 use crate::PATIENCE;
 use crate::server::{Server, redis};
 
-/// Reports each addition and waits for a permit before it answers.
+/// A store that reports each addition and waits for a permit before it answers.
 struct Slow {
     added: mpsc::UnboundedSender<i64>,
     permits: Semaphore,
@@ -51,7 +51,7 @@ impl VisitStore for Slow {
     }
 }
 
-/// Concurrent visits; each returns its number, or -1 on failure.
+/// Starts concurrent visits. Each returns its number, or -1 on failure.
 fn visits(server: &Arc<Server>, count: usize) -> JoinSet<i64> {
     let visit = |server: Arc<Server>| async move { server.visit().await.unwrap_or(-1) };
     (0..count).map(|_| visit(Arc::clone(server))).collect()

@@ -1,4 +1,5 @@
-//! The service over real HTTP: on a real Redis that stops and starts, and on a scripted store.
+//! The service over real HTTP, on a real Redis that stops and starts, and on a scripted
+//! store.
 
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 

@@ -1,4 +1,4 @@
-//! Redis stopped, silent, and back.
+//! Redis stopped, suspended, and available again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

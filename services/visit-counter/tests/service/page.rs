@@ -1,4 +1,4 @@
-//! Which requests count a visit, and the page.
+//! The page, and which requests count a visit.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

@@ -84,7 +84,7 @@ impl Server {
         response.json::<Value>().await.unwrap()["counter"].as_i64().unwrap()
     }
 
-    /// The value of a series, which is named with its labels.
+    /// The value of a series, given by its name and labels.
     pub(crate) fn metric(&self, series: &str) -> i64 {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap()).unwrap();

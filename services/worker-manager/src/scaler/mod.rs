@@ -11,11 +11,11 @@ pub(crate) use orders::Orders;
 /// A platform that runs a number of workers.
 #[async_trait]
 pub trait Scaler: Send + Sync {
-    /// Reads how many workers the platform is asked to run.
+    /// Reads the requested number of workers from the platform.
     async fn replicas(&self) -> Result<u32, ScalerError>;
 
-    /// Asks the platform to run `replicas` workers. If that is fewer than there are,
-    /// `victims` names the workers without ids, which should be stopped.
+    /// Sets the number of workers to `replicas`. If it decreases, `victims` names the
+    /// workers without ids, which should be stopped.
     async fn scale(&self, replicas: u32, victims: &[String]) -> Result<(), ScalerError>;
 }
 

@@ -1,5 +1,5 @@
-//! Talks to the platform in a task of its own, so that a slow platform does not delay
-//! failovers. Passes read only the last answer.
+//! Sends orders to the platform in a background task, so that a slow platform does not
+//! delay failovers. Passes read only the last answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use values_core::manager::Replicas;
 
 use super::Scaler;
 
-/// How often the number of replicas is read, to notice `kubectl scale`.
+/// Interval at which the number of replicas is read, to notice `kubectl scale`.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long the platform may take for one answer.
+/// Time limit of a request to the platform.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Orders to a [`Scaler`], executed one at a time.
@@ -48,13 +48,13 @@ impl Orders {
         Self { given: AtomicU64::new(0), order, reading }
     }
 
-    /// The number of replicas as last read; unknown while an order is being executed.
+    /// The number of replicas as last read; unknown while an order is in progress.
     pub(crate) fn replicas(&self) -> Replicas {
         let reading = *self.reading.borrow();
         if reading.after == self.given.load(Ordering::Relaxed) { reading.replicas } else { Replicas::Unknown }
     }
 
-    /// Gives an order. It replaces an order that has not been started.
+    /// Submits an order. It replaces an order that has not been started.
     pub(crate) fn scale(&self, replicas: u32, victims: Vec<String>) {
         let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
         self.order.send_replace(Order { number, replicas, victims });
@@ -74,7 +74,8 @@ async fn carry_out(scaler: Arc<dyn Scaler>, mut orders: watch::Receiver<Order>, 
             }
         }
         let replicas = match tokio::time::timeout(TIMEOUT, scaler.replicas()).await {
-            // Reported once: the state machine starts again from it.
+            // The failure is reported once, and the state machine continues from this
+            // number.
             Ok(Ok(replicas)) if std::mem::take(&mut failed) => Replicas::OrderFailed(replicas),
             Ok(Ok(replicas)) => Replicas::Known(replicas),
             Ok(Err(error)) => unknown(&error),
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
     use crate::scaler::ScalerError;
 
-    /// Executes orders, unless it is set to fail.
+    /// A platform that executes orders, unless it is set to fail.
     #[derive(Default)]
     struct Platform {
         replicas: Mutex<u32>,

@@ -1,4 +1,4 @@
-//! An empty database, and what the systems make in it.
+//! An empty database, and the schema that the systems create in it.
 
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use kit_database::{Migrations, Options};
 use testkit::SqlBackend;
 
-/// Room for the stores of all systems, which keep connections.
+/// Enough connections for the stores of all systems, which keep theirs.
 const OPTIONS: Options =
     Options { connections: 16, acquire_timeout: std::time::Duration::from_secs(20), ..Options::DEFAULT };
 
@@ -37,7 +37,7 @@ impl Backend {
         result.unwrap_or_else(|error| panic!("{}: {error}", migrations.system()));
     }
 
-    /// Everything that has a name in the database.
+    /// Reads the definitions of all named objects in the database.
     pub(crate) async fn schema(&self) -> Schema {
         let queries: &[&str] = if self.0.on_server().is_some() { &ON_SERVER } else { &ON_SQLITE };
         let mut schema = Schema::new();
@@ -48,7 +48,7 @@ impl Backend {
     }
 }
 
-/// The text of a table holds its columns and constraints.
+/// The SQL text of a table contains its columns and constraints.
 const ON_SQLITE: [&str; 1] = ["SELECT type || ' ' || name, COALESCE(sql, '') FROM sqlite_schema \
                               WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"];
 
@@ -60,7 +60,7 @@ const ON_SERVER: [&str; 5] = [
      FROM information_schema.columns WHERE table_schema = DATABASE()",
     "SELECT CONCAT('key ', table_name, '.', index_name), GROUP_CONCAT(column_name ORDER BY seq_in_index) \
      FROM information_schema.statistics WHERE table_schema = DATABASE() GROUP BY table_name, index_name",
-    // The name of a check is unique in its database on MySQL, and in its table on MariaDB.
+    // Names of checks are unique per database on MySQL, and per table on MariaDB.
     "SELECT CONCAT('check ', constraint_name), check_clause \
      FROM information_schema.check_constraints WHERE constraint_schema = DATABASE()",
     "SELECT CONCAT('trigger ', trigger_name), action_statement \

@@ -1,4 +1,4 @@
-//! The systems at work in one database, all at the same time.
+//! All systems use one database at the same time.
 
 use jobs_core::Priority;
 use jobs_store::{Accepted, Claim, NewJob, Statement, Success};
@@ -12,7 +12,7 @@ use crate::backend::Backend;
 
 on_every_backend!(all_systems_work_at_once);
 
-/// Rounds of each system.
+/// Number of rounds of each system.
 const ROUNDS: i64 = 20;
 
 async fn all_systems_work_at_once(backend: Backend) {
@@ -36,7 +36,7 @@ async fn values(database: Database) {
     let worker = store.register("worker", u32::MAX).await.unwrap();
     for round in 1..=ROUNDS {
         assert_eq!(store.add_count(1).await.unwrap(), [round]);
-        // A manager wins its own lease again, under the next term.
+        // A manager may take its own lease again, with the next term.
         let term = store.campaign("manager").await.unwrap().won.unwrap();
         let transfer = Transfer { from: None, to: worker, count: 1 };
         assert_eq!(store.assign(term, &[transfer]).await.unwrap(), Some(1));
@@ -78,7 +78,7 @@ async fn jobs(database: Database) {
     }
 }
 
-/// Visits are counted; on a server that is done by Redis.
+/// Visits are counted, on SQLite only, since Redis counts them otherwise.
 async fn visits(database: Database) {
     let Database::Sqlite(pool) = database else { return };
     let store = SqliteStore::new(pool, "counter");

@@ -1,4 +1,4 @@
-//! What the systems make in a database does not collide.
+//! The schemas of the systems do not collide in one database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ on_every_backend!(
     processes_of_all_systems_start_at_once,
 );
 
-/// A new system has to be added to the list of these tests.
+/// A new system has to be added to `SYSTEMS`.
 #[test]
 fn every_system_is_tested_here() {
     let libs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../libs");
@@ -30,14 +30,14 @@ fn every_system_is_tested_here() {
     assert_eq!(tested, expected, "SYSTEMS in tests/one_database/main.rs names each folder of libs with migrations");
 }
 
-/// What a system makes in a database of its own.
+/// The schema of a system in a database of its own.
 async fn alone(backend: &Backend, system: &Migrations) -> Schema {
     let own = backend.another().await;
     own.migrate(system).await;
     own.schema().await
 }
 
-/// What the systems make, each in a database of its own.
+/// The schemas of all systems, each in a database of its own, combined.
 async fn together(backend: &Backend) -> Schema {
     let mut together = Schema::new();
     for system in SYSTEMS {
@@ -70,7 +70,7 @@ async fn the_order_of_systems_does_not_matter(backend: Backend) {
     }
 }
 
-/// Three processes of each system, on a database that is empty.
+/// Three processes of each system start on an empty database.
 async fn processes_of_all_systems_start_at_once(backend: Backend) {
     let processes: Vec<_> = (0..3)
         .flat_map(|_| SYSTEMS)

@@ -10,7 +10,7 @@ use crate::backend::Backend;
 
 on_every_backend!(an_installation_is_carried_over_and_joined_by_the_others);
 
-/// Migrates, and so checks the record, as that release does.
+/// Migrates, and so checks the record, like that release.
 async fn start_as_before(backend: &Backend, migrations: &Migrations) -> Result<(), MigrateError> {
     let as_before = |migrator: &Migrator| {
         let mut migrator = Migrator::with_migrations(migrator.migrations.to_vec());
@@ -36,7 +36,7 @@ async fn an_installation_is_carried_over_and_joined_by_the_others(backend: Backe
         start_as_before(&backend, system).await.unwrap();
         let before = records(&backend, "_sqlx_migrations").await;
         let schema = backend.schema().await;
-        // A migration that was run again would have another execution time.
+        // A migration that ran again would have a different execution time.
         backend.migrate(system).await;
         assert_eq!(records(&backend, &system.table()).await, before, "{}", system.system());
         for other in SYSTEMS {
@@ -45,7 +45,7 @@ async fn an_installation_is_carried_over_and_joined_by_the_others(backend: Backe
         let now = backend.schema().await;
         assert!(schema.iter().all(|(name, definition)| now.get(name) == Some(definition)), "{}", system.system());
         assert_eq!(records(&backend, "_sqlx_migrations").await, before, "{}", system.system());
-        // A rollback of that system.
+        // That system is rolled back to the previous release.
         start_as_before(&backend, system).await.unwrap();
     }
 }

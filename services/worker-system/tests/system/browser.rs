@@ -17,7 +17,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// In a window of a desktop in light colours, or as a phone in dark ones.
+    /// Starts with a desktop window in light colours, or with a phone's in dark colours.
     pub(crate) async fn start(phone: bool) -> Self {
         let profile = Folder::new("chromium");
         let port = free_port();
@@ -58,7 +58,8 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Nothing is wider than a phone, and all requests go to `origin`.
+    /// Checks that the page is no wider than a phone, and that all requests go to
+    /// `origin`.
     pub(crate) async fn fits_a_phone_and_needs_nobody_but(&self, origin: &str) {
         let width = self.evaluate("return [innerWidth, document.documentElement.scrollWidth]").await;
         assert_eq!(width, json!([360, 360]), "nothing is cut off");
@@ -67,7 +68,7 @@ impl Browser {
         assert_eq!(self.evaluate(hosts).await, json!([origin]), "no request to another host");
     }
 
-    /// The page follows its events, and no request of the user failed.
+    /// Checks that the page follows its events, and that no request of the user failed.
     pub(crate) async fn is_live_without_errors(&self) {
         let shown = "return [document.querySelector('#status').textContent, document.querySelector('#notice').hidden]";
         assert_eq!(self.evaluate(shown).await, json!(["Live", true]));

@@ -37,7 +37,7 @@ async fn a_plain_request_succeeds_and_a_restart_loses_nothing() {
     let job = format!("{}{}", system.jobs, response.headers()["location"].to_str().unwrap());
     status(&job, "succeeded").await;
 
-    // A thousand take four seconds and more; in the middle of it everything is killed.
+    // A thousand jobs take four seconds or more. In the middle, the process is killed.
     let jobs: Vec<Value> = (0..1000).map(|_| json!({"kind": "user-request"})).collect();
     let request = testkit::http_client().post(format!("{}/jobs/batch", system.jobs)).json(&json!({ "jobs": jobs }));
     assert_eq!(request.send().await.unwrap().status(), 202);
@@ -123,7 +123,7 @@ async fn the_page_of_jobs_fits_a_phone() {
     browser.close().await;
 }
 
-/// Left in the folder of the build, to be looked at.
+/// Saves a screenshot in the build folder, for inspection.
 async fn screenshot(browser: &Browser, name: &str) {
     browser.evaluate("scrollTo(0, 0)").await;
     let picture = browser.client.screenshot().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a live page shows of its connection, in a real browser.
+//! The state of the connection on a live page, in a real browser.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ const ASSETS: [Asset; 2] = [
 #[error("away")]
 struct Away;
 
-/// A number; `None` while the store is away.
+/// A store of a number; `None` while the store is unavailable.
 struct Store(watch::Receiver<Option<u32>>);
 
 impl Source for Store {

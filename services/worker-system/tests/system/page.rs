@@ -7,7 +7,7 @@ use crate::browser::Browser;
 use crate::running::{PATIENCE, System};
 
 impl Browser {
-    /// Ids by the heading of the column that they are in.
+    /// Reads the ids of each column, by its heading.
     async fn columns(&self) -> Map<String, Value> {
         let script = "return Object.fromEntries([...document.querySelectorAll('.worker')].map((column) => \
                       [column.querySelector('h2 span').textContent, \
@@ -43,7 +43,7 @@ async fn columns_fill_with_ids_that_tick_and_move() {
     let before = eventually(PATIENCE, "id 1 has a value", async || browser.value(1).await).await;
     eventually(PATIENCE, "id 1 ticks", async || browser.value(1).await.filter(|value| *value > before)).await;
 
-    // Twenty more ids are a fifth worker, to which others give some of theirs.
+    // Twenty more ids need a fifth worker, to which the others move some of their ids.
     system.add(20).await;
     eventually(PATIENCE, "ids move to a new worker", async || {
         let columns = browser.columns().await;

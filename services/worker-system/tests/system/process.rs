@@ -1,4 +1,4 @@
-//! Starting, stopping, going on.
+//! Starting, stopping and resuming.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ async fn ids_bring_workers_every_one_ticks_and_a_restart_catches_up() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
     system.add(50).await;
-    // 50 ids are 3 workers of 20, and 1 to spare.
+    // 50 ids need 3 workers with 20 ids each, and there is 1 spare worker.
     let workers = system.settled(50, 4).await;
     assert!(workers.iter().all(|worker| worker["capacity"] == 20));
     for worker in 1..=4 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testkit::{Launch, Process, eventually, free_port};
 
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct System {
@@ -17,7 +17,7 @@ pub(crate) struct System {
     pub(crate) index: String,
 }
 
-/// Where the parts listen.
+/// Addresses of the parts.
 pub(crate) struct Addresses {
     values: String,
     jobs: String,
@@ -25,7 +25,7 @@ pub(crate) struct Addresses {
     index: String,
 }
 
-/// A launch with ports of its own, and their addresses.
+/// Creates a launch with free ports, and returns their addresses.
 pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
     let address = || format!("127.0.0.1:{}", free_port());
     let addresses = Addresses { values: address(), jobs: address(), visits: address(), index: address() };
@@ -45,14 +45,14 @@ impl System {
         Self::start_with(data, |launch| launch).await
     }
 
-    /// With settings of the test's own.
+    /// Starts with further settings.
     pub(crate) async fn start_with(data: &Path, set: impl FnOnce(Launch) -> Launch) -> Self {
         let (launch, Addresses { values, jobs, visits, index }) = launch(data);
         let url = |address| format!("http://{address}");
         let (values, jobs, visits, index) = (url(values), url(jobs), url(visits), url(index));
         let system = Self { process: set(launch).spawn(), values, jobs, visits, index };
         for part in [&system.values, &system.jobs, &system.visits] {
-            // Looked at, and not visited.
+            // This request does not count a visit.
             let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();
             eventually(PATIENCE, format!("{part} answers"), answer).await;
         }
@@ -70,7 +70,7 @@ impl System {
         testkit::http_get(format!("{}{path}", self.values)).await.unwrap().json().await.unwrap()
     }
 
-    /// Waits until so many workers share so many ids evenly; returns the workers.
+    /// Waits until `workers` workers share `ids` ids evenly. Returns the workers.
     pub(crate) async fn settled(&self, ids: u64, workers: usize) -> Vec<Value> {
         let wanted = workers;
         eventually(PATIENCE, format!("{ids} ids are on {workers} workers"), async || {

@@ -1,5 +1,5 @@
-//! Each background task of each service panics: the service notices, names the task
-//! and ends, and the one process starts it again.
+//! Each background task of each service panics: the service notices, names the task and
+//! ends, and worker-system restarts it.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use worker_system::settings::Settings;
 
 use crate::running::PATIENCE;
 
-/// What every service of these tests needs.
+/// Dependencies of the services in these tests.
 struct Fixture {
     database: Database,
     settings: Settings,
@@ -107,7 +107,7 @@ async fn a_worker_notices() {
     .await;
 }
 
-/// A platform without any pods.
+/// A platform without pods.
 struct Nothing;
 
 #[async_trait::async_trait]
@@ -172,7 +172,7 @@ async fn the_one_process_starts_a_part_again() {
         let url = format!("http://{}/jobs", port.address().unwrap());
         let used = async {
             let client = testkit::http_client();
-            // A job with a time of its own is left to the sweeper.
+            // The sweeper publishes a job with a start time.
             let timed = json!({"kind": "user-request", "run_at": "1971-01-01T00:00:00Z"});
             let job = eventually(PATIENCE, format!("a job is accepted without {task}"), async || {
                 let response = client.post(&url).json(&timed).send().await.ok()?;

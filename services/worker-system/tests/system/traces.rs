@@ -1,4 +1,4 @@
-//! Traces of jobs, as a collector gets them.
+//! Traces of jobs, as a collector receives them.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use crate::running::{PATIENCE, System};
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const CALLER: u64 = 0x00f0_67aa_0ba9_02b7;
 
-/// Keeps the spans that are sent to its address.
+/// A collector that keeps the spans that it receives.
 async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
     let spans = Arc::<Mutex<Vec<Span>>>::default();
     let kept = Arc::clone(&spans);

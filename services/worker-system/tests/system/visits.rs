@@ -1,4 +1,4 @@
-//! visit-counter within the one process: its page in a real browser, and a restart.
+//! visit-counter within worker-system: its page in a real browser, and a restart.
 
 use serde_json::{Value, json};
 use testkit::{Folder, eventually};
@@ -29,7 +29,7 @@ async fn reload_makes_the_number_rise() {
         assert_eq!(next, number + 1, "nobody else visits");
         number = next;
     }
-    // Only the page itself is asked for again: its files are kept.
+    // The browser requests only the page again, since it caches the files.
     let files = "return performance.getEntriesByType('resource').filter((entry) => entry.transferSize > 0).length";
     assert_eq!(browser.evaluate(files).await, 0);
     let scripts = "return [document.scripts.length, document.querySelectorAll('[style], [onclick]').length]";
@@ -56,7 +56,7 @@ async fn a_restart_goes_on_counting() {
         let visit = testkit::http_client().post(format!("{}/api/visits", system.visits));
         let visit: Value = visit.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
         assert_eq!(visit, json!({ "number": number }));
-        // The first time in order, then not.
+        // The first process ends in order, the later ones are killed.
         if number == 1 {
             system.process.terminate();
             assert!(system.process.wait(PATIENCE).await.success());

@@ -1,4 +1,4 @@
-//! The system as people run it: real processes on one database.
+//! The values system as deployed: real processes on one database.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use testkit::{MariaDb, Process, TestDatabase};
 use crate::process::{self, Memory};
 use crate::{http, programs};
 
-/// How long anything may take to start or settle.
+/// Time limit for each start and for settling.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// How many processes, and how many ids each worker may own.
+/// Number of workers, and of ids that each may own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Workers.
+    /// Number of workers.
     pub(super) workers: u32,
-    /// Ids of a worker at most.
+    /// Highest number of ids of a worker.
     pub(super) capacity: u32,
 }
 
 impl Size {
-    /// As many ids as have room.
+    /// Number of ids that the workers have room for.
     pub(super) const fn ids(self) -> u32 {
         self.workers * self.capacity
     }
@@ -32,7 +32,7 @@ impl Size {
 
 /// Workers, two managers and one values-api, with a database of their own.
 pub(super) struct Fleet {
-    /// What they share.
+    /// Database of all processes.
     pub(super) database: TestDatabase,
     /// All workers.
     pub(super) workers: Vec<Process>,
@@ -40,23 +40,23 @@ pub(super) struct Fleet {
     pub(super) managers: Vec<Process>,
     /// The API.
     pub(super) api: Process,
-    /// Where the API is.
+    /// URL of the API.
     pub(super) url: String,
 }
 
-/// How long ids took to get going, each since the request to add them.
+/// Times that added ids took to settle, each since the request to add them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settling {
-    /// Until the API had answered that they are there.
+    /// Until the API answered.
     pub(super) added: Duration,
-    /// Until each of them had an owner, from the same moment.
+    /// Until each id had an owner.
     pub(super) assigned: Duration,
-    /// Until each of them had been ticked by its owner.
+    /// Until each id had been ticked by its owner.
     pub(super) ticked: Duration,
 }
 
 impl Fleet {
-    /// Starts everything, and waits until all of it is ready.
+    /// Starts all processes, and waits until they are ready.
     pub(super) async fn start(server: &MariaDb, size: Size) -> anyhow::Result<Self> {
         let database = super::migrated(server, "fleet").await?;
         let mut admins = Vec::new();
@@ -79,7 +79,7 @@ impl Fleet {
         Ok(Self { database, workers, managers, api, url: format!("http://{address}") })
     }
 
-    /// Ends everything, and leaves the database.
+    /// Ends all processes, and returns the database.
     pub(super) fn stop(self) -> TestDatabase {
         self.database
     }
@@ -109,7 +109,7 @@ async fn until(connection: &mut MySqlConnection, sql: &'static str, what: &str) 
     Ok(())
 }
 
-/// The processor time of all of `processes`.
+/// Total processor time of `processes`.
 pub(super) fn cpu_time(processes: &[Process]) -> anyhow::Result<Duration> {
     processes.iter().map(|process| process::cpu_time(process.id())).sum()
 }

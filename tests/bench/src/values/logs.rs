@@ -1,27 +1,27 @@
-//! What workers say in their logs.
+//! Reads ticks from the logs of workers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-/// The tick lines of one worker: for each second, how many ids ticked, and when
-/// that was logged, which is after the commit.
+/// The tick lines of one worker: for each second, the number of ticked ids, and the time
+/// of the line, which is written after the commit.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Ticks(BTreeMap<u64, Logged>);
 
-/// One line.
+/// A tick line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Logged {
-    /// Ids ticked.
+    /// Number of ticked ids.
     pub(super) ids: u64,
-    /// When, since the second began.
+    /// Time since the beginning of the second.
     pub(super) after: Duration,
 }
 
 impl Ticks {
-    /// Reads a worker's log. Of several ticks in a second, as after a change of
-    /// its ids, the first counts.
+    /// Reads a worker's log. If a second has several ticks, as after a change of the
+    /// worker's ids, the first one counts.
     pub(super) fn read<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut ticks = BTreeMap::new();
         for (second, logged) in lines.into_iter().filter_map(parse) {
@@ -30,14 +30,14 @@ impl Ticks {
         Self(ticks)
     }
 
-    /// The tick of `second`, if there was one.
+    /// The tick of `second`, if it was logged.
     pub(super) fn of(&self, second: u64) -> Option<Logged> {
         self.0.get(&second).copied()
     }
 }
 
 fn parse(line: &str) -> Option<(u64, Logged)> {
-    // Most of a line are its values: not worth a parser for lines of another kind.
+    // Values make up most of a line, so lines of other kinds are not parsed.
     if !line.contains(r#""message":"tick""#) {
         return None;
     }

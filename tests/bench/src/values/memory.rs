@@ -10,13 +10,13 @@ use super::fleet::{self, Fleet, Size};
 use super::scale::LARGE;
 use crate::report::{Aim, Report};
 
-/// Small enough for a laptop.
+/// A system for a laptop.
 const SMALL: Size = Size { workers: 10, capacity: 20 };
 
-/// How long a load lasts before memory is read.
+/// Duration of the load before memory is read.
 const LOAD: Duration = Duration::from_secs(8);
 
-/// Clients of values-api that list ids, and that watch events.
+/// Number of clients of values-api that list ids, and of clients that watch events.
 const CLIENTS: (usize, usize) = (64, 4);
 
 const WORKER_MIB: f64 = 16.0;
@@ -61,7 +61,7 @@ fn add(report: &mut Report, name: &str, processes: &[Process], aim: f64) -> anyh
     Ok(())
 }
 
-/// Lists and watches for a while; says how many lists were answered.
+/// Lists and watches for a while. Returns the number of lists that succeeded.
 async fn load(fleet: &Fleet) -> anyhow::Result<f64> {
     let client = testkit::http_client();
     let end = Instant::now() + LOAD;
@@ -75,7 +75,7 @@ async fn list(client: &reqwest::Client, url: &str, end: Instant) -> anyhow::Resu
     let mut answers = 0;
     while Instant::now() < end {
         let answer = client.get(format!("{url}/values?limit=1000")).send().await?;
-        // 503 is an answer, too: the API sheds what is too much for it.
+        // 503 is no failure: the API sheds requests under overload.
         if answer.status().is_success() {
             answers += 1;
         }

@@ -106,8 +106,8 @@ async fn migrated(server: &MariaDb, name: &str) -> anyhow::Result<TestDatabase> 
     Ok(database)
 }
 
-/// Makes sure that one second was one increment, everywhere: else nothing that
-/// was measured means anything.
+/// Checks that every row has counted one increment for each second. Without that, no
+/// measurement is valid.
 async fn check_invariant(database: &TestDatabase) -> anyhow::Result<()> {
     let sql = "SELECT COUNT(*) FROM `values` WHERE value - initial_value <> last_tick - first_tick";
     let broken: i64 =

@@ -1,4 +1,4 @@
-//! A worker, driven faster than time.
+//! A worker that ticks without waiting between seconds.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use values_core::worker::{Command, Next};
 use values_store::MySqlStore;
 use worker::{Config, Deps, Metrics, Runner};
 
-/// All that a worker is but its sleep, with its own connection.
+/// A worker of the product on its own connection, without its sleep.
 pub(super) struct Product {
     scripts: Scripts,
     runner: Runner,
@@ -39,25 +39,25 @@ impl Product {
         Ok(Self { scripts, runner, incarnation })
     }
 
-    /// Its `values.owner`.
+    /// The worker's incarnation, as in `values.owner`.
     pub(super) const fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// Sets the clock of its connection, to so late in `second` that the worker's
-    /// next command after a tick is the next second's tick.
+    /// Sets the clock of the connection to a time so late in `second` that after a tick,
+    /// the worker's next command is the tick of the next second.
     pub(super) async fn set_clock(&self, second: i64) -> anyhow::Result<()> {
         self.scripts.run(&super::ticks::clock_sql(second, 950), Duration::from_secs(3)).await?;
         Ok(())
     }
 
-    /// Ticks, in the way that the worker chooses.
+    /// Ticks once, as the worker decides.
     pub(super) async fn tick(&mut self) -> anyhow::Result<()> {
         loop {
             let Next::Run(command, _) = self.runner.next() else { anyhow::bail!("the worker has ended") };
             anyhow::ensure!(!matches!(command, Command::Heartbeat(_)), "a heartbeat is due, and no tick");
             anyhow::ensure!(self.runner.run(command).await, "{command:?} failed");
-            // What is due at once is a part of the same tick.
+            // A command that is due at once belongs to the same tick.
             if !matches!(self.runner.next(), Next::Run(_, None)) {
                 return Ok(());
             }
@@ -65,7 +65,7 @@ impl Product {
     }
 }
 
-/// Sets this process up to log as a worker does, to `/dev/null`.
+/// Sets this process up to log like a worker, to `/dev/null`.
 pub(super) fn log() -> anyhow::Result<()> {
     let null = File::options().write(true).open("/dev/null")?;
     let filter = EnvFilter::try_new("info")?;

@@ -1,4 +1,4 @@
-//! 100,000 ids on 50 workers: how many ticks land within their second.
+//! 100,000 ids on 50 workers: share of the ticks that commit within their second.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +16,11 @@ use crate::stats::{Samples, float};
 /// The largest size.
 pub(super) const LARGE: Size = Size { workers: 50, capacity: 2000 };
 
-/// When in a second the rows are looked at, and in which seconds.
+/// Time within a second at which the rows are sampled, and interval between samples in
+/// seconds.
 const SAMPLE: (Duration, u64) = (Duration::from_millis(950), 3);
 
-/// How often the single UPDATE is timed.
+/// Number of times that the single UPDATE is timed.
 const BASELINE_SECONDS: u64 = 10;
 
 const METHOD: &str = "\
@@ -46,21 +47,21 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
     baseline(&fleet.stop(), mariadbd, report).await
 }
 
-/// What was seen of a running fleet.
+/// Measurements of a running fleet.
 struct Watched {
     seconds: u64,
-    /// Of all workers.
+    /// Ticks of each worker.
     ticks: Vec<Ticks>,
     first_second: u64,
-    /// Rows behind, of each sample.
+    /// Number of rows behind in each sample.
     behind: Vec<u64>,
-    /// Cores used, by whom.
+    /// Average number of cores used, by program.
     cores: Vec<(&'static str, f64)>,
 }
 
 async fn watch(fleet: &Fleet, mariadbd: u32, seconds: u64) -> anyhow::Result<Watched> {
     let mut connection = fleet.database.connect().await;
-    // Not the second that has begun already, and one to forget what settling was.
+    // Skips the second that has already begun, and one more after settling.
     let first_second = now().as_secs() + 2;
     sleep_until(Duration::from_secs(first_second)).await;
     let from: Vec<usize> = fleet.workers.iter().map(testkit::Process::line_count).collect();
@@ -78,7 +79,7 @@ async fn watch(fleet: &Fleet, mariadbd: u32, seconds: u64) -> anyhow::Result<Wat
         .zip(&before)
         .map(|((name, after), (_, before))| (*name, after.saturating_sub(*before).as_secs_f64() / elapsed))
         .collect();
-    // Late lines tell how late they are.
+    // Late ticks are still to be logged.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let ticks = fleet.workers.iter().zip(from).map(|(worker, from)| {
         let lines = worker.lines_from(from);
@@ -123,7 +124,7 @@ impl Watched {
     }
 }
 
-/// Processor time so far, by whom.
+/// Processor time used so far, by program.
 fn used(fleet: &Fleet, mariadbd: u32) -> anyhow::Result<Vec<(&'static str, Duration)>> {
     Ok(vec![
         ("mariadbd", process::cpu_time(mariadbd)?),
@@ -134,7 +135,7 @@ fn used(fleet: &Fleet, mariadbd: u32) -> anyhow::Result<Vec<(&'static str, Durat
     ])
 }
 
-/// Rows that have not ticked in `second`; nothing if it is over already.
+/// Number of rows that have not ticked in `second`; `None` if that second has passed.
 async fn rows_behind(connection: &mut MySqlConnection, second: u64) -> anyhow::Result<Option<u64>> {
     let sql = "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED), COUNT(*) FROM `values` WHERE last_tick < UNIX_TIMESTAMP()";
     let (now, rows): (i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
@@ -157,7 +158,7 @@ async fn baseline(database: &TestDatabase, mariadbd: u32, report: &mut Report) -
                    last_tick = CAST(UNIX_TIMESTAMP() AS SIGNED) WHERE last_tick < CAST(UNIX_TIMESTAMP() AS SIGNED)";
         let changed = sqlx::query(sql).execute(&mut connection).await?.rows_affected();
         anyhow::ensure!(changed == u64::from(LARGE.ids()), "the baseline changed {changed} rows");
-        // The first one catches up, and pays for the statement's preparation.
+        // The first execution catches up and prepares the statement.
         if round > 0 {
             durations.push(began.elapsed().as_secs_f64());
         }
@@ -171,7 +172,7 @@ async fn baseline(database: &TestDatabase, mariadbd: u32, report: &mut Report) -
     Ok(())
 }
 
-/// The wall clock, which is the database's, too: it runs on the same machine.
+/// The current time. The database uses the same clock, since it runs on the same machine.
 #[expect(clippy::disallowed_methods, reason = "log lines are compared with it, and it is the database's")]
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

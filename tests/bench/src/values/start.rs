@@ -10,7 +10,7 @@ use crate::report::{Aim, Report};
 use crate::stats::Samples;
 use crate::{http, programs};
 
-/// How long a process may take to become ready, and to end.
+/// Time limit for a process to become ready, and to end.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const METHOD: &str = "\

@@ -62,7 +62,7 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
     Ok(())
 }
 
-/// What ticks.
+/// What executes the ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Side {
     Baseline,
@@ -82,16 +82,16 @@ impl Side {
     }
 }
 
-/// What a side did in a round.
+/// Measurements of a side in a round.
 #[derive(Debug, Clone, Copy)]
 struct Rates {
-    /// Ids × ticks a second, by the clock on the wall.
+    /// Ids × ticks a second, in elapsed time.
     all: f64,
     /// Ids × ticks a second of the time spent in ticks.
     ticks_only: f64,
-    /// Processor time of a tick of one worker in the server, in microseconds.
+    /// Processor time in the server for one tick of one worker, in microseconds.
     server: f64,
-    /// The same in this process.
+    /// Processor time in this process for one tick of one worker, in microseconds.
     client: f64,
 }
 
@@ -121,14 +121,14 @@ impl Rounds {
         add("product ÷ same statements".to_owned(), "", own, Aim::None);
     }
 
-    /// Round by round, since what disturbs one side disturbs its neighbour.
+    /// Compares round by round, since a disturbance affects both sides of a round.
     fn ratios(&self, side: Side, to: Side, figure: fn(&Rates) -> f64) -> Vec<f64> {
         let (Some(side), Some(to)) = (self.0.get(&side), self.0.get(&to)) else { return Vec::new() };
         side.iter().zip(to).map(|(side, to)| figure(side) / figure(to)).collect()
     }
 }
 
-/// Ticks all lanes by `side` for `length`, and says how fast that was.
+/// Ticks all lanes by `side` for `length`. Returns the measured rates.
 async fn slice(lanes: Vec<Lane>, side: Side, length: Duration, mariadbd: u32) -> anyhow::Result<(Vec<Lane>, Rates)> {
     let count = u32::try_from(lanes.len())?;
     let used = || anyhow::Ok((process::cpu_time(mariadbd)?, process::cpu_time(std::process::id())?));
@@ -161,7 +161,7 @@ async fn slice(lanes: Vec<Lane>, side: Side, length: Duration, mariadbd: u32) ->
     Ok((lanes, rates))
 }
 
-/// What a lane did.
+/// Work done by a lane.
 #[derive(Debug, Default)]
 struct Work {
     rows: u64,
@@ -211,7 +211,7 @@ impl Lane {
         Ok(work)
     }
 
-    /// Makes sure that every row has been ticked up to the last second.
+    /// Checks that every row has been ticked up to the last second.
     async fn check(&mut self, side: Side) -> anyhow::Result<()> {
         let sql = "SELECT COUNT(*) FROM `values` WHERE owner = ? AND last_tick = ?";
         let owner = self.product.incarnation().0;
@@ -229,7 +229,8 @@ impl Lane {
         Ok(())
     }
 
-    /// As `values_store::mysql::worker` does it while no row is locked by others.
+    /// Executes the statements of `values_store::mysql::worker`, for rows that no other
+    /// session locks.
     async fn tick_same_statements(&mut self) -> anyhow::Result<()> {
         let owner = self.product.incarnation();
         let (now, now_ms) = ("CAST(UNIX_TIMESTAMP() AS SIGNED)", "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)");
@@ -247,8 +248,8 @@ impl Lane {
     }
 }
 
-/// Sets what `UNIX_TIMESTAMP()` and `NOW()` say on a connection: `ms`, 0 to 999, of
-/// `second`.
+/// SQL that sets the results of `UNIX_TIMESTAMP()` and `NOW()` on a connection to
+/// `second` and `ms`, which is 0 to 999.
 pub(super) fn clock_sql(second: i64, ms: u32) -> String {
     format!("SET timestamp = {second}.{ms:03}")
 }

@@ -1,4 +1,4 @@
-//! The same page without the counting.
+//! Baselines: the same page without counting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,7 +15,7 @@ use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
 use visit_counter::Page;
 
-/// What every side greets from.
+/// Environment named on the page of every side.
 pub(super) const ENVIRONMENT: &str = "bench";
 
 /// Which one to be.
@@ -36,7 +36,7 @@ impl Baseline {
     }
 }
 
-/// Serves on a port of 127.0.0.1 until it is killed.
+/// Serves on a port of 127.0.0.1 until the process is killed.
 pub(crate) async fn run(baseline: Baseline, port: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let (page, count) = (Arc::new(Page::new(ENVIRONMENT)), Arc::new(AtomicI64::new(0)));

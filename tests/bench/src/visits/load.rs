@@ -1,4 +1,4 @@
-//! The load generator of Redis.
+//! Load on Redis.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use testkit::Launch;
 
 use crate::wrk::Round;
 
-/// How long it may take.
+/// Time limit of the load generator.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// `INCR` by redis-benchmark without pipelining: what Redis makes of as many
-/// connections that ask for one number each.
+/// Runs `INCR` by redis-benchmark without pipelining: the rate that Redis reaches with
+/// one command per number.
 pub(super) async fn redis_benchmark(port: u16, connections: u32) -> anyhow::Result<Round> {
     let launch = Launch::new("redis-benchmark").args([
         "-p".to_owned(),
@@ -30,7 +30,7 @@ pub(super) async fn redis_benchmark(port: u16, connections: u32) -> anyhow::Resu
     benchmark(&output).with_context(|| format!("redis-benchmark printed {output:?}"))
 }
 
-/// The line is: name, rate, then latencies: average, least, p50, p95, p99, largest.
+/// Parses a line: name, rate, then latencies: average, minimum, p50, p95, p99, maximum.
 fn benchmark(output: &[String]) -> Option<Round> {
     let line = output.iter().find(|line| line.starts_with("\"INCR\""))?;
     let fields: Vec<f64> = line.split(',').skip(1).filter_map(|field| field.trim_matches('"').parse().ok()).collect();

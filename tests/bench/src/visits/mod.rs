@@ -1,4 +1,4 @@
-//! visit-counter: what counting a visit costs.
+//! visit-counter: the cost of counting a visit.
 
 mod baseline;
 mod load;
@@ -36,13 +36,13 @@ pub(crate) struct Options {
     tornado: PathBuf,
 }
 
-/// Connections at once.
+/// Number of concurrent connections.
 const CONNECTIONS: u32 = 64;
 
-/// How long each side is loaded before anything is measured.
+/// Duration of the load of each side before the first measurement.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// How long a process may take to be there.
+/// Time limit for a process to become ready.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const MEMORY_MIB: f64 = 16.0;
@@ -62,7 +62,7 @@ struct Side {
     rounds: Vec<Round>,
 }
 
-/// Runs all of it.
+/// Runs the benchmark.
 pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let redis = Redis::start_with(&[("appendfsync", "everysec")]).await;
     report.section("visits", format!("{}; private Redis\n{METHOD}", process::machine()));
@@ -126,7 +126,7 @@ fn report_speed(report: &mut Report, sides: &[Side], increments: &[Round]) -> an
     for side in sides {
         report.median(format!("{}: pages", side.name), "/s", &samples(&side.rounds, |round| round.rate)?, Aim::None);
         report.median(format!("{}: p99", side.name), "ms", &samples(&side.rounds, |round| round.p99)?, Aim::None);
-        // Those who fork count their own time only.
+        // The processor time of a side with several processes covers only the parent.
         if !side.name.contains("processes") {
             let cost = samples(&side.rounds, |round| round.cpu.as_secs_f64() * 1e6 / round.requests)?;
             report.median(format!("{}: processor time", side.name), "µs/page", &cost, Aim::None);
@@ -155,7 +155,7 @@ struct Product {
     admin: u16,
 }
 
-/// The program as it is run: logging at info, everything on.
+/// The program with its default settings, which log at info.
 fn product(redis: &Redis) -> anyhow::Result<Product> {
     let Started { launch, admin } = programs::launch("visit-counter")?;
     let port = free_port();
@@ -167,7 +167,7 @@ fn product(redis: &Redis) -> anyhow::Result<Product> {
     Ok(Product { launch, port, admin })
 }
 
-/// This program, as one of the baselines.
+/// Starts this program as one of the baselines.
 async fn bare(baseline: Baseline) -> anyhow::Result<Side> {
     let port = free_port();
     let launch = Launch::new(std::env::current_exe()?).args(["baseline", baseline.name(), &port.to_string()]);
@@ -195,7 +195,7 @@ async fn tornado(
     Ok(Side::start(name, port, launch).await)
 }
 
-/// Visits counted and round trips made so far.
+/// Number of visits counted and of round trips to Redis so far.
 async fn batches(admin: u16) -> anyhow::Result<(f64, f64)> {
     let text = testkit::http_get(format!("http://127.0.0.1:{admin}/metrics")).await?.text().await?;
     let value = |name: &str| -> anyhow::Result<f64> {

@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 /// A row: its columns in the order of the table's definition, as printed.
 pub(crate) type Image = Vec<Option<String>>;
 
-/// What happened to a row.
+/// Change of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It was added.
+    /// The row was added.
     Insert(Image),
-    /// It was changed, from and to.
+    /// The row was changed: old and new image.
     Update(Image, Image),
-    /// It was removed.
+    /// The row was removed.
     Delete(Image),
 }
 
@@ -34,13 +34,13 @@ pub(crate) struct Event {
 /// A committed transaction, with its changes in order.
 pub(crate) type Transaction = Vec<Event>;
 
-/// What the files of a binary log hold.
+/// Contents of the files of a binary log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The transactions that changed rows of the database, in commit order.
     pub(crate) transactions: Vec<Transaction>,
-    /// Transactions without an end: the server died while it wrote them, and
-    /// undid them when it came back.
+    /// Transactions without an end: the server died while it wrote them, and rolled them
+    /// back at its next start.
     pub(crate) torn: u64,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn read(files: &[PathBuf], database: &str) -> Result<Log> {
         }
         let status = reading.wait()?;
         let (transactions, torn) = parser.finish();
-        // A half-written event at the end of a file is what a crash leaves.
+        // A crash may leave a half-written event at the end of a file.
         ensure!(status.success() || torn, "mariadb-binlog {}: {status}", file.display());
         log.transactions.extend(transactions);
         log.torn += u64::from(torn);
@@ -86,14 +86,14 @@ fn decoder() -> Result<Command> {
 /// Parses the lines of one file.
 #[derive(Debug)]
 struct Parser {
-    /// The beginning of the names of the tables that count.
+    /// Prefix of the table names in the database.
     prefix: String,
     done: Vec<Transaction>,
     open: Option<Transaction>,
     event: Option<Partial>,
 }
 
-/// An event, while its lines come in.
+/// An event whose lines are still being read.
 #[derive(Debug)]
 struct Partial {
     verb: Verb,
@@ -196,14 +196,14 @@ impl Parser {
         Ok(())
     }
 
-    /// The transactions, and whether one was left without an end.
+    /// Returns the transactions, and whether the last one has no end.
     fn finish(self) -> (Vec<Transaction>, bool) {
         (self.done, self.open.is_some())
     }
 }
 
-/// Numbers as they are, text without quotes. Negative numbers are followed by
-/// what they would be without a sign.
+/// Returns numbers unchanged and text without its quotes. A negative number is followed
+/// by its unsigned reading, which is dropped.
 fn parse_value(value: &str) -> Option<String> {
     if value == "NULL" {
         return None;

@@ -1,3 +1,3 @@
-//! Oracles: what a database's own log says has happened.
+//! Oracles: the committed history according to the database's own log.
 
 pub(crate) mod binlog;

@@ -1,4 +1,4 @@
-//! The values system as processes, each with its own way to the database.
+//! The values system as processes, each connected to the database through its own proxy.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use testkit::{Launch, MariaDb, Proxy, TestDatabase, eventually, eventually_ok, f
 use super::state::State;
 use crate::fleet::{Member, Programs, write_logs};
 
-/// How long anything may take that has to happen, on a busy machine.
+/// Time limit for each wait, on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How many of what.
+/// Size of a system.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) ids: usize,
@@ -31,14 +31,14 @@ pub(crate) struct Cluster {
     pub(crate) workers: Vec<Arc<Member>>,
     pub(crate) managers: Vec<Arc<Member>>,
     pub(crate) api: Arc<Member>,
-    /// Where the API listens.
+    /// URL of the API.
     pub(crate) api_url: String,
     logs: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Cluster {
-    /// Starts everything on an empty database of `server`, and waits until every
-    /// id is where it belongs and ticks.
+    /// Starts all processes on an empty database of `server`, and waits until every id
+    /// has an owner and ticks.
     pub(crate) async fn start(
         server: &MariaDb,
         name: &str,
@@ -74,7 +74,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts the API, which makes the tables; then the rest.
+    /// Starts the API, which creates the tables, then the other processes.
     async fn fill(&self) -> Result<()> {
         self.api.start();
         let http = testkit::http_client();
@@ -84,8 +84,8 @@ impl Cluster {
             sqlx::query("SELECT id FROM `values`").fetch_all(&mut *connection).await
         })
         .await;
-        // The database itself refuses to miscount. Here it must not: what is tested
-        // is that nothing tries to.
+        // This constraint would reject a wrong increment. The test has to see one if the
+        // values system attempts it.
         sqlx::query("ALTER TABLE `values` DROP CONSTRAINT values_one_second_is_one_increment")
             .execute(&mut *connection)
             .await?;
@@ -98,7 +98,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until every id is where it belongs and ticks, and all workers are there.
+    /// Waits until every id has an owner and ticks, and all workers are active.
     pub(crate) async fn steady(&self) {
         let workers = i64::try_from(self.shape.workers).unwrap_or(i64::MAX);
         let mut connection = None;
@@ -109,7 +109,7 @@ impl Cluster {
         .await;
     }
 
-    /// Reads the state, on a connection that is kept as long as it works.
+    /// Reads the state, on a connection that is reused until it fails.
     pub(crate) async fn state(&self, kept: &mut Option<MySqlConnection>) -> sqlx::Result<State> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
@@ -120,7 +120,7 @@ impl Cluster {
         Ok(state)
     }
 
-    /// Every process.
+    /// All processes.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.workers.iter().chain(&self.managers).chain([&self.api])
     }
@@ -133,7 +133,7 @@ impl Cluster {
         Ok(self.managers.iter().find(|manager| manager.life() == holder).cloned())
     }
 
-    /// Waits until a worker is there, under its present name, and writes.
+    /// Waits until a worker is active under its present name and sends heartbeats.
     pub(crate) async fn back(&self, worker: &Member) {
         let sql = "SELECT COUNT(*) FROM workers WHERE name = ? AND state = 'active' \
                    AND heartbeat > UNIX_TIMESTAMP(NOW(3)) * 1000 - 1000";
@@ -146,8 +146,8 @@ impl Cluster {
         .await;
     }
 
-    /// Kills everything, and waits until nobody writes any more: what was sent
-    /// before is carried out all the same.
+    /// Kills all processes, and waits until the database has executed what they had
+    /// already sent.
     pub(crate) async fn stop(&self) {
         self.logs.abort();
         for member in self.members() {

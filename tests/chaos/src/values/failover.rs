@@ -1,4 +1,4 @@
-//! How long ids stand still when their worker is killed.
+//! Measures the time until the ids of a killed worker tick again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::faults::Board;
 use crate::fleet::Member;
 use crate::rng::Rng;
 
-/// How often the survivors' logs are read.
+/// Interval at which the survivors' logs are read.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One kill.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kill {
-    /// From SIGKILL until the last of the worker's ids was ticked by another.
+    /// Time from SIGKILL until another worker had ticked the last of the ids.
     pub(crate) last: Duration,
-    /// How many ids it had.
+    /// Number of ids that the worker owned.
     pub(crate) ids: usize,
 }
 
-/// Kills workers one after the other, each in a system that is at rest and with
-/// room for the ids. The replacement is started once all ids tick again, so that
-/// it is the spare slots that are measured and not its start.
+/// Kills workers one after the other, each in a steady system with room for the ids.
+/// Starts the replacement only after all ids tick again, so that the measured time does
+/// not include its start.
 pub(crate) async fn run(cluster: &Cluster, kills: usize, board: &Board, mut rng: Rng) -> Result<Vec<Kill>> {
     let mut done = Vec::new();
     while done.len() < kills {
         cluster.steady().await;
-        // Anywhere between two heartbeats.
+        // At any time between two heartbeats.
         tokio::time::sleep(rng.duration(Duration::ZERO, Duration::from_secs(1))).await;
         let victim = rng.pick(&cluster.workers).context("a worker")?;
         let ids = ids_of(cluster, victim).await?;
@@ -56,9 +56,9 @@ async fn ids_of(cluster: &Cluster, worker: &Member) -> Result<BTreeSet<i64>> {
     Ok(ids.into_iter().collect())
 }
 
-/// Kills `victim` and waits until each of `ids` is in the log line of a tick of a
-/// survivor. That is written after the commit, and read within a moment: the
-/// time errs on the long side.
+/// Kills `victim`, and waits until survivors have logged a tick of each of `ids`. The
+/// line is written after the commit and read a moment later, so the measured time is
+/// never too short.
 async fn until_ticked(victim: &Member, survivors: &[Arc<Member>], ids: &BTreeSet<i64>) -> Result<Duration> {
     let processes: Vec<_> = survivors.iter().filter_map(|survivor| survivor.process()).collect();
     let mut read: Vec<usize> = processes.iter().map(|process| process.line_count()).collect();
@@ -83,7 +83,7 @@ async fn until_ticked(victim: &Member, survivors: &[Arc<Member>], ids: &BTreeSet
     Ok(last)
 }
 
-/// The ids in the log line of a tick; none in any other line.
+/// Parses the ids from the log line of a tick; none from any other line.
 fn ticked(line: &str) -> Vec<i64> {
     let line: Json = serde_json::from_str(line).unwrap_or_default();
     if line["message"] != "tick" {

@@ -1,5 +1,5 @@
-//! Replays the commit-ordered history of the values system and looks for
-//! anything that must not be in it.
+//! Replays the commit-ordered history of the values system, and checks each transaction
+//! against the rules of the system.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::optimum::{Living, Loads, Moves, Views};
 use super::rows::{Layout, Lease, Value, Worker};
 use crate::oracle::binlog::{Change, Event, Transaction};
 
-/// How many cases of one kind are told.
+/// Number of violations of each kind that are described.
 const TOLD: usize = 20;
 
-/// Cases of one kind: how many, and the first few in words.
+/// Violations of one kind: their number, and descriptions of the first few.
 #[derive(Debug, Default)]
 pub(crate) struct Cases {
     pub(crate) count: u64,
@@ -35,50 +35,51 @@ impl Cases {
     }
 }
 
-/// What must not have happened, and what has.
+/// Violations and counts of a replayed history.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Changes after which `value − initial_value ≠ last_tick − first_tick`.
     pub(crate) broken: Cases,
-    /// Seconds that were skipped: an increment that does not begin where the one
-    /// before ended, or a beginning that was changed.
+    /// Seconds that were skipped: an increment that does not begin where the previous one
+    /// ended, or a changed `first_tick`.
     pub(crate) skipped: Cases,
     /// Seconds that were counted twice.
     pub(crate) twice: Cases,
-    /// Epochs that did not grow by one with the owner, and only then.
+    /// Epochs that did not grow by one when the owner changed, or that changed otherwise.
     pub(crate) epochs: Cases,
-    /// Rows that somebody else than their owner ticked.
+    /// Rows ticked by a worker that does not own them.
     pub(crate) foreign: Cases,
     /// Commits that left an active worker with more ids than its capacity.
     pub(crate) overfull: Cases,
-    /// Assignments by a manager whose term was over, and terms that did not grow.
+    /// Assignments by a manager whose term had ended, and terms that did not grow.
     pub(crate) terms: Cases,
-    /// Changes that do not begin with what the change before left.
+    /// Changes whose old values differ from the values that the previous change left.
     pub(crate) torn: Cases,
-    /// Assignments that are not a plan of what was there.
+    /// Assignments that the planner would not have made for any recent state of the
+    /// tables.
     pub(crate) unexplained: Cases,
-    /// Transactions.
+    /// Number of transactions.
     pub(crate) transactions: u64,
-    /// Rows added, re-added ids included.
+    /// Number of rows added, including ids that were added again.
     pub(crate) lives: u64,
-    /// Changes of a row by a tick.
+    /// Number of row changes by ticks.
     pub(crate) ticks: u64,
-    /// Seconds counted by them.
+    /// Seconds that these changes counted.
     pub(crate) seconds: u64,
-    /// Transactions that gave ids to workers.
+    /// Number of transactions that assigned ids to workers.
     pub(crate) assignments: u64,
-    /// Ids that they moved.
+    /// Number of ids that these transactions moved.
     pub(crate) moves: u64,
-    /// The fewest moves that would have done.
+    /// Smallest number of moves that would have balanced the workers.
     pub(crate) optimum: u64,
-    /// Planned moves whose ids had left meanwhile, or were locked by somebody.
+    /// Planned moves whose ids had been removed meanwhile, or were locked.
     pub(crate) gone: u64,
-    /// Transactions that a crash kept from being written to their end.
+    /// Transactions that a crash left half-written in the log.
     pub(crate) half_written: u64,
 }
 
 impl Findings {
-    /// Adds what was found in another history.
+    /// Adds the findings of another history.
     pub(crate) fn add(&mut self, other: Self) {
         self.broken.join(other.broken);
         self.skipped.join(other.skipped);
@@ -101,13 +102,13 @@ impl Findings {
     }
 }
 
-/// The tables at some commit, and what was found so far.
+/// State of the tables after some commit, and the findings up to it.
 #[derive(Debug)]
 pub(crate) struct History {
     layout: Layout,
     lease_ttl_ms: i64,
     rows: BTreeMap<i64, Value>,
-    /// Up to which second an id has been counted, by its present or last life.
+    /// Last second counted for each id, in its present or previous life.
     counted: BTreeMap<i64, i64>,
     workers: BTreeMap<i64, Worker>,
     loads: Loads,
@@ -116,20 +117,20 @@ pub(crate) struct History {
     findings: Findings,
 }
 
-/// What one transaction did.
+/// Changes made by one transaction.
 #[derive(Debug, Default)]
 struct Done {
-    /// Owners of the rows that it ticked.
+    /// Ticked rows: id and owner.
     ticked: Vec<(i64, Option<i64>)>,
-    /// Workers whose heartbeat it wrote.
+    /// Workers whose heartbeat the transaction wrote.
     beats: Vec<i64>,
     moves: Moves,
-    /// The term under which it renewed the lease.
+    /// Term under which the transaction renewed the lease.
     term: Option<i64>,
 }
 
 impl History {
-    /// Nothing has happened yet.
+    /// Creates a history without transactions.
     pub(crate) fn new(layout: Layout, lease_ttl_ms: i64) -> Self {
         Self {
             layout,
@@ -158,7 +159,7 @@ impl History {
         Ok(())
     }
 
-    /// The rows at the end, and what was found.
+    /// Returns the rows at the end, and the findings.
     pub(crate) fn finish(self) -> (BTreeMap<i64, Value>, Findings) {
         (self.rows, self.findings)
     }
@@ -284,8 +285,9 @@ impl History {
         done.term = Some(old.term);
     }
 
-    /// A tick is one transaction of one worker, with its heartbeat. That is
-    /// missing if the worker is dead, or wrote one in the same millisecond.
+    /// Checks that a tick is one transaction of one worker and contains its heartbeat.
+    /// The heartbeat is missing if the worker is dead, or wrote one in the same
+    /// millisecond.
     fn check_ticks(&mut self, done: &Done) {
         let Some((_, owner)) = done.ticked.first() else { return };
         let same = done.ticked.iter().all(|(_, other)| other == owner);
@@ -377,7 +379,7 @@ mod tests {
         event("manager_lease", Change::Update(image(from), image(to)))
     }
 
-    /// Worker 1 is there, id 7 is added, given to it and ticked twice.
+    /// A worker 1 and an id 7 that is added, assigned to the worker and ticked twice.
     fn good() -> Vec<Transaction> {
         vec![
             vec![worker(1, 100_000)],
@@ -397,7 +399,7 @@ mod tests {
         history.finish().1
     }
 
-    /// How many of each kind of violation, in the order of the fields.
+    /// Number of violations of each kind, in the order of the fields.
     fn counts(found: &Findings) -> [u64; 9] {
         let Findings { broken, skipped, twice, epochs, foreign, overfull, terms, torn, unexplained, .. } = found;
         [broken, skipped, twice, epochs, foreign, overfull, terms, torn, unexplained].map(|cases| cases.count)
@@ -420,7 +422,7 @@ mod tests {
         let found = findings(vec![vec![update(LAST(), wrong)]]);
         assert_eq!(counts(&found), [1, 0, 1, 0, 0, 0, 0, 0, 0], "{found:?}");
 
-        // Another statement's view of the row, as without row locks: consistent in itself.
+        // A stale read of the row, as without row locks: consistent in itself.
         let stale = row(7, 1, Some(1), 1);
         let found = findings(vec![vec![update(stale, row(7, 3, Some(1), 1))]]);
         assert_eq!(counts(&found), [0, 0, 1, 0, 0, 0, 0, 1, 0], "{found:?}");
@@ -436,7 +438,7 @@ mod tests {
         let found = findings(vec![vec![update(LAST(), wrong)]]);
         assert_eq!(counts(&found), [1, 1, 0, 0, 0, 0, 0, 0, 0], "{found:?}");
 
-        // Both ends are moved: the row looks right, and its history is not.
+        // Both ends are shifted: the row is consistent, and its history is not.
         let moved = Value { first_tick: 101, last_tick: 104, ..LAST() };
         let found = findings(vec![vec![update(LAST(), moved)]]);
         assert_eq!(found.broken.count, 0);

@@ -1,4 +1,4 @@
-//! Does to the values system what was planned.
+//! Injects the planned faults into the values system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,13 @@ use crate::faults::{Board, Planned};
 use crate::fleet::Member;
 use crate::rng::Rng;
 
-/// How long a process is stopped.
+/// Time for which a process is suspended.
 const STOPPED: Duration = Duration::from_secs(5);
 
-/// How long a trap for a reply waits for its request.
+/// Time that a proxy waits for the request whose reply it cuts.
 const TRAPPED: Duration = Duration::from_secs(6);
 
-/// What can happen.
+/// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     KillWorker,
@@ -30,28 +30,28 @@ pub(crate) enum Fault {
     RollWorker,
     KillLeader,
     StopLeader,
-    /// Connections are reset, once.
+    /// Connections are reset once.
     Reset,
     /// Connections are reset at once, for a while.
     Refuse,
-    /// Nothing passes and nobody is told, for a while.
+    /// The proxy drops all data for a while, without closing connections.
     BlackHole,
-    /// Requests pass and replies do not, for a while.
+    /// Requests pass and replies are dropped, for a while.
     LoseReplies,
-    /// One tick is carried out, and its reply cut.
+    /// One tick is executed, and its reply is cut.
     CutTickReply,
-    /// One assignment is carried out, and its reply cut.
+    /// One assignment is executed, and its reply is cut.
     CutAssignReply,
-    /// One change of the ids is carried out, and its reply cut.
+    /// One change of the ids is executed, and its reply is cut.
     CutApiReply,
-    /// Somebody's SQL session keeps some rows locked for a while.
+    /// Another SQL session locks some rows for a while.
     LockRows,
     RestartDatabase,
     KillDatabase,
 }
 
 impl Fault {
-    /// All that come in rounds.
+    /// The faults of a round.
     pub(crate) const ROUND: [Self; 15] = [
         Self::KillWorker,
         Self::KillWorker,
@@ -91,16 +91,16 @@ impl Fault {
     }
 }
 
-/// Everything that faults happen to.
+/// The targets of faults.
 pub(crate) struct Injector {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) server: Arc<MariaDb>,
     pub(crate) board: Board,
-    /// How many workers may be missing at once, with room for all ids left.
+    /// Permits for missing workers: as many as the others have room for.
     missing: Semaphore,
-    /// One manager at a time, so that there is one to take over.
+    /// Permit for a fault of a manager: the other one has to take over.
     managers: Semaphore,
-    /// No fault begins later.
+    /// Time after which no fault begins.
     end: Instant,
     too_late: AtomicU64,
 }
@@ -111,8 +111,8 @@ impl Injector {
         Self { cluster, server, board, missing, managers, end, too_late: AtomicU64::new(0) }
     }
 
-    /// Begins every fault when it is due, and returns at the end; the faults that
-    /// are under way then go on in the tasks that are returned.
+    /// Starts each fault when it is due, and returns at the end. The returned tasks
+    /// finish the faults that are still active.
     pub(crate) async fn run(
         self: &Arc<Self>,
         began: Instant,
@@ -129,7 +129,7 @@ impl Injector {
         tasks
     }
 
-    /// Faults that found no free target before the end.
+    /// Number of faults that found no free target before the end.
     pub(crate) fn too_late(&self) -> u64 {
         self.too_late.load(Ordering::Relaxed)
     }
@@ -203,7 +203,7 @@ impl Injector {
 
     async fn harm_network(&self, fault: Fault, mut rng: Rng) -> Result<()> {
         let is_long = fault != Fault::Reset;
-        // A worker that is cut off for long is as good as missing.
+        // A worker without a connection for long counts as missing.
         let permit = if is_long { self.missing.try_acquire().ok() } else { None };
         let mut candidates: Vec<_> = self.cluster.managers.iter().chain([&self.cluster.api]).map(Arc::clone).collect();
         if permit.is_some() || !is_long {
@@ -241,8 +241,8 @@ impl Injector {
             _ => self.free(std::slice::from_ref(&self.cluster.api), &mut rng).await,
         };
         let text = match fault {
-            // Of a worker's scripts those with more than a heartbeat, of a leader's
-            // those that move ids.
+            // The text selects scripts of a worker that contain more than a heartbeat, or
+            // scripts of a leader that move ids.
             Fault::CutTickReply => "; COMMIT",
             Fault::CutAssignReply => "epoch + 1",
             _ => *rng.pick(&["INSERT INTO", "DELETE FROM"]).unwrap_or(&"INSERT INTO"),
@@ -251,7 +251,7 @@ impl Injector {
         member.proxy().cut_reply_to(text);
         while member.proxy().is_trap_set() {
             if Instant::now() >= until {
-                // Nothing holds no text.
+                // An empty text matches no request.
                 member.proxy().cut_reply_to(Vec::new());
                 self.too_late.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
@@ -271,7 +271,7 @@ impl Injector {
         if self.is_over() {
             return Ok(());
         }
-        // The database may go away meanwhile: then the locks are gone, too.
+        // If the database stops meanwhile, the locks are released.
         let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut session).await.unwrap_or_default();
         let list: Vec<String> = ids.iter().map(i64::to_string).collect();
         if list.is_empty() {
@@ -283,7 +283,7 @@ impl Injector {
         if session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.is_ok() {
             tokio::time::sleep(rng.duration(Duration::from_millis(200), Duration::from_secs(4))).await;
         }
-        // The session ends without a commit, and its locks end with it.
+        // Closing the session rolls back and releases its locks.
         let _ = session.close().await;
         drop(active);
         Ok(())
@@ -301,7 +301,7 @@ impl Injector {
         drop(active);
     }
 
-    /// One of `members` that nothing happens to, kept for the caller.
+    /// Waits for one of `members` without an active fault, and reserves it.
     async fn free(&self, members: &[Arc<Member>], rng: &mut Rng) -> (Arc<Member>, OwnedMutexGuard<()>) {
         let mut members = members.to_vec();
         rng.shuffle(&mut members);
@@ -311,7 +311,7 @@ impl Injector {
         .await
     }
 
-    /// The leading manager, when nothing happens to it.
+    /// Waits until the leading manager has no active fault, and reserves it.
     async fn free_leader(&self) -> (Arc<Member>, OwnedMutexGuard<()>) {
         eventually_ok(DEADLINE, "a leader to do harm to", async || {
             let leader = self.cluster.leader().await.map_err(|error| error.to_string())?;

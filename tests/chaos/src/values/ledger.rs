@@ -1,33 +1,34 @@
-//! Which ids must exist, by what was answered to those who added and removed them.
+//! A ledger of the ids that must exist, kept from the answers to clients' requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known of an id.
+/// State of an id according to the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Present,
     Absent,
-    /// There was no answer: whether it was added or removed is unknown, and it is
-    /// not touched again, since the request may still be under way.
+    /// A request to add or remove it had no answer. Clients do not use it again, since
+    /// the request may still be in progress.
     Unknown,
 }
 
-/// The books.
+/// State of each id, and the ids that unanswered requests may have added.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     fates: BTreeMap<i64, Fate>,
-    /// How many ids nobody has told us may exist.
+    /// Highest number of ids that may exist without having been named in an answer.
     strangers: u64,
 }
 
-/// What is wrong with the table.
+/// Differences between the ledger and the table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accounts {
-    /// Present by the books, and not there.
+    /// Present in the ledger, missing from the table.
     pub(crate) lost: Vec<i64>,
-    /// Absent by the books, and there.
+    /// Absent in the ledger, found in the table.
     pub(crate) revived: Vec<i64>,
-    /// Not in the books, more than unanswered requests can explain.
+    /// Found in the table only, if there are more of these than unanswered requests
+    /// explain.
     pub(crate) unexplained: Vec<i64>,
 }
 
@@ -44,40 +45,40 @@ impl Ledger {
         self.set(ids, Fate::Unknown);
     }
 
-    /// `count` ids were to be added, and there was no answer that names them.
+    /// Records an unanswered request to add `count` ids, whose values are unknown.
     pub(crate) fn unanswered_count(&mut self, count: usize) {
         self.strangers += count as u64;
     }
 
-    /// The `count` largest ids were to be removed, and there was no answer: it may
-    /// be any of the largest, or of what nobody has told us of.
+    /// Records an unanswered request to remove the `count` largest ids. It may have
+    /// removed any of the largest, including ids that no answer has named.
     pub(crate) fn unanswered_removal_of_largest(&mut self, count: usize) {
         let present = self.fates.iter().rev().filter(|(_, fate)| **fate == Fate::Present);
         let ids: Vec<i64> = present.map(|(id, _)| *id).take(count).collect();
         self.unanswered(&ids);
     }
 
-    /// Ids that are there, as far as is known.
+    /// Ids that must exist.
     pub(crate) fn present(&self) -> Vec<i64> {
         self.with(Fate::Present)
     }
 
-    /// Ids that are not there any more, as far as is known.
+    /// Ids that must not exist.
     pub(crate) fn absent(&self) -> Vec<i64> {
         self.with(Fate::Absent)
     }
 
-    /// How many ids the books are sure of.
+    /// Number of ids that must exist.
     pub(crate) fn sure(&self) -> u64 {
         self.fates.values().filter(|fate| **fate != Fate::Unknown).count() as u64
     }
 
-    /// How many ids the books say nothing about.
+    /// Highest number of ids whose existence is unknown.
     pub(crate) fn unsure(&self) -> u64 {
         self.fates.len() as u64 - self.sure() + self.strangers
     }
 
-    /// Compares the books with the table.
+    /// Compares the ledger with the table.
     pub(crate) fn audit(&self, table: &BTreeSet<i64>) -> Accounts {
         let strangers: Vec<i64> = table.iter().filter(|id| !self.fates.contains_key(id)).copied().collect();
         let allowed = usize::try_from(self.strangers).unwrap_or(usize::MAX);

@@ -1,8 +1,8 @@
-//! Chaos for the values system.
+//! Fault injection for the values system.
 //!
-//! Part 1 breaks everything at once for a while and counts; part 2 kills workers
-//! one by one and measures how long their ids stand still. Both end with the
-//! binary log: the whole history, commit by commit.
+//! Part 1 injects faults for a while and counts violations. Part 2 kills workers one by
+//! one and measures the time until their ids tick again. Both end with the binary log,
+//! which holds the whole history, commit by commit.
 
 mod cluster;
 mod failover;
@@ -41,22 +41,22 @@ use crate::report::Report;
 use crate::rng::Rng;
 use crate::stats::percentile;
 
-/// The largest p99 of a failover at full length.
+/// Highest p99 of a failover in a full run.
 const FAILOVER: Duration = Duration::from_secs(3);
 
-/// What to run.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How long faults go on.
+    /// Time over which faults are injected.
     pub(crate) duration: Duration,
-    /// The usual time between two faults.
+    /// Mean time between two faults.
     pub(crate) pause: Duration,
-    /// How many workers are killed one by one.
+    /// Number of workers that are killed one by one.
     pub(crate) kills: usize,
-    /// In how many systems side by side.
+    /// Number of systems in which they are killed, side by side.
     pub(crate) cells: usize,
-    /// Whether the machine may be blamed for times.
+    /// Whether the run is short: times are reported and not judged.
     pub(crate) short: bool,
     pub(crate) programs: Programs,
     pub(crate) logs: PathBuf,
@@ -68,10 +68,10 @@ const MAIN: Shape = Shape { ids: 200, workers: 12, managers: 2, capacity: 20 };
 /// As many ids as ten of the twelve workers can take.
 const BOUNDS: Bounds = Bounds { least: 180, most: 200 };
 
-/// So many workers may be missing at once.
+/// Highest number of workers missing at the same time.
 const MISSING: usize = 2;
 
-/// The time between two changes of the ids.
+/// Mean time between two changes of the ids.
 const TRAFFIC: Duration = Duration::from_millis(250);
 
 /// One system of the failover run: one worker more than its ids need.
@@ -144,8 +144,8 @@ async fn main_run(options: &Options, server: &Arc<MariaDb>, mut rng: Rng, report
     Ok(())
 }
 
-/// Faults in rounds, a restart of the database after about a third of the time
-/// and a crash after about two thirds.
+/// Plans faults in rounds, a restart of the database after about a third of the time and
+/// a crash after about two thirds.
 fn plan(rng: &mut Rng, options: &Options) -> Vec<Planned<Fault>> {
     let mut planned = faults::plan(rng, &Fault::ROUND, options.duration, options.pause);
     let tenth = options.duration / 10;
@@ -253,8 +253,8 @@ async fn report_traffic(report: &mut Report, cluster: &Cluster, traffic: &Traffi
     Ok(())
 }
 
-/// Reads the whole history of a database that nobody writes to any more, and
-/// compares its end with the table.
+/// Replays the whole history of a database without writers, and compares its end with the
+/// table.
 async fn replay(server: &MariaDb, cluster: &Cluster, layout: Layout, report: &mut Report) -> Result<Findings> {
     let table = rows::table(&mut cluster.database.connect().await).await?;
     let (files, database) = (server.binlogs(), cluster.database.name().to_owned());
@@ -319,7 +319,7 @@ fn logged_moves(cluster: &Cluster) -> (u64, u64) {
     sums
 }
 
-/// Puts the binary logs with the other logs, to look into.
+/// Copies the binary logs to the folder of the logs, for debugging.
 fn keep_binlogs(server: &MariaDb, logs: &Path) -> Result<()> {
     for file in server.binlogs() {
         let name = file.file_name().context("a file name")?;

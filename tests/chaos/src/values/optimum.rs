@@ -1,32 +1,32 @@
-//! Whether an assignment moved as little as possible.
+//! Checks whether an assignment moved as few ids as possible.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use values_core::assignment::{self, Orphans, WorkerLoad};
 use values_core::types::{Incarnation, WorkerState};
 
-/// How old, in milliseconds, what an assignment was decided on can be: a term
-/// lasts a second from its last renewal, and every look at the tables renews it.
+/// Highest age, in milliseconds, of the state on which an assignment was decided: a term
+/// ends a second after its last renewal, and each read of the tables renews it.
 const WINDOW_MS: i64 = 1000;
 
-/// Ids by where they were and where they are.
+/// Number of moved ids, by previous and new owner.
 pub(crate) type Moves = BTreeMap<(Option<i64>, i64), u64>;
 
-/// Workers that are not dead: state and capacity.
+/// State and capacity of the workers that are not dead.
 pub(crate) type Living = BTreeMap<i64, (WorkerState, u64)>;
 
-/// How many ids each owner has.
+/// Number of ids of each owner.
 pub(crate) type Loads = BTreeMap<Option<i64>, u64>;
 
-/// What the tables looked like lately.
+/// Recent states of the tables.
 ///
-/// A manager decides on what it saw a moment ago, in two statements (first the
-/// workers, then the loads), and ids come and go between looking and moving. So
-/// the optimum of an assignment is not that of the tables just before it. Which
-/// tables it was decided on is found by the production planner, whose plans are
-/// deterministic; what the fewest moves would have been is then worked out by
-/// [`fewest_moves`], which shares nothing with it. The logs of the managers are
-/// not asked: one that is killed between its commit and its log line leaves none.
+/// A manager decides on a state that it has read a moment before, in two statements: first
+/// the workers, then the loads. Ids are added and removed between the read and the move, so
+/// an assignment is not judged against the state just before it. The production planner,
+/// whose plans are deterministic, identifies the state on which the assignment was decided.
+/// [`fewest_moves`], which shares no code with the planner, computes the optimum for it.
+/// The logs of the managers are not used, since a manager that is killed between its commit
+/// and its log line leaves none.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     now_ms: i64,
@@ -45,37 +45,38 @@ struct View<T> {
     until_ms: i64,
 }
 
-/// The judgement on one assignment.
+/// Judgement of one assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Judged {
-    /// The fewest moves, less those whose ids had left in between or were locked.
+    /// Smallest number of moves, without ids that had been removed meanwhile or were
+    /// locked.
     pub(crate) optimum: u64,
-    /// Planned moves whose ids had left in between or were locked by somebody: an
-    /// assignment takes what is there.
+    /// Planned moves whose ids had been removed meanwhile or were locked. An assignment
+    /// skips these.
     pub(crate) gone: u64,
-    /// Whether the moves are a plan for tables that the manager can have seen.
+    /// Whether the moves are a plan for a state that the manager can have read.
     pub(crate) explained: bool,
 }
 
 impl Views {
-    /// The clock of the database has reached this.
+    /// Advances the clock of the database.
     pub(crate) fn clock(&mut self, now_ms: i64) {
         self.now_ms = self.now_ms.max(now_ms);
     }
 
-    /// The tables look like this, from transaction number `since` on.
+    /// Records the state of the tables from transaction number `since` on.
     pub(crate) fn push(&mut self, since: u64, living: &Living, loads: &Loads) {
         push(&mut self.living, self.now_ms, since, living);
         push(&mut self.loads, self.now_ms, since, loads);
     }
 
-    /// Judges the moves of one transaction, with the tables before it pushed.
+    /// Judges the moves of one transaction, after the state before it has been recorded.
     pub(crate) fn judge(&self, moves: &Moves) -> Judged {
         let total: u64 = moves.values().sum();
         let mut shortened = None;
         let recent = self.now_ms - WINDOW_MS;
         for loads in self.loads.iter().rev().filter(|loads| loads.until_ms >= recent) {
-            // The workers were read first: while these loads were there, at the latest.
+            // The manager reads the workers first: not after these loads were replaced.
             let read_first = |living: &&View<Living>| living.until_ms >= recent && living.since < loads.until;
             for living in self.living.iter().rev().filter(read_first) {
                 let plan = plan(&living.seen, &loads.seen);
@@ -116,7 +117,7 @@ fn is_part(moves: &Moves, plan: &Moves) -> bool {
     moves.iter().all(|(way, count)| plan.get(way).is_some_and(|planned| count <= planned))
 }
 
-/// What the production planner would move.
+/// Moves of the production planner.
 fn plan(living: &Living, loads: &Loads) -> Moves {
     let worker = |(incarnation, (state, capacity)): (&i64, &(WorkerState, u64))| WorkerLoad {
         incarnation: Incarnation(*incarnation),
@@ -138,10 +139,10 @@ fn plan(living: &Living, loads: &Loads) -> Moves {
     moves
 }
 
-/// The fewest moves that balance the active workers within one, as full as there
-/// are ids for: hand out the ids one by one to whoever has the least, those first
-/// who hold more than that already; what is handed to a worker beyond what it
-/// holds has to move.
+/// Smallest number of moves that balances the active workers within one id and places as
+/// many ids as fit. Assigns the ids one by one to the worker with the fewest, and among
+/// equals first to a worker that holds more than it has been assigned. Each id that a
+/// worker receives beyond those it holds is a move.
 pub(crate) fn fewest_moves(living: &Living, loads: &Loads) -> u64 {
     let mut ids: u64 = loads.values().sum();
     // Target, held, capacity.
@@ -208,7 +209,7 @@ mod tests {
         let judged = views.judge(&Moves::from([((None, 1), 2), ((None, 2), 2)]));
         assert_eq!(judged, Judged { optimum: 4, gone: 0, explained: true });
 
-        // One of the three had been deleted when they were to move.
+        // One of the three had been removed before the move.
         views.clock(10_200);
         views.push(3, &workers, &loads(&[(None, 2), (Some(3), 1)]));
         let judged = views.judge(&Moves::from([((None, 1), 1), ((None, 2), 1)]));

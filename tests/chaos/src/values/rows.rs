@@ -44,12 +44,12 @@ pub(crate) struct Lease {
     pub(crate) until: i64,
 }
 
-/// Where each column is: the log knows them by position only.
+/// Position of each column, since the log does not contain names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout(BTreeMap<(String, String), usize>);
 
 impl Layout {
-    /// Asks the database that `connection` is in.
+    /// Reads the layout of the current database of `connection`.
     pub(crate) async fn read(connection: &mut MySqlConnection) -> Result<Self> {
         let sql = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(ordinal_position AS SIGNED) \
                    FROM information_schema.columns WHERE table_schema = DATABASE()";
@@ -106,7 +106,7 @@ impl Layout {
     }
 }
 
-/// All rows of `values`.
+/// Reads all rows of `values`.
 pub(crate) async fn table(connection: &mut MySqlConnection) -> Result<BTreeMap<i64, Value>> {
     type Row = (i64, i64, i64, i64, i64, Option<i64>, i64);
     let sql = "SELECT id, value, initial_value, first_tick, last_tick, owner, epoch FROM `values`";

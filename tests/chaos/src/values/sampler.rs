@@ -1,4 +1,4 @@
-//! Looks at the tables ten times a second.
+//! Samples the tables ten times a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use tokio::time::MissedTickBehavior;
 use super::cluster::Cluster;
 use crate::faults::Board;
 
-/// How long after a fault rows may still be behind.
+/// Time after a fault during which rows may still be behind.
 pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the samples showed, the worst of each.
+/// Results of the samples: sums, and the worst cases.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Samples {
-    /// Looks that succeeded.
+    /// Samples taken.
     pub(crate) taken: u64,
-    /// Looks that failed: the database was away.
+    /// Samples that failed because the database was unavailable.
     pub(crate) failed: u64,
-    /// Of those taken, how many with no fault in the five seconds before.
+    /// Samples taken with no fault in the five seconds before.
     pub(crate) calm: u64,
     /// Broken rows, summed over all samples.
     pub(crate) broken: u64,
@@ -29,13 +29,13 @@ pub(crate) struct Samples {
     pub(crate) overfull: u64,
     /// Rows more than two seconds behind, summed over the calm samples.
     pub(crate) behind_when_calm: u64,
-    /// The most seconds that a row was behind at any time.
+    /// Most seconds that a row was behind in any sample.
     pub(crate) lateness: i64,
     /// The first sample with a broken row or an overfull worker.
     pub(crate) first_case: Option<String>,
 }
 
-/// Samples until told to stop. Its connections are direct.
+/// Samples until `stop` is set, on direct connections, without a proxy.
 pub(crate) async fn run(cluster: Arc<Cluster>, board: Board, mut stop: watch::Receiver<bool>) -> Samples {
     let mut samples = Samples::default();
     let mut connection = None;

@@ -1,8 +1,8 @@
-//! What the tables look like at an instant.
+//! State of the tables at an instant.
 
 use sqlx::{FromRow, MySqlConnection};
 
-/// Counts of one consistent look.
+/// Counts from one consistent read.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct State {
     pub(crate) ids: i64,
@@ -10,17 +10,17 @@ pub(crate) struct State {
     pub(crate) broken: i64,
     /// Rows more than two seconds behind.
     pub(crate) behind: i64,
-    /// Seconds that the last row is behind.
+    /// Seconds by which the most delayed row is behind.
     pub(crate) lateness: i64,
-    /// Rows that the last second has not reached yet, nor the one before.
+    /// Rows that have counted neither the current second nor the previous one.
     pub(crate) not_ticking: i64,
     /// Rows without an owner.
     pub(crate) unowned: i64,
-    /// Rows whose owner is dead, silent for two seconds, or unknown.
+    /// Rows whose owner is dead, unknown, or has sent no heartbeat for two seconds.
     pub(crate) ghosts: i64,
     /// Active workers.
     pub(crate) active: i64,
-    /// Workers that are neither dead nor heard of within a second.
+    /// Workers that are not dead and have sent no heartbeat for a second.
     pub(crate) silent: i64,
     /// Active workers with more ids than their capacity.
     pub(crate) overfull: i64,
@@ -28,7 +28,7 @@ pub(crate) struct State {
     pub(crate) largest_load: i64,
 }
 
-/// One statement sees one state of all tables.
+/// One statement reads all tables from one snapshot.
 const SQL: &str = "
     WITH now AS (SELECT UNIX_TIMESTAMP() AS s, UNIX_TIMESTAMP(NOW(3)) * 1000 AS ms),
     loads AS (
@@ -61,12 +61,12 @@ const SQL: &str = "
     FROM ids, fleet, load_";
 
 impl State {
-    /// Looks.
+    /// Reads the state.
     pub(crate) async fn read(connection: &mut MySqlConnection) -> sqlx::Result<Self> {
         sqlx::query_as(SQL).fetch_one(connection).await
     }
 
-    /// Whether every id is where it belongs and ticks, and `workers` are there.
+    /// Whether every id has an owner and ticks, and `workers` workers are active.
     pub(crate) const fn is_steady(&self, workers: i64) -> bool {
         self.active == workers
             && self.silent == 0

@@ -1,4 +1,4 @@
-//! People who add and remove ids, by the API and by SQL, and keep books.
+//! Clients that add and remove ids by the API and by SQL, and keep a ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,28 +13,29 @@ use super::cluster::Cluster;
 use super::ledger::Ledger;
 use crate::rng::Rng;
 
-/// Chosen ids begin here and go down, far above what `AUTO_INCREMENT` begins with
-/// and below where it goes on after the first of them.
+/// Upper bound of the ids that clients choose themselves, in descending order. They are
+/// far above the first `AUTO_INCREMENT` values. After the first of them, `AUTO_INCREMENT`
+/// continues above them all.
 const CHOSEN: i64 = 1_000_000;
 
-/// After this, a request whose client has given up has chosen the ids that it
-/// removes: it does that first, and no fault keeps it from that for longer.
+/// Time after which an abandoned request to remove ids has selected them: it does so
+/// first, and no fault delays that for longer.
 const CHOSEN_BY: Duration = Duration::from_secs(12);
 
-/// How long a request may take.
+/// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What they did.
+/// What the clients did, and which answers they received.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) ledger: Ledger,
-    /// How often what was done, by whether there was an answer.
+    /// For each kind of request: number of answered and of unanswered ones.
     pub(crate) counts: BTreeMap<&'static str, (u64, u64)>,
-    /// Answers that must not be given.
+    /// Answers that the API or the database must never give.
     pub(crate) wrong: Vec<String>,
 }
 
-/// The numbers of ids between which they keep the table.
+/// Lowest and highest number of ids between which the clients keep the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) least: usize,
@@ -51,7 +52,7 @@ enum Deed {
     SqlRemove,
 }
 
-/// What came of a request.
+/// Result of a request.
 enum Answer {
     Done(Json),
     Unknown,
@@ -66,12 +67,13 @@ struct Person {
     traffic: Traffic,
     next_chosen: i64,
     ids: usize,
-    /// Until then an unanswered removal of the largest ids may remove anything new.
+    /// Time until which an unanswered removal of the largest ids may still remove new
+    /// ids.
     doubtful_until: Option<Instant>,
 }
 
-/// Adds and removes ids until told to stop, with a `pause` of half to one and a
-/// half times that in between.
+/// Adds and removes ids until `stop` is set, pausing between half and one and a half
+/// times `pause` after each request.
 pub(crate) async fn run(
     cluster: Arc<Cluster>,
     rng: Rng,
@@ -200,7 +202,7 @@ impl Person {
         let mut present = self.traffic.ledger.present();
         self.rng.shuffle(&mut present);
         present.truncate(number);
-        // In the order in which everybody locks rows.
+        // The order in which all transactions lock rows.
         present.sort_unstable();
         let list: Vec<String> = present.iter().map(i64::to_string).collect();
         let sql = format!("DELETE FROM `values` WHERE id IN ({})", list.join(","));
@@ -214,7 +216,7 @@ impl Person {
         }
     }
 
-    /// Some ids that are not there: half of them have been there before.
+    /// Chooses ids that do not exist: up to half of them existed before.
     fn choose(&mut self, number: usize) -> Vec<i64> {
         let mut absent = self.traffic.ledger.absent();
         self.rng.shuffle(&mut absent);
@@ -235,7 +237,7 @@ impl Person {
         }
     }
 
-    /// Sends a request; answers with the body of a success.
+    /// Sends a request. Returns the body if it succeeds.
     async fn ask(&mut self, deed: &'static str, request: reqwest::RequestBuilder) -> Option<Json> {
         let answer = answer(request).await;
         self.tally(deed, matches!(answer, Answer::Done(_)));
@@ -285,9 +287,8 @@ impl Person {
     }
 }
 
-/// An unavailable database is an honest answer: it leaves open whether the
-/// request was carried out. All others had better be successes, since nothing
-/// impossible is asked for.
+/// 503 leaves open whether the request was carried out. Any other failure is wrong, since
+/// the clients send valid requests only.
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let Ok(response) = request.send().await else { return Answer::Unknown };
     let status = response.status();

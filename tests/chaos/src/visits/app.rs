@@ -1,4 +1,4 @@
-//! A visit-counter that dies and is started again in its place.
+//! A visit-counter that is killed and started again.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use testkit::{Launch, Process, Redis, eventually, free_port};
 use crate::faults::lock;
 use crate::fleet::Programs;
 
-/// How long it may take to start, and to be gone.
+/// Time limit for its start, and for its end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One replica.
+/// A replica.
 pub(super) struct App {
     pub(super) url: String,
     admin: String,
@@ -23,7 +23,7 @@ pub(super) struct App {
 }
 
 impl App {
-    /// Starts one, and waits until it is ready.
+    /// Starts a replica, and waits until it is ready.
     pub(super) async fn start(number: usize, redis: &Redis, programs: &Programs) -> Result<Self> {
         let (port, admin) = (free_port(), format!("127.0.0.1:{}", free_port()));
         let name = format!("visit-counter-{number}");
@@ -54,21 +54,21 @@ impl App {
         self.up();
     }
 
-    /// Its resident memory, in KiB.
+    /// Resident memory, in KiB.
     pub(super) fn memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim_end_matches("kB").trim().parse()?)
     }
 
-    /// A counter among its metrics, since it was started last.
+    /// Value of a counter among its metrics, since its last start.
     pub(super) async fn metric(&self, name: &str) -> Result<u64> {
         let text = testkit::http_get(format!("{}/metrics", self.admin)).await?.text().await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no {name}"))?.parse()?)
     }
 
-    /// Writes all that its lives logged to a file.
+    /// Writes the logs of all its processes to a file.
     pub(super) fn write_log(&self, folder: &Path) -> Result<()> {
         let lives = lock(&self.lives);
         let text: String = lives.iter().flat_map(|life| life.lines()).map(|line| line.text + "\n").collect();

@@ -1,4 +1,4 @@
-//! A machine that loses what was not on its disk.
+//! A machine that crashes and loses what was not yet on its disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use tokio::task::AbortHandle;
 
 use crate::faults::lock;
 
-/// What `appendfsync everysec` may lose.
+/// Age of writes that `appendfsync everysec` may lose.
 const UNWRITTEN: Duration = Duration::from_secs(1);
 
-/// How often the length of the log is noted.
+/// Interval at which the length of the log is recorded.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Knows how long Redis's log was a second ago.
+/// Records the length of Redis's log over time.
 pub(super) struct Disk {
     folder: PathBuf,
     lengths: Arc<Mutex<Vec<(Instant, u64)>>>,
@@ -25,7 +25,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Watches the disk of `redis`, until it is dropped.
+    /// Records the log of `redis` until this is dropped.
     pub(super) fn watch(redis: &Redis) -> Self {
         let (folder, lengths) = (redis.folder().to_owned(), Arc::<Mutex<Vec<_>>>::default());
         let looking = tokio::spawn({
@@ -42,8 +42,8 @@ impl Disk {
         Self { folder, lengths, looking: looking.abort_handle() }
     }
 
-    /// Kills Redis, takes from its log what came in the last second, and starts it
-    /// again. Says how many bytes were lost.
+    /// Kills Redis, truncates its log to what was written more than a second before, and
+    /// restarts it. Returns the number of lost bytes.
     pub(super) async fn crash(&self, redis: &Redis) -> Result<u64> {
         redis.kill();
         let killed = Instant::now();
@@ -64,7 +64,7 @@ impl Drop for Disk {
     }
 }
 
-/// The part of the log that is being written.
+/// Path of the part of the log that is being written.
 fn log(folder: &Path) -> Result<PathBuf> {
     let files = std::fs::read_dir(folder.join("appendonlydir"))?.filter_map(|file| Some(file.ok()?.path()));
     let mut parts: Vec<PathBuf> = files.filter(|file| file.to_string_lossy().ends_with(".incr.aof")).collect();

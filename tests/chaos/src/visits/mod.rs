@@ -1,9 +1,9 @@
-//! Chaos for visit-counter.
+//! Fault injection for visit-counter.
 //!
-//! Part 1 restarts Redis in order and kills a replica while visits are counted: no
-//! number may be given twice, and those that nobody got are explained. Part 2 lets
-//! Redis's machine lose its last second, which no counter can make good, but one
-//! replica still gives no number twice. Part 3 stops Redis where it is.
+//! Part 1 restarts Redis and kills a replica while visits are counted: no number may be
+//! assigned twice, and each skipped number must be explained. Part 2 crashes the machine
+//! of Redis, which loses its last second. No counter can prevent that loss, but one
+//! replica still assigns no number twice. Part 3 suspends Redis.
 
 mod app;
 mod disk;
@@ -22,37 +22,37 @@ use crate::fleet::Programs;
 use crate::report::Report;
 use crate::rng::Rng;
 
-/// What to run.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How many visits are counted in the first part; a quarter of it in the second.
+    /// Number of visits in the first part; the second part counts a quarter of it.
     pub(crate) visits: u64,
-    /// How long Redis stands still in the third part.
+    /// Time for which Redis is suspended in the third part.
     pub(crate) silence: Duration,
-    /// Whether the machine may be blamed for times.
+    /// Whether the run is short: times are reported and not judged.
     pub(crate) short: bool,
     pub(crate) programs: Programs,
     pub(crate) logs: PathBuf,
 }
 
-/// Connections at once.
+/// Number of concurrent connections.
 const CONNECTIONS: usize = 64;
 
-/// Replicas of the first part.
+/// Number of replicas in the first part.
 const REPLICAS: usize = 2;
 
-/// How soon every request is answered.
+/// Time limit for the answer to each request.
 const ANSWERED: Duration = Duration::from_secs(2);
 
-/// How soon a visit is counted after Redis goes on.
+/// Time limit for counting a visit after Redis resumes.
 const RECOVERED: Duration = Duration::from_secs(1);
 
-/// How much memory may grow while Redis is silent, in KiB: it settles at what 64
+/// Highest growth of memory while Redis is suspended, in KiB: memory settles at what 64
 /// requests in flight need.
 const GROWTH: u64 = 4096;
 
-/// As Redis is run where nobody wants to lose more than a second.
+/// Durable settings of Redis: a crash loses at most a second.
 const EVERYSEC: [(&str, &str); 1] = [("appendfsync", "everysec")];
 
 /// Runs all parts.
@@ -96,7 +96,7 @@ async fn restarts(options: &Options, rng: &mut Rng, report: &mut Report) -> Resu
     let apps = start(&redis, REPLICAS, options).await?;
     let visitors = visitors(&apps)?;
     let began = Instant::now();
-    // About a fifth, two fifths and three fifths of the way.
+    // After about a fifth, two fifths and three fifths of the visits.
     let mut fifth = 0;
     let mut next = async || {
         fifth += 1;
@@ -123,8 +123,8 @@ async fn restarts(options: &Options, rng: &mut Rng, report: &mut Report) -> Resu
     report.told("visits counted, in", format!("{}, {:.1} s", books.counted(), took.as_secs_f64()));
     report_answers(report, &books);
     report_twice(report, &books, true);
-    // A restart loses the answer to one addition of each replica, and to its repetition;
-    // the kill loses those of one replica.
+    // Each of two restarts loses the answer to one addition of each replica, and to its
+    // repetition. The kill loses the answer to one addition.
     let lost_additions = 2 * 2 * REPLICAS + 1;
     report_total(report, &books, total, Some(lost_additions * CONNECTIONS.div_ceil(REPLICAS)));
     let mut round_trips = 0;
@@ -146,7 +146,7 @@ async fn losses(options: &Options, replicas: usize, report: &mut Report) -> Resu
     let mut lost = Vec::new();
     for third in 1..=2 {
         visitors.counted(visits / 3 * third).await;
-        // Long enough for something to have been written before the last second.
+        // Redis has to write something before the last second.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let before = total(&redis).await?;
         disk.crash(&redis).await?;
@@ -231,7 +231,7 @@ fn report_twice(report: &mut Report, books: &Books, judged: bool) {
     }
 }
 
-/// Every number up to the counter was given to somebody or was skipped.
+/// Checks that each number up to the counter was assigned to a visit or skipped.
 fn report_total(report: &mut Report, books: &Books, total: i64, most_skipped: Option<usize>) {
     let gaps = books.gaps(total);
     let skipped: i64 = gaps.iter().map(|(first, last)| last - first + 1).sum();

@@ -1,4 +1,4 @@
-//! Visitors, one on each connection, who keep books.
+//! Visitors, one on each connection, that record their answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,41 +11,41 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// After this, a visitor gives up; the service has to be sooner.
+/// Time limit of a request; the service has to answer sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a visitor waits who got no answer at all.
+/// Pause of a visitor after a request without an answer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What visitors saw.
+/// Answers that visitors received.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// Each number, by how often it was seen.
+    /// For each number, how often visitors received it.
     pub(super) numbers: BTreeMap<i64, u32>,
-    /// Visits that were told to come back.
+    /// Visits that the service rejected, to be repeated later.
     pub(super) turned_away: u64,
     /// Visits without an answer: the connection broke.
     pub(super) unanswered: u64,
-    /// Answers that must not be given.
+    /// Answers that the service must never give.
     pub(super) wrong: Vec<String>,
-    /// The longest time until an answer, or until the connection broke.
+    /// Longest time until an answer, or until the connection broke.
     pub(super) longest: Duration,
-    /// When the first visit was counted after each time that the mark was set.
+    /// Shortest time from a mark until the next counted visit.
     pub(super) first_after: Option<Duration>,
 }
 
 impl Books {
-    /// How many visits got a number.
+    /// Number of visits that received a number.
     pub(super) fn counted(&self) -> u64 {
         self.numbers.values().map(|times| u64::from(*times)).sum()
     }
 
-    /// How many numbers were seen by more than one visitor.
+    /// Numbers that more than one visitor received.
     pub(super) fn twice(&self) -> Vec<i64> {
         self.numbers.iter().filter(|(_, times)| **times > 1).map(|(number, _)| *number).collect()
     }
 
-    /// Runs of numbers up to `total` that nobody saw: first and last.
+    /// Ranges of numbers up to `total` that no visitor received: first and last number.
     pub(super) fn gaps(&self, total: i64) -> Vec<(i64, i64)> {
         let seen = self.numbers.keys().copied().chain([total + 1]);
         let before = std::iter::once(0).chain(self.numbers.keys().copied());
@@ -68,7 +68,7 @@ impl Books {
     }
 }
 
-/// What came of a visit.
+/// Result of a visit.
 enum Outcome {
     Number(i64),
     TurnedAway,
@@ -76,7 +76,7 @@ enum Outcome {
     Wrong(String),
 }
 
-/// Many visitors at once.
+/// Concurrent visitors.
 pub(super) struct Visitors {
     counted: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
@@ -85,8 +85,8 @@ pub(super) struct Visitors {
 }
 
 impl Visitors {
-    /// `count` of them, spread over the services of `urls`; every other one looks at
-    /// the page, the rest use the API.
+    /// Starts `count` visitors, spread over the services of `urls`. Every other visitor
+    /// requests the page, the rest use the API.
     pub(super) fn start(count: usize, urls: &[&str]) -> Result<Self> {
         let (counted, stop, mark) = (Arc::default(), watch::Sender::new(false), watch::Sender::new(None));
         let mut tasks = JoinSet::new();
@@ -106,7 +106,7 @@ impl Visitors {
         Ok(Self { counted, stop, mark, tasks })
     }
 
-    /// Waits until so many visits have been counted.
+    /// Waits until `visits` visits have been counted.
     pub(super) async fn counted(&self, visits: u64) {
         let mut looks = tokio::time::interval(Duration::from_millis(5));
         while self.counted.load(Ordering::Relaxed) < visits {
@@ -114,12 +114,12 @@ impl Visitors {
         }
     }
 
-    /// From now on the first visit that is counted is waited for.
+    /// Sets the mark from which the time until the next counted visit is measured.
     pub(super) fn mark(&self) {
         self.mark.send_replace(Some(Instant::now()));
     }
 
-    /// Lets everybody finish, and adds up their books.
+    /// Lets all visitors finish their requests, and adds up their answers.
     pub(super) async fn stop(mut self) -> Result<Books> {
         self.stop.send_replace(true);
         let mut books = Books::default();
@@ -179,7 +179,7 @@ impl Visitor {
         match response.status().as_u16() {
             200 => {}
             503 if response.headers().contains_key("retry-after") => {
-                // Read to its end, so that the connection is used again.
+                // The body is read to its end, so that the connection is reused.
                 return if response.bytes().await.is_ok() { Outcome::TurnedAway } else { Outcome::Unanswered };
             }
             status => return Outcome::Wrong(format!("status {status}")),

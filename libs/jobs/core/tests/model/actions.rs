@@ -61,7 +61,7 @@ pub(crate) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
         push_if(actions, budget.doubled > 0, Action::Double(id));
         push_if(actions, budget.dead_letters > 0, Action::DeadLetter(id));
         let idle = state.workers.iter().enumerate().filter(|(_, worker)| **worker == Worker::Idle);
-        // Idle workers are alike.
+        // Idle workers are equivalent.
         actions.extend(idle.take(1).map(|(worker, _)| Action::Deliver(worker, id)));
     }
     for &id in state.tables.jobs.keys() {
@@ -77,7 +77,7 @@ fn of_job(model: &Protocol, state: &State, id: Id, actions: &mut Vec<Action>) {
     let skipped = |mutation| model.mutation == Some(mutation);
     match job.state {
         JobState::Queued if !job.published => {
-            // The publisher has its time; only then the sweeper publishes again.
+            // The sweeper publishes again only after the publisher has had time to do so.
             let pending =
                 state.outgoing.contains(&(id, job.lease_token)) || state.confirmed.contains(&(id, job.lease_token));
             push_if(actions, !pending && !skipped(Mutation::SweepForgetsUnpublished), Action::Sweep(id));
@@ -208,7 +208,7 @@ fn work(model: &Protocol, state: &mut State, worker: usize, action: Action) {
             state.workers[worker] = Worker::Done(id);
         }
         Action::SucceedAnswerLost(_) => {
-            // It asks again, as it cannot know.
+            // The worker repeats the request, since it does not know the result.
             state.budget.lost_answers -= 1;
             finish(model, state, worker, |token| Event::Succeed { token });
         }
@@ -228,7 +228,7 @@ fn work(model: &Protocol, state: &mut State, worker: usize, action: Action) {
             state.workers[worker] = Worker::Idle;
             state.put(id);
         }
-        // A crash, whatever it is at: the broker delivers what was not acknowledged.
+        // After a crash in any state, the broker delivers unacknowledged messages again.
         _ => {
             state.budget.crashes -= 1;
             state.workers[worker] = Worker::Idle;
@@ -265,7 +265,7 @@ fn sweep(state: &mut State, id: Id) {
     apply_event(state, id, Event::Sweep { delay_ms: DELAY_MS });
 }
 
-/// Time is not counted here: what waits for it may always have waited long enough.
+/// The model has no time: a waiting job may become due in any step.
 fn come_due(state: &mut State, id: Id) {
     let now = state.tables.now;
     if let Some(row) = state.tables.jobs.get_mut(&id) {
@@ -301,7 +301,7 @@ fn finish(model: &Protocol, state: &mut State, worker: usize, event: impl Fn(i64
     let is_other = row.job.lease_token != token;
     let event = event(token);
     if ignores && row.job.state != JobState::Running {
-        // The mistake overwrites whatever state the job is in.
+        // The mutation overwrites the job in any state.
         if let Some(row) = state.tables.jobs.get_mut(&id) {
             row.job.state = JobState::Running;
         }

@@ -32,11 +32,11 @@ pub(crate) enum Mutation {
     AcceptIgnoresKey,
     /// A confirm counts for a message that was never published.
     ConfirmIgnoresToken,
-    /// Jobs whose message was not confirmed are left alone.
+    /// Jobs whose message was not confirmed are not swept.
     SweepForgetsUnpublished,
-    /// Leases that have run out are left alone.
+    /// Jobs whose lease has expired are not swept.
     SweepForgetsLeases,
-    /// A job that failed is not tried again.
+    /// Jobs that wait for their next attempt are not swept.
     SweepForgetsRetries,
 }
 
@@ -77,7 +77,8 @@ impl Model for Protocol {
                 state.tables.jobs.values().all(|row| row.job.attempt <= row.job.max_attempts)
             }),
             Property::always(NOTICED, |model: &Self, state: &State| {
-                // The broker may have lost each of as many messages as it was allowed to.
+                // Each message that the broker has lost may have been the only one of its
+                // job.
                 let lost = model.config.budget.lost_messages - state.budget.lost_messages;
                 let is_noticed = |(id, row): (&u8, &jobs_core::tables::Row)| {
                     let waits = row.job.state == JobState::Queued && row.job.published;

@@ -25,8 +25,8 @@ const NOTHING: Budget = Budget {
     retries: 0,
 };
 
-/// Two workers, one lost acknowledgement, one lease that runs out, one crash, and
-/// a message that comes twice.
+/// Two workers, one lost acknowledgement, one expired lease, one crash, and a message
+/// that is delivered twice.
 const RUNNING: Config = Config {
     name: "running",
     keys: 1,
@@ -61,7 +61,7 @@ const ACCEPTING: Config = Config {
     },
 };
 
-/// Clients that cancel and retry a job that runs or waits.
+/// Clients that cancel and retry a running or waiting job.
 const HANDS: Config = Config {
     name: "hands",
     keys: 1,
@@ -133,7 +133,7 @@ fn poison() {
     search(POISON);
 }
 
-/// Finds the counterexample that `mutation` must have.
+/// Finds a counterexample to `property`, which `mutation` must violate.
 fn catch(config: Config, mutation: Mutation, property: &'static str) {
     let model = Protocol { config, mutation: Some(mutation) };
     let wanted = HasDiscoveries::AnyOf([property].into());

@@ -19,47 +19,47 @@ pub(crate) struct Config {
 /// The faults that are left on this path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Budget {
-    /// Answers to clients that get lost, together with the message to be published.
+    /// Answers to clients that are lost, together with the message to be published.
     pub(crate) lost_accepts: u8,
     /// Messages that are lost on their way to the broker.
     pub(crate) lost_publishes: u8,
-    /// Messages that arrive and whose confirm does not.
+    /// Messages that arrive and whose confirm is lost.
     pub(crate) lost_confirms: u8,
     /// Messages that the broker loses.
     pub(crate) lost_messages: u8,
     /// Messages that the broker delivers twice.
     pub(crate) doubled: u8,
-    /// Acknowledgements of messages that get lost.
+    /// Acknowledgements of messages that are lost.
     pub(crate) lost_acks: u8,
-    /// Answers of the database to workers that get lost.
+    /// Answers of the database to workers that are lost.
     pub(crate) lost_answers: u8,
     pub(crate) crashes: u8,
-    /// Leases that run out while their holder stands still.
+    /// Leases that expire while their holder is suspended.
     pub(crate) expiries: u8,
     pub(crate) failures: u8,
     pub(crate) releases: u8,
     pub(crate) dead_letters: u8,
     pub(crate) cancels: u8,
-    /// Jobs tried again by hand.
+    /// Jobs that a client retries.
     pub(crate) retries: u8,
 }
 
-/// A number that stands for a job.
+/// Identifies a job.
 pub(crate) type Id = u8;
 
-/// Everything at one moment.
+/// State of the whole system at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) tables: Tables<Id>,
     /// The next new id.
     pub(crate) next: Id,
-    /// Requests whose client has its answer.
+    /// Requests whose client has received the answer.
     pub(crate) answered: BTreeSet<usize>,
     /// Messages about to be published, under the tokens at that time.
     pub(crate) outgoing: BTreeSet<(Id, i64)>,
-    /// Messages that were confirmed and are not yet marked.
+    /// Messages that were confirmed and are not yet recorded as published.
     pub(crate) confirmed: BTreeSet<(Id, i64)>,
-    /// Messages that wait in the broker, how many of each job.
+    /// Number of messages of each job that wait in the broker.
     pub(crate) broker: BTreeMap<Id, u8>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) budget: Budget,
@@ -67,7 +67,7 @@ pub(crate) struct State {
     pub(crate) stale_seen: bool,
 }
 
-/// The step that a worker is at.
+/// State of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Worker {
     Idle,

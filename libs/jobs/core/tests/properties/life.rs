@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::many;
 
-/// An event under a token that is right, or off by one or two.
+/// An event under a token that is right, or wrong by one or two.
 fn events() -> impl Strategy<Value = (u8, i64, i64, bool)> {
     (0_u8..12, prop_oneof![6 => Just(0_i64), 1 => -2_i64..3], 0_i64..5000, any::<bool>())
 }
@@ -32,7 +32,8 @@ fn event(job: &Job, (which, off, ms, permanent): (u8, i64, i64, bool)) -> Event 
 fn is_consistent(job: &Job) -> bool {
     let waits = matches!(job.state, State::Queued | State::RetryWait);
     (job.state == State::Running) == job.lease_until.is_some()
-        // A job that has not ended is due at some time, or its message is in the broker.
+        // A job that has not ended is either due at some time, or its message is in the
+        // broker.
         && (job.state.is_terminal() || job.published) == job.due_at.is_none()
         && (!job.published || job.state == State::Queued)
         && (waits || job.state.is_terminal() || job.attempt >= 1)
@@ -82,8 +83,8 @@ proptest! {
                 job = next;
             }
         }
-        // From now on nothing is lost: the sweeper handles due jobs, and a message
-        // is followed by a claim and an attempt of some outcome.
+        // From here on nothing is lost: the sweeper handles due jobs, and each message is
+        // followed by a claim and an attempt with any outcome.
         for round in 0..200_usize {
             let event = match job.state {
                 State::Succeeded | State::Failed | State::Cancelled => break,

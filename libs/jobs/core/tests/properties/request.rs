@@ -27,7 +27,7 @@ fn request<'a>(kind: &'a str, payload: &'a Value) -> Request<'a> {
     Request { kind, payload, priority: Priority::Default, run_at: None, max_attempts: None, callback_url: None }
 }
 
-/// The same with its fields in the opposite order.
+/// The same value with its fields in the opposite order.
 fn reversed(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(reversed).collect(),

@@ -1,4 +1,4 @@
-//! A job queue with a name of its own, and what tests do with it.
+//! A job queue with a name of its own, and helpers for tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Backend {
         }
     }
 
-    /// Waits for these numbers of waiting messages and dead letters.
+    /// Waits until the queue has these numbers of waiting messages and dead letters.
     pub(crate) async fn wait_for_depth(&self, waiting: [u64; 3], dead: u64) {
         let count = |depth: Depth| (Priority::ALL.map(|priority| depth.of(priority)), depth.dead_letters);
         let what = format!("a depth of {waiting:?} and {dead}");
@@ -93,7 +93,8 @@ impl Backend {
     pub(crate) async fn wait_for_prefetch(&self) {
         if self.outlives_close() {
             self.is_empty().await;
-            // These are several round trips more, so deliveries sent before have arrived.
+            // This takes several round trips, so deliveries that were already sent have
+            // arrived.
             self.queue.depth().await.unwrap();
         }
     }
@@ -102,7 +103,8 @@ impl Backend {
         self.wait_for_depth([0; 3], 0).await;
     }
 
-    /// A user of the broker. The names of queues and exchanges begin with [`Self::name`].
+    /// Connects as a user of the broker. The names of queues and exchanges begin with
+    /// [`Self::name`].
     pub(crate) async fn user(&self) -> (Connection, Channel) {
         let Home::RabbitMq { url, .. } = &self.home else { panic!("there is no broker") };
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
@@ -146,7 +148,7 @@ pub(crate) fn messages(count: usize, priority: Priority) -> Vec<Message> {
     (0..count).map(|_| message(priority)).collect()
 }
 
-/// The next message, which must arrive in time.
+/// Returns the next message, which must arrive in time.
 pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
     let next = tokio::time::timeout(SOON, consumer.next()).await;
     next.expect("a message in time").expect("the queue is open")

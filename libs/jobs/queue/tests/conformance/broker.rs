@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::backend::{Backend, SOON, assert_same, message, messages, next, options, take};
 
-/// Publishes until it is stored, and returns the first answer.
+/// Publishes until the message is stored, and returns the first result.
 async fn publish_at_last(backend: &Backend, message: &Message) -> Result<(), PublishError> {
     let mut first = None;
     eventually_ok(SOON, "the message to be stored", async || {
@@ -35,7 +35,7 @@ async fn a_deleted_binding_is_noticed_and_made_again() {
     let (queue, exchange) = (format!("{}.default", backend.name()), backend.name().to_owned());
     user.queue_unbind(queue.into(), exchange.into(), "default".into(), FieldTable::default()).await.unwrap();
 
-    // In one batch with others, which are stored all the same.
+    // The other messages of the batch are stored all the same.
     let batch = [message(Priority::High), message(Priority::Default), message(Priority::Low)];
     let outcomes = backend.queue.publish(batch.to_vec()).await;
     assert_eq!(outcomes, [Ok(()), Err(PublishError::Unroutable), Ok(())]);
@@ -48,14 +48,15 @@ async fn a_deleted_binding_is_noticed_and_made_again() {
     backend.clean_up().await;
 }
 
-/// Confirmations and returned messages of many batches at once are told apart.
+/// Confirms and returned messages of many concurrent batches are matched to their
+/// messages.
 #[tokio::test]
 async fn of_many_at_once_exactly_the_unroutable_are_reported() {
     let backend = Backend::rabbitmq("returns").await;
     backend.publish(&messages(1, Priority::High)).await;
     let (_connection, user) = backend.user().await;
     let exchange = backend.name().to_owned();
-    // All fit into a queue, even if no consumer has taken any yet.
+    // All messages fit into a queue, even before a consumer takes any.
     let batches: Vec<Vec<Message>> = (0..15)
         .map(|_| (0..9).map(|place| message(if place % 3 == 0 { Priority::Low } else { Priority::High })).collect())
         .collect();
@@ -70,7 +71,7 @@ async fn of_many_at_once_exactly_the_unroutable_are_reported() {
     for (message, outcome) in batches.iter().flatten().zip(outcomes.into_iter().flatten()) {
         match (message.priority, outcome) {
             (_, Ok(())) => drop(stored.insert(message.job)),
-            // Once the first are noticed, the binding is made again.
+            // After the first unroutable messages, the binding is declared again.
             (Priority::Low, Err(PublishError::Unroutable)) => unroutable += 1,
             (priority, outcome) => panic!("{priority:?}: {outcome:?}"),
         }
@@ -88,7 +89,8 @@ async fn deleted_queues_are_made_again_while_they_are_consumed() {
     let often = |options| RabbitMqOptions { repair_interval: Duration::from_millis(500), ..options };
     let backend = Backend::rabbitmq_with("queues", often).await;
     let mut consumer = backend.queue.consume(5);
-    // All queues are consumed. (Who begins to while one is being deleted is not answered.)
+    // Each queue has a consumer before it is deleted, since the broker does not answer a
+    // consumer that subscribes during the deletion.
     backend.publish(&Priority::ALL.map(message)).await;
     let held = [next(&mut consumer).await, next(&mut consumer).await, next(&mut consumer).await];
     let (_connection, user) = backend.user().await;
@@ -96,7 +98,7 @@ async fn deleted_queues_are_made_again_while_they_are_consumed() {
         let queue = format!("{}.{queue}", backend.name());
         user.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     }
-    // Those of queues that are gone do no harm.
+    // Settling messages of deleted queues has no effect.
     held.into_iter().for_each(Delivery::ack);
     for priority in Priority::ALL {
         let message = message(priority);
@@ -119,7 +121,7 @@ async fn the_queue_of_dead_letters_is_made_again_while_it_is_consumed() {
     let (_connection, user) = backend.user().await;
     let queue = format!("{}.dead", backend.name());
     user.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
-    // A dead letter without a queue would be tried again, but minutes later.
+    // The broker would retry a dead letter without a queue only minutes later.
     user.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     eventually(SOON, "a way for dead letters", async || {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };

@@ -23,7 +23,7 @@ async fn closing_ends_everything_in_order(backend: &Backend) {
     assert!(matches!(outcomes[..], [Err(PublishError::Unavailable(_))]), "{outcomes:?}");
     queue.ping().await.unwrap_err();
     queue.depth().await.unwrap_err();
-    // Settled too late, which does no harm.
+    // Settling after the close has no effect.
     unsettled.ack();
     tokio::time::timeout(SOON, queue.close()).await.expect("closed again");
 

@@ -1,4 +1,4 @@
-//! What is stored is delivered until it is settled.
+//! Consuming: each stored message is delivered until it is settled.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn what_is_dropped_comes_again(backend: &Backend) {
     let second = next(&mut consumer).await;
     assert!(second.redelivered);
     assert_eq!(second.message, sent);
-    // As it does when its task panics.
+    // Like a task that panics.
     let panicking = tokio::spawn(async move {
         let _second = second;
         panic!("for the test");
@@ -86,7 +86,7 @@ async fn no_more_than_the_prefetch_is_held(backend: &Backend) {
     };
     assert_eq!(delivery.message, third);
     delivery.ack();
-    // Another priority is not concerned.
+    // The limit of another priority is independent.
     drop(modest);
     let other = message(Priority::Low);
     backend.publish(std::slice::from_ref(&other)).await;
@@ -128,13 +128,13 @@ async fn two_consumers_share_the_work(backend: &Backend) {
     let sent = messages(80, Priority::Default);
     let (mut one, mut two) = (backend.queue.consume(1), backend.queue.consume(1));
     backend.publish(&sent).await;
-    // With one message at a time, each has to wait for the other.
+    // With a prefetch of one message, each consumer waits for the other.
     let mut received = Vec::new();
     for _ in 1..sent.len() / 2 {
         received.extend(take(&mut one, 1).await);
         received.extend(take(&mut two, 1).await);
     }
-    // The last message comes to the one whose acknowledgement arrived first.
+    // The last message is delivered to the consumer that acknowledged first.
     drop(two);
     received.extend(take(&mut one, 2).await);
     assert_same(&sent, &received);

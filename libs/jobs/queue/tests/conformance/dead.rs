@@ -36,7 +36,7 @@ async fn what_comes_back_too_often_is_dead(backend: &Backend) {
     assert_eq!(deliveries, DELIVERY_LIMIT + 1);
     assert_eq!(letter.message, poison);
     letter.ack();
-    // It has blocked no other message.
+    // The dead letter has not blocked other messages.
     let healthy = message(Priority::Default);
     backend.publish(std::slice::from_ref(&healthy)).await;
     assert_eq!(take(&mut consumer, 1).await, [healthy]);

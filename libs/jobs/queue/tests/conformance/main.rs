@@ -10,7 +10,7 @@ mod dead;
 mod publishing;
 mod tls;
 
-/// Makes a test for each backend of each function that takes one.
+/// Defines a test for each backend from each function that takes one.
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         mod in_process {

@@ -30,7 +30,7 @@ async fn many_publish_at_once(backend: &Backend) {
     let mut consumer = backend.queue.consume(50);
     let sent = messages(300, Priority::Default);
     let consuming = async { take(&mut consumer, sent.len()).await };
-    // A publisher that is refused because the queue is full tries again.
+    // A publisher repeats messages that are refused because the queue is full.
     let publishing = futures_util::future::join_all(sent.chunks(3).map(|chunk| async move {
         for message in chunk {
             eventually(SOON, "a place in the queue", async || {
@@ -56,7 +56,7 @@ async fn a_full_queue_refuses_until_there_is_room(backend: &Backend) {
         }
     }
     assert!(accepted.len() >= LENGTH_LIMIT as usize && accepted.len() < sent.len(), "{}", accepted.len());
-    // The other queues are none of this one's business.
+    // The other queues are independent.
     let other = message(Priority::Low);
     backend.publish(std::slice::from_ref(&other)).await;
     accepted.push(other);
@@ -71,7 +71,7 @@ async fn a_full_queue_refuses_until_there_is_room(backend: &Backend) {
 async fn nothing_is_published_at_once(backend: &Backend) {
     assert_eq!(backend.queue.publish(Vec::new()).await, []);
     let message = message(Priority::Default);
-    // The same job twice is two messages.
+    // Publishing the same job twice stores two messages.
     backend.publish(&[message.clone(), message]).await;
     backend.wait_for_depth([0, 2, 0], 0).await;
 }

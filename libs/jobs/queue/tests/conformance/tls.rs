@@ -1,5 +1,5 @@
-//! Encrypted connections, by a proxy with a certificate in front of the broker. The
-//! key beside it is known to all the world and trusted by nobody but these tests.
+//! Encrypted connections, through a proxy with a certificate in front of the broker. The
+//! key beside it is public, and only these tests trust it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ async fn a_broker_that_is_killed_or_restarted_loses_nothing() {
     let server = server().await;
     let load = Load::start(server.url(), "crash");
     load.progress("the start").await;
-    // RabbitMQ 3.10 never brings a queue back that was made a moment before a crash.
+    // RabbitMQ 3.10 does not recover a queue that was declared right before a crash.
     server.restart().await;
     load.progress("a restart").await;
     server.kill();
@@ -31,7 +31,8 @@ async fn a_broker_that_stands_still_is_given_up_in_time() {
     load.failures("unavailable", 40).await;
     load.queue.ping().await.unwrap_err();
     load.queue.depth().await.unwrap_err();
-    // Attempts to connect leave nothing behind, as each of them is cut.
+    // Attempts to connect leave no threads behind, since each of them ends at its
+    // timeout.
     eventually(SOON, "the threads of failed attempts to end", async || (threads() <= 2).then_some(())).await;
     server.resume();
     load.progress("standing still").await;
@@ -59,7 +60,7 @@ async fn what_was_delivered_before_a_crash_is_delivered_again_and_settled_harmle
     let server = server().await;
     let queue = open(server.url(), "settle");
     eventually_ok(SOON, "the queues to be made", async || queue.ping().await).await;
-    // RabbitMQ 3.10 never brings a queue back that was made a moment before a crash.
+    // RabbitMQ 3.10 does not recover a queue that was declared right before a crash.
     server.restart().await;
     let mut consumer = queue.consume(5);
     let message = Message { job: Uuid::now_v7(), priority: Priority::Default, traceparent: None };

@@ -1,4 +1,4 @@
-//! Publishes and consumes all the time, and counts.
+//! A load that publishes and consumes continuously, and counts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,11 +16,11 @@ const PUBLISHERS: usize = 4;
 const CONSUMERS: usize = 2;
 const BATCH: usize = 5;
 
-/// Publishing may take this long, whatever the broker does: its timeout, and what a
-/// busy machine adds.
+/// Upper bound of the time for publishing, regardless of the broker: its timeout, and
+/// some more for a busy machine.
 const BOUND: Duration = OPTIONS_TIMEOUT.saturating_mul(3);
 
-/// It goes on until it is [finished](Self::finish).
+/// A running load, until it is [finished](Self::finish).
 pub(crate) struct Load {
     pub(crate) queue: Arc<RabbitMqQueue>,
     counts: Arc<Mutex<Counts>>,
@@ -38,7 +38,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Confirmed and never received.
+    /// Number of confirmed messages that were not received.
     fn missing(&self) -> usize {
         self.confirmed.iter().filter(|job| !self.received.contains_key(job)).count()
     }
@@ -73,7 +73,7 @@ impl Load {
         self.counts.lock().unwrap()
     }
 
-    /// Waits until some more messages were confirmed and some more were received.
+    /// Waits until more messages have been confirmed and received.
     pub(crate) async fn progress(&self, after: &str) {
         let size = |counts: &Counts| (counts.confirmed.len(), counts.received.len());
         let before = size(&self.counts());
@@ -86,7 +86,7 @@ impl Load {
         eprintln!("after {after}: messages go through again, {:?} later", began.elapsed());
     }
 
-    /// Waits until publishing fails so many times more, in this way.
+    /// Waits until publishing has failed `count` more times with an error of this kind.
     pub(crate) async fn failures(&self, kind: &'static str, count: u32) {
         let failed = || self.counts().errors.get(kind).copied().unwrap_or_default();
         let before = failed();
@@ -94,7 +94,7 @@ impl Load {
             .await;
     }
 
-    /// Ends the load and checks that all that was confirmed is received.
+    /// Ends the load, and checks that all confirmed messages are received.
     pub(crate) async fn finish(mut self, what: &str) {
         self.stop.cancel();
         for publisher in std::mem::take(&mut self.publishers) {
@@ -129,7 +129,7 @@ async fn publish(queue: Arc<RabbitMqQueue>, counts: Arc<Mutex<Counts>>, stop: Ca
         let mut counts = counts.lock().unwrap();
         counts.longest = counts.longest.max(began.elapsed());
         let mut outcomes = outcomes.into_iter();
-        // What failed is published again with the next batch.
+        // Messages that failed are published again with the next batch.
         batch.retain(|message| match outcomes.next().unwrap() {
             Ok(()) => {
                 counts.confirmed.insert(message.job);

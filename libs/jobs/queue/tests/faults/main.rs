@@ -13,12 +13,12 @@ use std::time::Duration;
 use jobs_queue::{RabbitMqOptions, RabbitMqQueue};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// How long a recovery may take, on a busy machine and with a broker that starts.
+/// Time limit of a recovery, including the start of the broker, on a busy machine.
 const SOON: Duration = Duration::from_mins(1);
 
 const OPTIONS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The broker of these tests, for one at a time.
+/// The broker of these tests, which only one test uses at a time.
 async fn server() -> MutexGuard<'static, testkit::RabbitMq> {
     static SERVER: OnceCell<Mutex<testkit::RabbitMq>> = OnceCell::const_new();
     SERVER.get_or_init(async || Mutex::new(testkit::RabbitMq::start().await)).await.lock().await
@@ -39,7 +39,7 @@ fn open(url: &str, name: &str) -> RabbitMqQueue {
     RabbitMqQueue::open(url, options(name)).unwrap()
 }
 
-/// The threads of connections, in this process.
+/// Number of threads of connections in this process.
 fn threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());

@@ -67,7 +67,7 @@ async fn accepting_again_changes_nothing(backend: Backend) {
     let first = backend.store.accept(&jobs).await.unwrap();
     backend.claim(&[jobs[0].id], 1).await;
     let before = backend.row(jobs[0].id).await;
-    // The answer was lost, say.
+    // A client repeats a request whose answer was lost.
     assert_eq!(backend.store.accept(&jobs).await.unwrap(), first);
     assert_eq!(backend.row(jobs[0].id).await, before);
     assert_eq!(backend.number("SELECT COUNT(*) FROM jobs").await, 2);

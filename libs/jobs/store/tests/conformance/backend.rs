@@ -1,4 +1,4 @@
-//! A store with an empty database of its own, whose time the test moves.
+//! A store on an empty database, whose time the test moves.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use kit_database::Options;
 use testkit::SqlBackend;
 use uuid::Uuid;
 
-/// Long enough that no lease runs out while a test runs.
+/// Duration of a lease, in milliseconds: longer than any test.
 pub(crate) const LEASE_MS: i64 = 600_000;
 
 const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: std::time::Duration::from_secs(20) };
@@ -47,7 +47,7 @@ impl Backend {
         self.backend.number(sql).await
     }
 
-    /// Lets time pass: moves all times in the tables into the past.
+    /// Moves all times in the tables into the past by `ms`, as if that time had passed.
     pub(crate) async fn pass(&self, ms: i64) {
         self.sql(&format!(
             "UPDATE jobs SET run_at = run_at - {ms}, due_at = due_at - {ms}, lease_until = lease_until - {ms}, \

@@ -14,7 +14,7 @@ const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout
 async fn a_request_whose_answer_was_lost_may_be_repeated() {
     let backend = Backend::mysql("lost").await;
     let proxy = Proxy::to(backend.url()).await;
-    // The proxy has to see what passes.
+    // The proxy has to read the requests.
     let url = format!("{}?ssl-mode=disabled", proxy.url(backend.url()));
     let store = jobs_store::open(&Database::open(&url, OPTIONS).unwrap());
 

@@ -1,7 +1,7 @@
 //! The contract of the jobs store, tested on SQLite and MariaDB, and on MySQL where
 //! `TEST_DATABASE_URL` names one.
 //!
-//! No test waits: it moves the times in the rows instead.
+//! Tests move the times in the rows instead of waiting.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 

@@ -16,7 +16,7 @@ use crate::on_every_backend;
 
 on_every_backend!(random_requests);
 
-/// Times are told apart by seconds, so that a slow test changes nothing.
+/// Times differ by whole seconds, so that a slow test changes nothing.
 const SECOND: i64 = 1_000_000;
 
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
     vec(one, 1..40)
 }
 
-/// The backend, and what it should hold.
+/// The backend, and its expected content.
 struct Run {
     backend: Backend,
     tables: Tables<Uuid>,
@@ -125,7 +125,7 @@ impl Run {
         }
     }
 
-    /// A job as it is asked for, and as the model has it.
+    /// A job as requested, and as the model holds it.
     async fn job(&self, key: Option<u8>, hash: u8, later: bool) -> (NewJob, ModelJob<Uuid>) {
         let (key, request_hash) = (key.map(|key| key.to_string()), [hash; 32]);
         let now = self.backend.store.overview().await.unwrap().now;
@@ -208,7 +208,8 @@ impl Run {
                 (model.state, model.attempt, model.lease_token, model.published, model.cancel_requested),
                 "{when}"
             );
-            // The clocks differ by the duration of the test, and times here by far more.
+            // The clocks differ by at most the duration of the test, and times here by
+            // far more.
             let relative = |at: Option<i64>, now: i64| at.map(|at| (at - now + SECOND / 2).div_euclid(SECOND));
             let now = self.backend.store.overview().await.unwrap().now;
             let times = |job: &jobs_core::Job, now| (relative(job.due_at, now), relative(job.lease_until, now));

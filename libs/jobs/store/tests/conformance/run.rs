@@ -105,7 +105,7 @@ async fn effect_and_success_are_one(backend: Backend) {
     assert_eq!(attempts.len(), 1);
     assert_eq!((attempts[0].attempt, attempts[0].outcome), (1, Outcome::Succeeded));
     assert_eq!((attempts[0].started_at, attempts[0].worker.as_deref()), (row.started_at, Some("a worker")));
-    // The answer was lost, and the worker repeats the request.
+    // A worker repeats a request whose answer was lost.
     assert_eq!(finish(&backend, &[success(&row)]).await, [Some(false)]);
     assert_eq!((backend.effects(row.id).await, backend.row(row.id).await), (1, after));
     assert_eq!(finish(&backend, &[]).await, []);

@@ -39,7 +39,8 @@ async fn what_makes_no_sense_is_refused() {
     }
 }
 
-/// Users, databases and tables may be created after the service has started, so it waits.
+/// The users, databases and tables may be created after the service has started, so the
+/// service waits.
 #[tokio::test]
 async fn who_is_not_let_in_waits() {
     let (database, _scripts) = numbers("let_in").await;

@@ -1,4 +1,4 @@
-//! Servers and networks that stop, die and come back.
+//! Servers and networks that stop, fail and recover.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use testkit::{MariaDb, Proxy, Server, TestDatabase, eventually_ok};
 
 use crate::{count, quick, scripts};
 
-/// How long a script may take here, and a connection in addition.
+/// Time limit of a script, and of connecting in addition.
 const TIMEOUT: Duration = Duration::from_millis(500);
 const ACQUIRE: Duration = Duration::from_millis(500);
-/// Their sum, with something to spare for a busy machine.
+/// Upper bound of both together, on a busy machine.
 const BOUND: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(20);
 
@@ -32,7 +32,7 @@ async fn write(scripts: &Scripts) -> kit_database::Result<()> {
     scripts.run(WRITE, TIMEOUT).await.map(drop)
 }
 
-/// Several callers at once; each has to get an error in time.
+/// Checks that each of several concurrent callers gets an error in time.
 async fn fails_in_time(scripts: &Scripts) {
     let callers: Vec<_> = (0..6)
         .map(|_| {
@@ -90,7 +90,7 @@ async fn a_server_that_is_killed_or_restarted_is_used_again() {
         recovers(&trusting).await;
         recovers(&probing).await;
     }
-    // A pool that pings connections first does not notice.
+    // A pool that pings before each use does not fail.
     server.restart().await;
     write(&probing).await.unwrap();
 }
@@ -106,7 +106,7 @@ async fn a_network_that_swallows_everything_is_given_up_in_time() {
     fails_in_time(&scripts).await;
     fails_in_time(&scripts).await;
     proxy.heal();
-    // The places of the lost connections in the pool are free at once.
+    // The pool replaces the lost connections at once.
     write(&scripts).await.unwrap();
     proxy.cut();
     fails_in_time(&scripts).await;
@@ -129,20 +129,21 @@ async fn a_commit_without_a_reply_is_unknown_and_was_done() {
     write(&scripts).await.unwrap();
 }
 
-/// As after a crash of the client's machine in the middle of a transaction.
+/// Like a crash of the client's machine in the middle of a transaction.
 #[tokio::test]
 async fn a_lost_client_holds_no_lock() {
     let server = MariaDb::start(quick()).await;
     let database = numbers(&server).await;
     let proxy = Proxy::start(server.address()).await;
-    // One connection that is used as it is, so that what comes next through the proxy is the script.
+    // One connection without a probe, so that the next packet through the proxy is the
+    // script.
     let options = Options { connections: 1, probe: false, acquire_timeout: ACQUIRE };
     let through = scripts(&proxy.url(database.url()), options);
     write(&through).await.unwrap();
     proxy.lose_replies();
     let error = through.run(WRITE, TIMEOUT).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    // The transaction was one packet, so it runs to its end and releases its locks.
+    // The transaction was one packet, so the server completes it and releases its locks.
     let direct = small(database.url(), true);
     write(&direct).await.unwrap();
     assert_eq!(count(&database).await, 3);

@@ -17,12 +17,12 @@ async fn server() -> &'static MariaDb {
     MariaDb::shared_with(quick()).await
 }
 
-/// What is tested here does not depend on the disk.
+/// These tests do not depend on durable writes.
 fn quick() -> MariaDbOptions {
     MariaDbOptions { durable: false, ..MariaDbOptions::default() }
 }
 
-/// An empty table of numbers, and scripts on one connection.
+/// Creates an empty table of numbers, and scripts on one connection.
 async fn numbers(name: &str) -> (TestDatabase, Scripts) {
     let database = server().await.database(name).await;
     query("CREATE TABLE numbers (n INT PRIMARY KEY) ENGINE = InnoDB")
@@ -44,7 +44,7 @@ fn pool(url: &str, options: Options) -> MySqlPool {
     }
 }
 
-/// What another connection sees.
+/// Counts the rows on another connection.
 async fn count(database: &TestDatabase) -> i64 {
     query_scalar("SELECT COUNT(*) FROM numbers").fetch_one(&mut database.connect().await).await.unwrap()
 }

@@ -21,7 +21,7 @@ on_every_backend!(
     processes_of_several_systems_start_at_once,
 );
 
-/// A system whose migrations hold a row each.
+/// A system whose migrations insert one row each.
 fn system(name: &'static str, table: &'static str, versions: i64) -> Migrations {
     Migrations::new(name, migrator(name, table, versions), migrator(name, table, versions))
 }
@@ -43,7 +43,7 @@ static MORE_APPLES: LazyLock<Migrations> = LazyLock::new(|| system("apples", "ap
 static CHANGED_APPLES: LazyLock<Migrations> = LazyLock::new(|| system("apples", "apples_of_old", 1));
 static PEARS: LazyLock<Migrations> = LazyLock::new(|| system("pears", "pears", 1));
 
-/// Migrates as the release did that had one table for all: by sqlx's default.
+/// Migrates like an earlier release, which recorded all systems in sqlx's default table.
 async fn migrate_as_before(backend: &SqlBackend, migrations: &Migrations) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(migrations.mysql.migrations.to_vec());
     migrator.set_ignore_missing(true).set_locking(false);
@@ -57,8 +57,8 @@ async fn migrate(backend: &SqlBackend, migrations: &Migrations) -> kit_database:
     backend.database().migrate(migrations).await
 }
 
-/// The numbers that the migrations have put into a table: each once, if each
-/// migration was run once.
+/// The rows that the migrations have inserted. Each appears once if each migration ran
+/// once.
 async fn numbers(backend: &SqlBackend, table: &str) -> Vec<i64> {
     let rows: Vec<(i64,)> = backend.rows(&format!("SELECT n FROM {table} ORDER BY n")).await;
     rows.into_iter().map(|row| row.0).collect()
@@ -103,7 +103,7 @@ async fn an_installation_with_the_default_table_is_carried_over(Backend(backend)
     assert_eq!(numbers(&backend, "apples").await, [1, 2], "only what is new is run");
     assert_eq!(records(&backend, "_apples_migrations").await[..1], before);
     assert_eq!(records(&backend, "_sqlx_migrations").await, before);
-    // A rollback, and the same upgrade again.
+    // A rollback, followed by the same upgrade.
     migrate_as_before(&backend, &APPLES).await.unwrap();
     migrate(&backend, &MORE_APPLES).await.unwrap();
     assert_eq!(numbers(&backend, "apples").await, [1, 2]);
@@ -129,7 +129,8 @@ async fn a_changed_migration_in_the_default_table_is_refused(Backend(backend): B
 
 async fn a_process_that_died_while_carrying_over_does_no_harm(Backend(backend): Backend) {
     migrate_as_before(&backend, &APPLES).await.unwrap();
-    // After the first of the two steps: the system's own table exists and is empty.
+    // The state after the first of the two steps: the system's own table exists and is
+    // empty.
     backend.sql("CREATE TABLE _apples_migrations AS SELECT * FROM _sqlx_migrations WHERE FALSE").await.unwrap();
     migrate(&backend, &MORE_APPLES).await.unwrap();
     assert_eq!(numbers(&backend, "apples").await, [1, 2]);
@@ -150,7 +151,7 @@ async fn processes_of_several_systems_start_at_once(Backend(backend): Backend) {
     assert_eq!(numbers(&backend, "pears").await, [1]);
 }
 
-/// MySQL has no transactions for changes of the schema.
+/// MySQL does not run changes of the schema in transactions.
 #[tokio::test]
 async fn a_migration_that_failed_half_way_is_run_again() {
     let Backend(backend) = Backend::mysql("half_way").await;
@@ -165,7 +166,7 @@ async fn a_migration_that_failed_half_way_is_run_again() {
     assert_eq!(numbers(&backend, "apples").await, [1]);
 }
 
-/// As before an upgrade that came while the release before was migrating, and died.
+/// The state after the previous release crashed during its migration.
 #[tokio::test]
 async fn an_unfinished_record_of_the_default_table_is_not_carried_over() {
     let Backend(backend) = Backend::mysql("unfinished").await;
@@ -175,8 +176,8 @@ async fn an_unfinished_record_of_the_default_table_is_not_carried_over() {
     assert_eq!(numbers(&backend, "apples").await, [1]);
 }
 
-/// Such a user sees nothing of the other systems in the database, `_sqlx_migrations`
-/// of one of them included.
+/// This user cannot read the tables of the other systems in the database, including a
+/// table `_sqlx_migrations` of one of them.
 #[tokio::test]
 async fn a_user_needs_rights_on_its_own_tables_only() {
     let Backend(backend) = Backend::mysql("rights").await;

@@ -1,4 +1,4 @@
-//! Scripts: one packet and one transaction, even if the caller goes away.
+//! Scripts: one packet and one transaction, even if the caller is dropped.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_failure_undoes_everything_and_closes_the_connection() {
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert_ne!(connection().await, before);
     assert_eq!(count(&database).await, 0);
-    // Nothing keeps the row locked.
+    // The row is not locked any more.
     scripts.run("BEGIN; INSERT INTO numbers VALUES (1); COMMIT", SOON).await.unwrap();
     let error = scripts.run("BEGIN; DELETE FROM numbers; INSERT INTO numbers VALUES (2), (2); COMMIT", SOON).await;
     assert!(matches!(error, Err(Error::Duplicate)), "{error:?}");
@@ -61,11 +61,11 @@ async fn a_connection_that_need_not_be_probed_is_kept_at_hand() {
         assert_eq!(connection().await, kept);
         assert_eq!((pool.size(), pool.num_idle()), (1, 0));
     }
-    // At the same time there are two; one of them goes back to the pool.
+    // Two concurrent scripts use two connections; one of them returns to the pool.
     let (one, other) = tokio::join!(scripts.run("DO SLEEP(0.2)", SOON), scripts.run("DO SLEEP(0.2)", SOON));
     one.and(other).unwrap();
     eventually(SOON, "the other one in the pool", async || (pool.num_idle() == 1).then_some(())).await;
-    // One that failed is not kept.
+    // A connection on which a script failed is not reused.
     let before = connection().await;
     scripts.run("SELECT * FROM no_such_table", SOON).await.unwrap_err();
     assert_ne!(connection().await, before);
@@ -77,7 +77,7 @@ async fn goes_on_when_its_caller_is_gone() {
     let mut other = database.connect().await;
     other.execute("BEGIN").await.unwrap();
     other.execute("INSERT INTO numbers VALUES (2)").await.unwrap();
-    // Waits in its middle for a row lock that the other connection will release.
+    // The script waits for a row lock that the other connection releases later.
     let sql = "SET innodb_lock_wait_timeout = 50; BEGIN; INSERT INTO numbers VALUES (1); DELETE FROM numbers WHERE n = 2; INSERT INTO numbers VALUES (3); COMMIT";
     let mut observer = database.connect().await;
     tokio::select! {
@@ -104,11 +104,11 @@ async fn is_cut_off_at_its_timeout() {
 async fn is_run_again_after_a_deadlock() {
     let (database, scripts) = numbers("deadlock").await;
     let mut other = database.connect().await;
-    // Counts the attempts, as it has no transactions.
+    // A table without transactions counts the attempts.
     other.execute("CREATE TABLE attempts (n INT) ENGINE = MyISAM").await.unwrap();
     other.execute("INSERT INTO numbers VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9)").await.unwrap();
     other.execute("BEGIN").await.unwrap();
-    // It has written more, and so it is not the one that is rolled back.
+    // This transaction has written more, so the other one is rolled back.
     other.execute("UPDATE numbers SET n = n + 100 WHERE n > 1").await.unwrap();
     let running = tokio::spawn({
         let scripts = scripts.clone();
@@ -134,7 +134,7 @@ async fn any_text_is_a_literal() {
     }
 }
 
-/// Whether a script has come to the statement that waits for the row 2.
+/// Whether a script waits for the lock of row 2.
 async fn waiting(connection: &mut MySqlConnection) -> Option<()> {
     let sql = "SELECT COUNT(*) FROM information_schema.processlist \
                WHERE db = DATABASE() AND info LIKE 'DELETE FROM numbers WHERE n = 2%'";

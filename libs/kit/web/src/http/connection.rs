@@ -27,20 +27,20 @@ use super::Limits;
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Signals from the listener to its connections, and the count of what is open.
+/// Signals from the listener to its connections, and the number of open connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lifecycle {
-    /// Connections should end.
+    /// Cancelled when connections should end.
     pub(crate) drain: CancellationToken,
-    /// Connections must end now.
+    /// Cancelled when connections must end at once.
     pub(crate) cut: CancellationToken,
     /// Open connections, and handlers of upgraded connections.
     pub(crate) open: TaskTracker,
 }
 
 impl Lifecycle {
-    /// The same for one connection. Waiting on its own tokens takes no lock that
-    /// connections share.
+    /// Creates the signals for one connection. Waiting for tokens of its own takes no
+    /// lock that connections share.
     fn child(&self) -> Self {
         Self { drain: self.drain.child_token(), cut: self.cut.child_token(), open: self.open.clone() }
     }
@@ -69,7 +69,7 @@ pub(super) fn serve(
         .with_upgrades();
     async move {
         let mut connection = std::pin::pin!(connection);
-        // A connection that the client breaks is not an error of the service.
+        // A connection that the client aborts is not an error of the service.
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
@@ -83,7 +83,7 @@ pub(super) fn serve(
     }
 }
 
-/// Hands the requests of one connection to the router.
+/// Passes the requests of one connection to the router.
 struct Requests {
     router: Router,
     peer: SocketAddr,

@@ -1,4 +1,4 @@
-//! What a listener accepts, and for how long.
+//! The limits of a listener.
 
 use std::time::Duration;
 

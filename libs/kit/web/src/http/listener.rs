@@ -1,4 +1,4 @@
-//! Accepts connections up to the limit; drains and cuts them.
+//! Accepts connections up to the limit, drains them, and cuts the rest.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use kit_process::config::Invalid;
 use super::Limits;
 use super::connection::{self, Lifecycle};
 
-/// The pause after a failed accept. Most often the process has no file descriptors
-/// left, so that another connection has to close first.
+/// The pause after a failed accept. Usually the process has no file descriptors left, so
+/// that another connection has to close first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Listens on `address`. `setting` names the flag and the variable that change it.

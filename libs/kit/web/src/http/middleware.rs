@@ -1,6 +1,7 @@
 //! Middleware around every route.
 //!
-//! Panics and compression are tower-http's. Decision 14 says why the rest is written here.
+//! Panics and compression are handled by tower-http. Decision 14 explains why the rest is
+//! written here.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -30,14 +31,14 @@ use crate::Problem;
 use crate::assets::PACKET;
 use crate::requests::{Metrics, Route};
 
-/// Names a request in the log lines of all services that it passes.
+/// Identifies a request in the log lines of all services that it passes.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest request id that the listener takes from a client, in bytes.
+/// The longest request id that the listener accepts from a client, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Headers that keep browsers from guessing types, sending addresses and embedding. A
-/// response that has its own value keeps it.
+/// Headers that keep browsers from guessing media types, sending referrers and embedding
+/// the page. A response that sets one of them itself keeps its value.
 const SECURITY: [(HeaderName, HeaderValue); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -61,7 +62,7 @@ pub(super) fn around(router: Router, limits: GroupLimits, metrics: Option<&Metri
     let in_flight = Arc::new(Semaphore::new(limits.requests));
     let metrics = metrics.cloned();
     router.layer(
-        // One stack: axum allocates for every layer that it is given on its own.
+        // One stack, since axum allocates for each layer that it receives separately.
         ServiceBuilder::new()
             .layer(layer_fn(move |inner| Recorded { inner, metrics: metrics.clone() }))
             .layer(CatchPanicLayer::custom(panicked))
@@ -80,7 +81,7 @@ pub(super) fn compressed(router: Router) -> Router {
     router.layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it))
 }
 
-/// The id that the client sent, if it can be logged.
+/// The request id of the client, if it can be logged.
 fn sent_request_id(request: &Request) -> Option<HeaderValue> {
     request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned()
 }
@@ -90,7 +91,7 @@ fn is_request_id(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(is_plain)
 }
 
-/// 128 random bits as hexadecimal digits.
+/// Returns 128 random bits as hexadecimal digits.
 fn new_request_id() -> HeaderValue {
     let bits = fastrand::u128(..).to_be_bytes();
     let mut digits = [0; 32];
@@ -119,8 +120,8 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
 
-/// Records each request by a span, metrics and a log line, and completes its response by
-/// the request id and the security headers.
+/// Records each request in a span, metrics and a log line, and adds the request id and
+/// the security headers to its response.
 #[derive(Clone)]
 struct Recorded<S> {
     inner: S,
@@ -253,7 +254,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Limiting<F> {
     }
 }
 
-/// Whether `response` is an error without a body, such as those of axum's own fallbacks.
+/// Whether `response` is an error without a body, such as from axum's own fallbacks.
 fn is_bare_error(response: &Response) -> bool {
     let status = response.status();
     (status.is_client_error() || status.is_server_error())

@@ -31,9 +31,9 @@ impl From<Router> for Routes {
 }
 
 impl Routes {
-    /// Adds routes whose handlers wait for an event, such as a turn. They have limits of
-    /// their own, so that waiting requests never use up those of the others. The fallback
-    /// stays that of the other routes.
+    /// Adds routes whose handlers wait for an event, such as a turn. They have separate
+    /// limits, so that waiting requests never use up the limits of the other routes. The
+    /// fallback is the one of the other routes.
     #[must_use]
     pub fn waiting(self, routes: Router) -> Self {
         Self { waiting: Some(routes), ..self }
@@ -58,6 +58,6 @@ pub fn harden(routes: impl Into<Routes>, limits: &Limits, metrics: Option<&Metri
     };
     let quick = wrap(quick, limits.max_requests, limits.request_timeout);
     let Some(waiting) = waiting else { return quick };
-    // Of two default fallbacks, axum keeps that of the router that is merged in.
+    // Of two default fallbacks, axum keeps the one of the router that is merged in.
     wrap(waiting, limits.max_waiting_requests, limits.waiting_request_timeout).merge(quick)
 }

@@ -1,4 +1,4 @@
-//! What is compressed, and for which clients.
+//! Compression: which responses are compressed, and for which clients.
 
 use std::convert::Infallible;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Ending in order.
+//! Draining and ending in order.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     begun.notified().await;
 
     shutdown.drain();
-    // The listener goes first; until then a connection may still be made.
+    // The listener closes first; until then, clients can still connect.
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! What the listener protects its service from.
+//! Limits that protect a service.
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -68,7 +68,7 @@ async fn headers_that_are_too_large_are_refused() {
     let (address, ..) = serve(Router::new().route("/", get(async || "hello"))).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(200_000));
-    // The server may answer and close before all of it is sent.
+    // The server may answer and close the connection before it has received everything.
     let _ = stream.write_all(head.as_bytes()).await;
     let mut start = [0; 12];
     stream.read_exact(&mut start).await.unwrap();

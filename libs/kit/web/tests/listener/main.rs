@@ -1,4 +1,4 @@
-//! The listener over real sockets, and the process around it.
+//! The listener on real sockets, and the process around it.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -24,7 +24,7 @@ async fn serve(router: Router) -> (SocketAddr, Shutdown, JoinHandle<()>) {
     serve_with(router, Limits::default()).await
 }
 
-/// The same with other limits.
+/// Serves `routes` with other limits.
 async fn serve_with(routes: impl Into<Routes>, limits: Limits) -> (SocketAddr, Shutdown, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());

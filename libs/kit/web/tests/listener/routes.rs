@@ -1,4 +1,4 @@
-//! The routes, fallbacks and layers that a service brings, behind the middleware.
+//! Routes, fallbacks and layers of a service, behind the middleware.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn an_own_fallback_is_kept_and_guarded() {
     assert_eq!(get("/waiting").await.text().await.unwrap(), "waited");
 }
 
-/// Answers one path by itself, as the layer of a Socket.IO server does.
+/// Answers one path itself, like the layer of a Socket.IO server.
 async fn answer_by_itself(request: Request, next: Next) -> Response {
     match request.uri().path() {
         "/socket.io/" => "from the layer".into_response(),
@@ -126,7 +126,7 @@ async fn each_group_of_routes_has_its_own_time() {
     assert_eq!(testkit::http_get(format!("http://{address}/wait")).await.unwrap().status(), 200);
 }
 
-/// Sends when it is dropped.
+/// Sends a message when it is dropped.
 struct OnDrop(mpsc::UnboundedSender<&'static str>);
 
 impl Drop for OnDrop {

@@ -34,7 +34,7 @@ async fn a_request_is_a_span_of_the_trace_that_its_header_names() {
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     assert_eq!(request.send().await.unwrap().status(), 200);
 
-    // The last export is the one at the end.
+    // The last export happens at the end.
     tokio::task::spawn_blocking(|| telemetry.finish()).await.unwrap();
     let id: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&trace[2 * i..2 * i + 2], 16).unwrap()).collect();
     let mut found = false;

@@ -1,4 +1,4 @@
-//! Connections that are upgraded to something other than a WebSocket.
+//! Connections that are upgraded to a protocol other than WebSocket.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::serve_with;
 
-/// Returns each byte. The task owns the upgraded connection and never looks at the drain.
+/// Returns each byte. The task owns the upgraded connection and ignores the drain.
 async fn echo(request: Request) -> (StatusCode, [(header::HeaderName, &'static str); 2]) {
     tokio::spawn(async move {
         let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());

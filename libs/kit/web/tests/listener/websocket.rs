@@ -1,4 +1,4 @@
-//! WebSockets: messages, limits, and their end.
+//! WebSockets: messages, limits, and closing.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::{serve, serve_with};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Opens a socket, once the listener accepts it.
+/// Opens a socket, as soon as the listener accepts it.
 async fn open(address: SocketAddr) -> Client {
     connect_async(format!("ws://{address}/")).await.unwrap().0
 }
@@ -41,7 +41,7 @@ async fn echo(mut socket: Socket) {
     }
 }
 
-/// The next text, or the code of the close frame, or 0 after an end without one.
+/// The next text; or the code of the close frame, or 0 if the socket ended without one.
 async fn next(client: &mut Client) -> Result<String, u16> {
     loop {
         match client.next().await {
@@ -58,7 +58,8 @@ async fn is_echoed(client: &mut Client, text: &str) {
     assert_eq!(next(client).await, Ok(text.to_owned()));
 }
 
-/// Sends and receives until the socket ends: the last text, the code of the close frame.
+/// Sends and receives until the socket ends. Returns the last text and the code of the
+/// close frame.
 async fn load(mut client: Client, started: mpsc::UnboundedSender<()>) -> (String, u16) {
     let mut last = String::new();
     for count in 0_u32.. {
@@ -102,7 +103,7 @@ async fn each_of_a_thousand_busy_sockets_gets_a_farewell_and_a_close_frame() {
     assert_eq!(in_order, SOCKETS);
 }
 
-/// A client and the server together have two descriptors for each socket.
+/// Raises the limit: client and server together use two file descriptors for each socket.
 fn raise_file_limit() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
@@ -130,7 +131,7 @@ async fn a_socket_that_ignores_the_close_frame_is_cut_at_the_deadline() {
     is_echoed(&mut client, "hello").await;
     let began = Instant::now();
     shutdown.drain();
-    // The client does not read, and so does not answer.
+    // The client does not read, and so does not answer the close frame.
     task.await.unwrap();
     assert!(began.elapsed() >= drain, "the client had its time");
     assert_eq!(next(&mut client).await, Err(1012));

@@ -1,4 +1,4 @@
-//! What may happen next, and what then does.
+//! The possible actions and their results.
 
 use values_core::manager::{Effect, Event};
 use values_core::tables::is_stale;
@@ -9,7 +9,7 @@ use crate::database::{Answer, execute};
 use crate::state::{Sent, State};
 use crate::{Mutation, Protocol, judge, platform};
 
-/// One step of anybody.
+/// One step of a participant, a user, an operator or the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// The database's clock advances.
@@ -18,15 +18,15 @@ pub(crate) enum Action {
     StepBack,
     /// The worker in this pod sends its next command.
     Worker(usize, Fate),
-    /// This manager sends its next command; the worker looks silent to it.
+    /// This manager sends its next command, and observes the given worker as silent.
     Manager(usize, Fate, Option<Incarnation>),
-    /// A command given up or doubled earlier arrives now.
+    /// A command whose sender gave up, or the copy of a command, arrives.
     Arrive(usize),
-    /// This pod's container dies and starts again.
+    /// The container of this pod crashes and restarts.
     CrashWorker(usize),
-    /// This manager dies and starts again. Its next command may be on its way.
+    /// This manager crashes and restarts. Its next command may be in transit.
     CrashManager(usize, Option<Sent>),
-    /// An operator ends the worker in this pod.
+    /// An operator terminates the worker in this pod.
     Terminate(usize),
     /// A user adds a row.
     AddRow,
@@ -34,24 +34,24 @@ pub(crate) enum Action {
     RemoveRow(i64),
     /// An operator sets the number of pods.
     HandScale(u32),
-    /// The platform carries out this manager's order on the wrong pod.
+    /// The platform executes this manager's order on a different pod.
     WrongKill(usize, usize),
 }
 
-/// What the network does to a command.
+/// The result of sending a command.
 ///
-/// A command that is lost is one given up that never arrives; a lost answer is a
-/// command given up that arrives at once.
+/// For a lost command, the sender gives up and the command never arrives. For a lost
+/// answer, the sender gives up and the command arrives at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
-    /// The sender learns nothing, and the command may arrive at any time, or never.
+    /// The sender receives no answer, and the command arrives at any time, or never.
     GivenUp,
-    /// The sender gets the first answer; a copy may arrive at any time.
+    /// The sender receives the first answer; a copy arrives at any time, or never.
     Twice,
 }
 
-/// Everything that may happen in `state`.
+/// Collects all actions that are possible in `state`.
 pub(crate) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action>) {
     let budget = &state.budget;
     let mut may = |left: u8, action: Action| {
@@ -95,7 +95,7 @@ fn of_worker(model: &Protocol, state: &State, pod: usize, actions: &mut Vec<Acti
     }
 }
 
-/// The next command of a worker; when it is due does not matter here.
+/// The next command of a worker, regardless of when it is due.
 fn pending(worker: &Worker) -> Option<Command> {
     match worker.next() {
         Next::Run(command, _) => Some(command),
@@ -139,20 +139,20 @@ const fn is_write(effect: &Effect) -> bool {
     matches!(effect, Effect::Campaign | Effect::Expire(..) | Effect::Assign(..) | Effect::SetDraining(..))
 }
 
-/// Anybody may take the lease at any time, as long as there are terms left.
+/// A manager may take the lease at any time, until the number of terms is used up.
 fn may_campaign(model: &Protocol, state: &State) -> bool {
     let on_their_way = state.strays.iter().filter(|stray| **stray == Sent::Manager(Effect::Campaign)).count();
     state.tables.lease.term + i64::try_from(on_their_way).unwrap_or(0) < model.config.terms
 }
 
-/// The next effect of a manager: what is left of its pass, or the first of a new one.
+/// The next effect of a manager: of its current pass, or the first of a new one.
 fn next_effect(state: &State, manager: usize) -> Effect {
     let replica = &state.managers[manager];
     let fresh = || replica.manager.clone().step(Event::Pass).into_iter().next();
     replica.queue.first().cloned().or_else(fresh).expect("a pass starts with a command")
 }
 
-/// What `state` becomes by `action`.
+/// Applies `action` to `state`.
 pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
     match action {
         Action::Second => {
@@ -225,8 +225,8 @@ fn hear(model: &Protocol, state: &mut State, pod: usize, command: Command, outco
     judge::report(model, state, command, outcome, report.as_ref());
 }
 
-/// Where searches do not look in between, a full tick follows the light one that
-/// was not as expected, and a bare heartbeat the tick before it, at once.
+/// Unless every step is separate: after a light tick that was not as expected, runs the
+/// full tick, and after a tick, the bare heartbeat.
 fn follow_up(model: &Protocol, state: &mut State, pod: usize, before: Command) {
     if model.config.every_step {
         return;
@@ -260,8 +260,8 @@ fn send_as_manager(model: &Protocol, state: &mut State, manager: usize, fate: Fa
     inform(model, state, manager, event);
 }
 
-/// Feeds an answer to a manager. A pass ends at the first failure or refusal:
-/// what was left of it is dropped.
+/// Passes an answer to a manager. A pass ends at the first failure or refusal, and its
+/// remaining effects are dropped.
 fn inform(model: &Protocol, state: &mut State, manager: usize, event: Event) {
     let seen = if let Event::Observed(seen, _) = &event { seen.clone() } else { None };
     let replica = &mut state.managers[manager];
@@ -271,7 +271,7 @@ fn inform(model: &Protocol, state: &mut State, manager: usize, event: Event) {
     let forgets = model.mutation == Some(Mutation::ManagerForgetsUnknownCommit) && event == Event::Failed;
     let effects = if forgets { Vec::new() } else { replica.manager.step(event) };
     replica.queue.extend(effects.iter().cloned());
-    // An observation at the start of the next pass is as good as one now.
+    // The next pass starts with an observation anyway.
     replica.queue.retain(|effect| !matches!(effect, Effect::Observe(_)));
     if let Some(seen) = seen {
         judge::plan(&model.config, state, &seen, &effects);
@@ -280,7 +280,7 @@ fn inform(model: &Protocol, state: &mut State, manager: usize, event: Event) {
     }
 }
 
-/// Sends a command through the network; `None` if no answer comes.
+/// Sends a command over the network; `None` if there is no answer.
 fn send(model: &Protocol, state: &mut State, sent: Sent, fate: Fate, silent: Option<Incarnation>) -> Option<Answer> {
     match fate {
         Fate::Answered => {}
@@ -299,7 +299,7 @@ fn send(model: &Protocol, state: &mut State, sent: Sent, fate: Fate, silent: Opt
 }
 
 fn arrive(model: &Protocol, state: &mut State, sent: &Sent) {
-    // A registration beyond the size of the search never arrives.
+    // A registration beyond the size of the search is not executed.
     if matches!(sent, Sent::Worker(_, Command::Register)) && state.lives >= model.config.lives {
         return;
     }

@@ -1,9 +1,8 @@
-//! The database: runs one command as one atomic step, by the production
-//! operations.
+//! The database: executes each command as one atomic step, by the production operations.
 //!
-//! Participants read clocks only to decide when to act. Here they may act at any
-//! time, which is more than any clock would let them, so the numbers that they
-//! read are replaced by constants and only the ticks see the real second.
+//! Participants read clocks only to decide when to act. In this model they may act at any
+//! time, which includes each time that a clock would allow. The times that they read are
+//! therefore replaced by constants; only ticks read the real second.
 
 use values_core::manager::{Effect, Event, Replicas};
 use values_core::tables::{Counted, LightTick, Tables, Tick};
@@ -13,25 +12,25 @@ use values_core::worker::{Command, Outcome};
 use crate::state::{Sent, State, pod_name};
 use crate::{Mutation, Protocol, judge};
 
-/// What a tick says of the time, so that a heartbeat is due next.
+/// Time that a tick returns: a heartbeat is due next.
 const AT_A_TICK_MS: i64 = 0;
 
-/// What a heartbeat says of the time, so that a tick is due next.
+/// Time that a heartbeat returns: a tick is due next.
 const BETWEEN_TICKS_MS: i64 = 999;
 
-/// A heartbeat that counts as too old, when managers see the time as 0 and allow
-/// for no delay.
+/// Time of a heartbeat that is too old, for managers that read the time as 0 and tolerate
+/// no delay.
 const SILENT_MS: i64 = -1;
 
-/// The answer, for the participant that sent the command.
+/// The answer to the participant that sent the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Worker(Outcome),
     Manager(Event),
 }
 
-/// Runs `sent`, and notes every rule that it breaks. `silent` is a worker whose
-/// heartbeats look late to an observation.
+/// Executes `sent`, and records each rule that it breaks. `silent` is a worker whose
+/// heartbeats an observation shows as too old.
 pub(crate) fn execute(model: &Protocol, state: &mut State, sent: &Sent, silent: Option<Incarnation>) -> Answer {
     let before = state.tables.clone();
     let answer = match sent {
@@ -76,18 +75,18 @@ fn run_worker(model: &Protocol, tables: &mut Tables, pod: usize, command: Comman
     }
 }
 
-/// The real second, which cannot be told from constants where nothing was counted.
+/// Adds the real second, which the constants do not contain if no row was counted.
 fn known_second(counted: Counted, tables: &Tables) -> Counted {
     Counted { second: Some(tables.now_ms / 1000), ..counted }
 }
 
-/// The production tick, unless a mutation takes one of its two conditions away.
+/// The production tick, unless a mutation removes one of its two conditions.
 fn mutated_tick(mutation: Option<Mutation>, tables: &mut Tables, worker: Incarnation) -> Tick {
     mutate_rows(mutation, tables, worker);
     tables.tick(worker)
 }
 
-/// The production light tick; a mutation lets it expect whatever generation it finds.
+/// The production light tick. With a mutation, it expects the current generation.
 fn mutated_light_tick(
     mutation: Option<Mutation>,
     tables: &mut Tables,
@@ -157,9 +156,9 @@ fn silence(tables: &mut Tables, workers: &[Incarnation]) {
     }
 }
 
-/// Takes out what only clocks and audits read, so that states that differ in
-/// nothing else are one: heartbeats, the end of the lease (it is always free to
-/// take), epochs (judged by now), and dead workers (as good as unknown ones).
+/// Removes values that only clocks and audits read, so that states that differ in nothing
+/// else are equal: heartbeats, the end of the lease (it can always be taken), epochs
+/// (already judged), and dead workers (equivalent to unknown ones).
 pub(crate) fn forget_clocks(tables: &mut Tables) {
     tables.workers.retain(|_, worker| worker.state != WorkerState::Dead);
     for worker in tables.workers.values_mut() {

@@ -1,4 +1,4 @@
-//! Judges each step from the outside: compares the database before and after.
+//! Judges each step independently: compares the database before and after it.
 
 use values_core::manager::{Effect, Event};
 use values_core::tables::{LightTick, Observation, Tables, Tick};
@@ -11,7 +11,7 @@ use crate::optimum::{Active, fewest_moves};
 use crate::properties::{Rule, Witness};
 use crate::state::{Account, Config, Sent, State};
 
-/// Judges one command. Called before the clocks are forgotten.
+/// Judges one command, before the times are removed from the tables.
 pub(crate) fn command(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent, answer: &Answer) {
     rows(model, state, before, sent);
     witness(model, state, before, sent, answer);
@@ -22,7 +22,8 @@ pub(crate) fn command(model: &Protocol, state: &mut State, before: &Tables, sent
     }
 }
 
-/// Rows: who may change what, epochs, and the books of each id.
+/// Judges rows: which participant may change them, their epochs, and the account of each
+/// id.
 fn rows(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent) {
     let second = state.second();
     for (id, old) in &before.values {
@@ -45,9 +46,9 @@ fn rows(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent) {
 }
 
 impl Account {
-    /// Books `increments` made at `second`: they stand for the latest seconds.
-    /// Says whether every second since the row was added has now been counted
-    /// once, up to the last one counted.
+    /// Records `increments` made at `second`, which count that second and those before
+    /// it. Returns whether each second since the row was added, up to the last one
+    /// counted, has been counted once.
     fn count(&mut self, increments: i64, second: i64) -> bool {
         for back in 0..increments {
             match usize::try_from(second - back).ok().and_then(|second| self.counted.get_mut(second)) {
@@ -76,8 +77,8 @@ const fn ticker(command: Command) -> Option<Incarnation> {
     }
 }
 
-/// Whether a row may change hands like this: given away by its own worker, or
-/// moved by a manager to a worker whose generation it raised.
+/// Whether a row may change its owner like this: released by its own worker, or moved by
+/// a manager under the current term.
 fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> bool {
     match sent {
         Sent::Worker(_, Command::Retire(worker)) => old.owner == Some(*worker) && new.owner.is_none(),
@@ -105,7 +106,7 @@ fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome
     state.require(Rule::Fence, told == is_living(before, worker));
 }
 
-/// What a worker tells of a tick is what its tick left in the table.
+/// A worker must report what its tick left in the table.
 pub(crate) fn report(
     model: &Protocol,
     state: &mut State,
@@ -154,7 +155,7 @@ pub(crate) fn term_of(effect: &Effect) -> Option<Term> {
     }
 }
 
-/// Notes what is worth having seen.
+/// Records the witnesses of a step.
 fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer: &Answer) {
     match (sent, answer) {
         (Sent::Worker(_, command), Answer::Worker(Outcome::Ticked(Tick { counted, beat, .. }))) => {
@@ -184,8 +185,8 @@ fn witness_tick(model: &Protocol, state: &State, before: &Tables, command: Comma
     model.witnesses.note(Witness::TickedInThePast, in_the_past && changed == 0);
 }
 
-/// What a manager makes of an observation: its batches together move as few ids
-/// as any balanced outcome needs, and none is too big.
+/// Judges a manager's plan for an observation: its batches together move as few ids as
+/// possible for a balanced result, and no batch is too large.
 pub(crate) fn plan(config: &Config, state: &mut State, seen: &Observation, effects: &[Effect]) {
     if effects.iter().any(|effect| matches!(effect, Effect::Expire(..))) {
         return;

@@ -26,18 +26,18 @@ pub(crate) struct Protocol {
     pub(crate) witnesses: Arc<Witnesses>,
 }
 
-/// A mistake that the checker must find, or it would find none.
+/// A mistake that the checker must find, which shows that it can find mistakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// Moves are carried out whatever the term.
+    /// Moves are executed under any term.
     AssignIgnoresTerm,
     /// Every tick counts a second.
     TickIgnoresLastTick,
     /// A worker ticks rows of others.
     TickIgnoresOwner,
-    /// A light tick is believed though ids were given or taken.
+    /// A light tick is trusted although ids were assigned or removed.
     LightTickIgnoresGeneration,
-    /// A manager goes on leading after an answer that never came.
+    /// A manager continues to lead after a command without an answer.
     ManagerForgetsUnknownCommit,
 }
 

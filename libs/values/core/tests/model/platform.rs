@@ -8,11 +8,11 @@ use crate::judge::is_living;
 use crate::properties::{Rule, Witness};
 use crate::state::{State, pod_name};
 
-/// Carries out a manager's order.
+/// Executes a manager's order.
 ///
-/// Only pods that the leader names are judged. A deposed manager's order comes
-/// too late for its pods to be sure to be empty; and when more pods have to go
-/// than have a worker to name, the rest is up to the platform. Both are wrong
+/// Judges only pods that the leader named and the platform removed. The order of a
+/// deposed manager may come when its pods own ids again. If more pods have to go than
+/// there are workers to name, the platform chooses the rest. Both cases count as wrong
 /// kills.
 pub(crate) fn obey(model: &Protocol, state: &mut State, manager: usize, replicas: u32, victims: &[String]) {
     let leads = state.managers[manager].manager.term().is_some_and(|term| term.0 == state.tables.lease.term);
@@ -24,7 +24,7 @@ pub(crate) fn obey(model: &Protocol, state: &mut State, manager: usize, replicas
     }
 }
 
-/// Carries out a manager's order to remove a pod on another pod.
+/// Executes a manager's order on a different pod.
 pub(crate) fn wrong_kill(model: &Protocol, state: &mut State, manager: usize, pod: usize) {
     let Effect::Scale { replicas, .. } = state.managers[manager].queue.remove(0) else { return };
     for (_, loaded) in scale(state, replicas, &[pod_name(pod)]) {
@@ -32,8 +32,8 @@ pub(crate) fn wrong_kill(model: &Protocol, state: &mut State, manager: usize, po
     }
 }
 
-/// Sets the number of pods. Removes those whose worker is not ready first, then
-/// the named ones, then any; says of each whether ids were lost with it.
+/// Sets the number of pods. Removes the pods whose worker is not ready first, then the
+/// named ones, then any. Returns each removed pod, and whether ids were lost with it.
 pub(crate) fn scale(state: &mut State, replicas: u32, victims: &[String]) -> Vec<(usize, bool)> {
     state.replicas = replicas;
     let surplus = state.existing_pods().count().saturating_sub(replicas as usize);
@@ -60,20 +60,20 @@ fn is_ready(state: &State, pod: usize) -> bool {
     worker.is_some_and(|worker| is_living(&state.tables, worker))
 }
 
-/// How many ids would lose their living worker with this pod. Those of a dead one
-/// have lost it already.
+/// Number of ids that would lose their living worker with this pod. Ids of a dead worker
+/// do not count.
 fn load(state: &State, pod: usize) -> usize {
     let worker = state.pods[pod].as_ref().and_then(Worker::incarnation);
     worker.filter(|worker| is_living(&state.tables, *worker)).map_or(0, |worker| state.load(Some(worker)))
 }
 
-/// Notes a worker that ended as it should: by itself, and leaving no ids behind.
+/// Records a worker that ended in order: by itself, and without ids.
 pub(crate) fn note_end(model: &Protocol, state: &State, pod: usize) {
     let ended = state.pods[pod].as_ref().is_some_and(|worker| worker.next() == Next::Exit);
     model.witnesses.note(Witness::GracefulEnd, ended && load(state, pod) == 0);
 }
 
-/// Starts a new pod in the place of one whose worker has ended.
+/// Starts a new pod in the place of a pod whose worker has ended.
 pub(crate) fn replace_if_ended(state: &mut State, pod: usize) {
     if state.pods[pod].as_ref().is_some_and(|worker| worker.next() == Next::Exit) {
         state.pods[pod] = None;

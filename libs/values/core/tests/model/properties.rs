@@ -1,4 +1,4 @@
-//! What must always hold, and what must be possible.
+//! Properties that must always hold, and witnesses that each search must find.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,8 @@ use stateright::Property;
 use crate::Protocol;
 use crate::state::State;
 
-/// A rule about single steps; the state after a step that breaks it says so.
+/// A rule about single steps. The state after a step records the rules that the step
+/// broke.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
     OncePerSecond,
@@ -21,7 +22,7 @@ pub(crate) enum Rule {
 }
 
 impl State {
-    /// Notes that `rule` is broken unless `kept`.
+    /// Records that `rule` is broken unless `kept`.
     pub(crate) fn require(&mut self, rule: Rule, kept: bool) {
         self.broken |= u16::from(!kept) << rule as u16;
     }
@@ -38,7 +39,7 @@ pub(crate) const OWNERSHIP: &str = "only its owner ticks or releases a row, only
 pub(crate) const REPORT: &str = "a worker reports exactly the rows that its tick left it";
 pub(crate) const STALE: &str = "no write under a stale term is accepted";
 
-/// The rules, for the checker to find a counterexample to.
+/// The properties that the checker verifies.
 pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
         Property::always(VALUES, |_, state: &State| {
@@ -63,36 +64,37 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// Something that the search must have come across, or it proves little.
+/// An event that a search must find, or its result means little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Witness {
-    /// A worker that was declared dead ticked in vain and learned of it.
+    /// A tick of a worker that was declared dead was rejected, and the worker learned of
+    /// it.
     ZombieRejected,
-    /// A dead worker's row was caught up by another one.
+    /// A worker ticked a row that it took over from a dead worker.
     Takeover,
-    /// A worker knew what a tick left without having read it.
+    /// A worker knew the result of a tick without having read it.
     ReportedUnread,
-    /// A light tick was not as its worker expected.
+    /// A light tick returned a result that its worker did not expect.
     LightTickDisbelieved,
     /// A worker ticked again while an earlier tick might still arrive.
     RetryAfterUnknownCommit,
-    /// A tick found its seconds counted and left them alone.
+    /// A tick found its seconds already counted and changed nothing.
     TickedTwice,
-    /// A deposed manager's moves were refused.
+    /// Moves of a deposed manager were refused.
     StaleAssignRefused,
-    /// A worker drained, found itself empty, retired and ended.
+    /// A worker drained, had no ids left, retired and ended.
     GracefulEnd,
-    /// The clock stood before a row's last tick while its owner ticked.
+    /// A row was ticked while the clock was before its last tick.
     TickedInThePast,
     /// The scaler removed an empty pod.
     PodRemoved,
     /// The platform removed a pod with ids.
     WrongKill,
-    /// A drained worker was put back to work.
+    /// A drained worker was activated again.
     Reactivated,
 }
 
-/// What a search has come across so far.
+/// Witnesses that a search has found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Witnesses([AtomicBool; 16]);
 

@@ -1,5 +1,5 @@
-//! The searches: each puts its few faults where they hurt, so that together they
-//! cover what no single search could in the time of a test.
+//! The searches. Each has a few faults in one part of the protocol; together they cover
+//! more than a single search could in the time of a test.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,8 +26,8 @@ const NOTHING: Budget = Budget {
     hand_scales: 0,
 };
 
-/// Four seconds, a clock that steps back, and a worker that may crash, pause, be
-/// declared dead, rightly or not, and repeat itself.
+/// Four seconds, a clock that steps back, and a worker that may crash, be suspended, be
+/// declared dead (rightly or not), and repeat commands.
 const TICKS: Config = Config {
     name: "ticks",
     ids: 2,
@@ -43,7 +43,7 @@ const TICKS: Config = Config {
     budget: Budget { seconds: 4, steps_back: 1, expiries: 1, given_up: 1, worker_crashes: 1, ..NOTHING },
 };
 
-/// Rows come, go and move between the ticks of workers that know their rows.
+/// Rows are added, removed and moved between the ticks of workers that know their rows.
 const LIGHT_TICKS: Config = Config {
     name: "light ticks",
     every_step: true,
@@ -53,7 +53,7 @@ const LIGHT_TICKS: Config = Config {
     ..TICKS
 };
 
-/// Ticks that come late and twice between bare heartbeats.
+/// Ticks that arrive late and twice, between bare heartbeats.
 const BEATS: Config = Config {
     name: "beats",
     ids: 1,
@@ -62,7 +62,7 @@ const BEATS: Config = Config {
     ..TICKS
 };
 
-/// Three workers and two managers that take the lease from each other and lose
+/// Three workers, and two managers that take over the lease from each other and lose
 /// answers.
 const RIVALS: Config = Config {
     name: "rivals",
@@ -77,7 +77,8 @@ const RIVALS: Config = Config {
     ..TICKS
 };
 
-/// A manager crashes between looking and moving, or with moves on their way.
+/// A manager crashes between its observation and its moves, or while moves are in
+/// transit.
 const CRASHES: Config = Config {
     name: "crashes",
     ids: 3,
@@ -87,7 +88,7 @@ const CRASHES: Config = Config {
     ..RIVALS
 };
 
-/// Users add and remove rows while moves are on their way.
+/// Users add and remove rows while moves are in transit.
 const ROWS: Config = Config {
     name: "rows",
     managers: 2,
@@ -98,7 +99,7 @@ const ROWS: Config = Config {
     ..TICKS
 };
 
-/// A worker ends as it should while commands are late and doubled.
+/// A worker ends in order while commands arrive late and twice.
 const ENDINGS: Config = Config {
     name: "endings",
     lives: 3,
@@ -106,7 +107,7 @@ const ENDINGS: Config = Config {
     ..TICKS
 };
 
-/// The manager scales too, and so does an operator, while ids come and go.
+/// The manager and an operator scale, while ids are added and removed.
 const SCALING: Config = Config {
     name: "scaling",
     ids: 2,
@@ -122,7 +123,7 @@ const SCALING: Config = Config {
     budget: Budget { added_rows: 1, removed_rows: 1, wrong_kills: 1, hand_scales: 1, ..NOTHING },
 };
 
-/// A pod's container starts again while its former life still counts.
+/// The container of a pod restarts while its previous incarnation is still registered.
 const RESTARTS: Config = Config {
     name: "restarts",
     managers: 1,
@@ -132,7 +133,7 @@ const RESTARTS: Config = Config {
     ..SCALING
 };
 
-/// Two managers scale against each other, and lose answers.
+/// Two managers set different scales, and lose answers.
 const RIVAL_SCALING: Config = Config {
     name: "rival scaling",
     pods: 2,
@@ -144,7 +145,7 @@ const RIVAL_SCALING: Config = Config {
     ..SCALING
 };
 
-/// Searches all of `config`; nothing may break, and each witness must turn up.
+/// Searches all states of `config`: no property may fail, and each witness must be found.
 fn search(config: Config, expected: &[Witness]) {
     let started = Instant::now();
     let witnesses = Arc::new(Witnesses::default());
@@ -213,7 +214,8 @@ fn rival_scaling() {
     search(RIVAL_SCALING, &[Witness::PodRemoved, Witness::StaleAssignRefused]);
 }
 
-/// The same searches with more faults at once. Minutes, and gigabytes.
+/// The same searches with more faults at once. They take minutes, and gigabytes of
+/// memory.
 #[test]
 #[ignore = "takes minutes and up to 20 GB: run it alone, after changes to the protocol"]
 fn larger() {
@@ -228,7 +230,7 @@ fn larger() {
     search(Config { name: "larger rival scaling", pods: 3, max_pods: 3, ..RIVAL_SCALING }, &[]);
 }
 
-/// Finds the counterexample that `mutation` must have.
+/// Finds a counterexample to `property`, which `mutation` must violate.
 fn catch(config: Config, mutation: Mutation, property: &'static str) {
     let model = Protocol { config, mutation: Some(mutation), witnesses: Arc::default() };
     let wanted = HasDiscoveries::AnyOf([property].into());

@@ -1,4 +1,4 @@
-//! What a state of the protocol is made of, and how big a search may get.
+//! States of the protocol, and the size of a search.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use values_core::worker::{Command, Outcome, Worker};
 
 use crate::database;
 
-/// The size of a search and the faults in it. Each number is how often the thing
-/// may happen on one path.
+/// The size of a search and the faults in it. Each number of the budget is how often the
+/// fault may occur on one path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Config {
     pub(crate) name: &'static str,
-    /// Rows at the start, ids 1 and up.
+    /// Number of rows at the start, with ids from 1.
     pub(crate) ids: i64,
-    /// Pods at the start, each with a registered worker.
+    /// Number of pods at the start, each with a registered worker.
     pub(crate) pods: u32,
-    /// Places for pods.
+    /// Highest number of pods.
     pub(crate) max_pods: u32,
     pub(crate) managers: usize,
     pub(crate) capacity: u32,
-    /// Ids per transaction.
+    /// Highest number of ids in one transaction.
     pub(crate) batch: u64,
-    /// Whether the managers also decide on the number of workers.
+    /// Whether and how the managers scale the workers.
     pub(crate) scaling: scaling::Mode,
-    /// Whether bare heartbeats, and full ticks after light ones, are commands of
-    /// their own; otherwise each one follows its tick at once.
+    /// Whether bare heartbeats, and full ticks after light ones, are separate steps. If
+    /// not, each one follows its tick within the same step.
     pub(crate) every_step: bool,
-    /// Incarnations handed out at most.
+    /// Highest number of incarnations.
     pub(crate) lives: i64,
-    /// Terms won at most.
+    /// Highest number of terms.
     pub(crate) terms: i64,
     pub(crate) budget: Budget,
 }
 
-/// What may still happen on this path.
+/// The events and faults that are left on this path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Budget {
     /// Seconds that pass.
@@ -46,63 +46,64 @@ pub(crate) struct Budget {
     pub(crate) steps_back: u8,
     /// Workers declared dead, rightly or not.
     pub(crate) expiries: u8,
-    /// Commands that their sender gives up, and that may still arrive.
+    /// Commands whose sender gives up waiting, and that may still arrive.
     pub(crate) given_up: u8,
     /// Commands that arrive twice.
     pub(crate) twice: u8,
     pub(crate) worker_crashes: u8,
     pub(crate) manager_crashes: u8,
-    /// Workers asked to end by an operator.
+    /// Workers that an operator terminates.
     pub(crate) terminations: u8,
     pub(crate) added_rows: u8,
     pub(crate) removed_rows: u8,
-    /// Pods that the platform removed instead of the requested ones.
+    /// Pods that the platform removes instead of the requested ones.
     pub(crate) wrong_kills: u8,
-    /// Replicas set by an operator.
+    /// Changes of the number of replicas by an operator.
     pub(crate) hand_scales: u8,
 }
 
-/// Everything at one moment.
+/// State of the whole system at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) tables: Tables,
-    /// The worker in each pod; `None` is a place without a pod.
+    /// The worker in each pod; `None` if there is no pod in this place.
     pub(crate) pods: Vec<Option<Worker>>,
     pub(crate) managers: Vec<Replica>,
-    /// Commands that arrive late or never, and whose answers are lost.
+    /// Commands whose sender has given up. They arrive late or never, and their answers
+    /// are lost.
     pub(crate) strays: Vec<Sent>,
-    /// What the Deployment asks for.
+    /// The number of replicas of the Deployment.
     pub(crate) replicas: u32,
-    /// Incarnations handed out so far.
+    /// Number of incarnations assigned so far.
     pub(crate) lives: i64,
     pub(crate) ledger: BTreeMap<i64, Account>,
     pub(crate) budget: Budget,
-    /// Rules broken by the step that led here; see `properties`.
+    /// Rules that the last step broke; see `properties`.
     pub(crate) broken: u16,
 }
 
-/// A manager and the effects it has not run yet.
+/// A manager, and the effects that it has not executed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Replica {
     pub(crate) manager: Manager,
     pub(crate) queue: Vec<Effect>,
 }
 
-/// A command on its way to the database.
+/// A command in transit to the database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Sent {
     Worker(usize, Command),
     Manager(Effect),
 }
 
-/// The model's own books on one id, which no production code writes.
+/// The model's own record of an id, which no production code writes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Account {
     /// The second at which the row was added.
     pub(crate) added: i64,
-    /// How often each second of the run has been counted.
+    /// For each second of the run, how often the row has counted it.
     pub(crate) counted: [u8; 8],
-    /// Taken from a dead owner and not ticked since.
+    /// Whether the row was taken over from a dead owner and has not been ticked since.
     pub(crate) taken_over: bool,
 }
 
@@ -113,8 +114,8 @@ impl Account {
 }
 
 impl Config {
-    /// The state in which every search starts: all workers are registered, all
-    /// ids are new, no manager leads.
+    /// The initial state of every search: all workers are registered, all ids are new,
+    /// and no manager leads.
     pub(crate) fn start(&self) -> State {
         let mut state = State {
             tables: Tables::default(),
@@ -141,8 +142,8 @@ impl Config {
         state
     }
 
-    /// A manager process that has just started. Its time limits are zero, so
-    /// that it does at once whatever it may do at all.
+    /// A manager process that has just started. Its time limits are zero, so that each
+    /// action is possible at once.
     pub(crate) fn replica(&self) -> Replica {
         let policy = manager::Policy {
             dead_after_ms: 0,
@@ -166,7 +167,7 @@ impl State {
         self.tables.now_ms / 1000
     }
 
-    /// Adds the next id, with a value of its own.
+    /// Adds the next id, with a different value for each.
     pub(crate) fn add_row(&mut self) {
         let id = self.ledger.last_key_value().map_or(1, |(id, _)| id + 1);
         let second = self.second();
@@ -174,24 +175,24 @@ impl State {
         self.ledger.insert(id, Account::new(second));
     }
 
-    /// Removes an id for good. Its account stays, so that no id comes twice.
+    /// Removes an id for good. Its account stays, so that no id is used again.
     pub(crate) fn remove_row(&mut self, id: i64) {
         self.tables.values.remove(&id);
         self.ledger.insert(id, Account::new(0));
     }
 
-    /// How many rows `owner` owns, by the rows.
+    /// Number of rows that `owner` owns.
     pub(crate) fn load(&self, owner: Option<Incarnation>) -> usize {
         self.tables.values.values().filter(|row| row.owner == owner).count()
     }
 
-    /// The place of each pod that exists.
+    /// Places of the pods that exist.
     pub(crate) fn existing_pods(&self) -> impl Iterator<Item = usize> + '_ {
         self.pods.iter().enumerate().filter(|(_, pod)| pod.is_some()).map(|(pod, _)| pod)
     }
 }
 
-/// A pod keeps its name when its container restarts.
+/// Name of a pod, which does not change when its container restarts.
 pub(crate) fn pod_name(pod: usize) -> String {
     format!("w{pod}")
 }

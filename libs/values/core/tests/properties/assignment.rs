@@ -39,7 +39,7 @@ impl Fleet {
         self.active().iter().map(|worker| worker.capacity).sum()
     }
 
-    /// Moves the ids, one source and sink at a time, as the store does.
+    /// Moves the ids from each source to each sink, as the store does.
     fn after(&self, plan: &Plan) -> Self {
         let mut loads: BTreeMap<Option<Incarnation>, u64> = BTreeMap::new();
         for worker in &self.workers {
@@ -64,8 +64,8 @@ impl Fleet {
     }
 }
 
-/// Up to `workers` workers with capacities and loads up to `most`, some draining,
-/// some dead owners and some ids without any.
+/// Up to `workers` workers with capacities and loads up to `most`, some of them draining,
+/// with some dead owners and some ids without an owner.
 fn fleet(workers: usize, most: u64) -> impl Strategy<Value = Fleet> {
     let worker = (0..=most, 0..=most, prop::bool::weighted(0.75));
     (vec(worker, 0..=workers), vec(0..=most, 0..=3)).prop_map(|(workers, orphans)| {
@@ -89,8 +89,9 @@ fn large() -> impl Strategy<Value = Fleet> {
     prop_oneof![fleet(8, 6), fleet(40, 30), fleet(40, 3)]
 }
 
-/// The final loads of the cheapest balanced outcome, by handing out ids one at a
-/// time to the emptiest worker with room, the fullest at the start first.
+/// Number of moves to the cheapest balanced outcome. Assigns ids one at a time to the
+/// worker with the fewest and free capacity, and among equals first to the one with the
+/// most at the start.
 fn one_by_one(workers: &[Active], total: u64) -> u64 {
     let mut outcome = vec![0_u64; workers.len()];
     for _ in 0..total {

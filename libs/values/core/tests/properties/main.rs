@@ -1,4 +1,5 @@
-//! What holds for any input: tens of thousands of random ones each.
+//! Properties that hold for any input, each tested with tens of thousands of random
+//! inputs.
 
 mod assignment;
 mod manager;
@@ -11,8 +12,8 @@ mod worker;
 
 use proptest::test_runner::Config;
 
-/// As many cases as every property gets. A failure prints its smallest case, to
-/// be added as a test, so nothing is written to disk.
+/// Number of cases of every property. A failure prints its smallest case, to be added as
+/// a test, so nothing is written to disk.
 pub(crate) fn many() -> Config {
     Config { failure_persistence: None, ..Config::with_cases(10_000) }
 }

@@ -35,7 +35,7 @@ fn worker(incarnation: i64, state: WorkerState, capacity: u32, heartbeat: i64) -
     WorkerRow { incarnation: Incarnation(incarnation), name, state, capacity, heartbeat, generation: 0 }
 }
 
-/// One worker without ids that last wrote at `heartbeat`.
+/// An observation of one worker without ids, whose last heartbeat is from `heartbeat`.
 fn alone(now_ms: i64, heartbeat: i64) -> Event {
     let workers = vec![worker(1, WorkerState::Active, 20, heartbeat)];
     Event::Observed(Some(Observation { now_ms, workers, loads: Vec::new() }), Replicas::Unknown)
@@ -126,7 +126,8 @@ proptest! {
     }
 }
 
-/// A leader whose database has answered for long enough to expire silent workers.
+/// A leader whose database has answered for long enough that it may declare silent
+/// workers dead.
 fn trusting() -> (Manager, i64) {
     let mut manager = leader(10, Mode::Manual, 0);
     for now in (100..=2_000).step_by(100) {

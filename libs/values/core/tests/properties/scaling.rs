@@ -1,4 +1,4 @@
-//! The number of workers, decided in a simulated cluster.
+//! Decisions on the number of workers, in a simulated cluster.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,16 +11,16 @@ use crate::many;
 const WINDOW_MS: i64 = 10_000;
 const PASS_MS: i64 = 1_000;
 
-/// As many ids as the most workers hold. Beyond that, workers that an operator
-/// adds are kept for as long as they are needed.
+/// Highest number of ids that the most workers can own. With more ids, workers that an
+/// operator adds are kept while they are needed.
 const MOST_IDS: u64 = 30;
 
 fn policy() -> Policy {
     Policy { mode: Mode::Auto, capacity: 5, spare: 1, min: 1, max: 6, quiet_window_ms: WINDOW_MS }
 }
 
-/// A Deployment and its workers. Pods start and end within a pass, and ids are
-/// moved by the production plan between passes.
+/// A Deployment and its workers. Pods start and end within a pass, and the production
+/// planner moves ids between passes.
 struct Cluster {
     policy: Policy,
     scaling: Scaling,
@@ -40,8 +40,8 @@ impl Cluster {
         cluster
     }
 
-    /// Starts what is missing, and removes what is too much: the named pods first,
-    /// then any. Says how many ids the removed ones had.
+    /// Starts missing pods and removes surplus ones: the named pods first, then any.
+    /// Returns the number of ids that the removed pods had.
     fn reconcile(&mut self, victims: &[String]) -> u64 {
         while self.workers.len() < self.replicas as usize {
             self.workers.push((self.pod(format!("w{}", self.next)), 0));
@@ -62,7 +62,7 @@ impl Cluster {
         WorkerRow { incarnation, name, state, capacity, heartbeat: 0, generation: 0 }
     }
 
-    /// Gives every id to a worker, as the manager's next pass would.
+    /// Assigns every id to a worker, as the manager's next pass would.
     fn spread(&mut self) {
         let workers: Vec<WorkerLoad> = self
             .workers
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// Adds or removes ids, the latter where there are most.
+    /// Adds ids, or removes them from the workers with the most.
     fn set_ids(&mut self, ids: u64) {
         while self.ids > ids {
             if let Some((_, load)) = self.workers.iter_mut().max_by_key(|(_, load)| *load) {
@@ -105,8 +105,8 @@ impl Cluster {
         self.reconcile(&[]);
     }
 
-    /// One pass of the manager; says what it decided and how many ids lost their
-    /// worker by it.
+    /// Runs one pass of the manager. Returns its decision, and the number of ids that
+    /// lost their worker.
     fn pass(&mut self) -> (Decision, u64) {
         self.now_ms += PASS_MS;
         let view = View { now_ms: self.now_ms, ids: self.ids, replicas: self.replicas, workers: &self.workers };
@@ -131,7 +131,8 @@ impl Cluster {
         0
     }
 
-    /// Passes until nothing has changed for three windows; says how often something did.
+    /// Runs passes until nothing has changed for three windows. Returns the number of
+    /// changes.
     fn settle(&mut self) -> usize {
         let mut changes = 0;
         let mut quiet = 0;
@@ -145,7 +146,7 @@ impl Cluster {
     }
 }
 
-/// What happens to the cluster between two passes.
+/// A change of the cluster between two passes.
 #[derive(Debug, Clone)]
 enum Step {
     Wait,
@@ -170,7 +171,7 @@ impl Cluster {
             Step::Ids(ids) => self.set_ids(*ids),
             Step::HandScale(replicas) => self.hand_scale(*replicas),
             Step::Crash(at) => {
-                // The container starts again in its pod, as a new life without ids.
+                // The container restarts in its pod, as a new incarnation without ids.
                 if let Some((worker, _)) = self.workers.get(*at) {
                     let name = worker.name.clone();
                     self.workers[*at] = (self.pod(name), 0);

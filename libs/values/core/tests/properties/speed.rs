@@ -1,4 +1,4 @@
-//! How long a plan takes at a size far beyond any deployment.
+//! Duration of planning, at a size far beyond any deployment.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use values_core::types::{Incarnation, WorkerState};
 const WORKERS: i64 = 5_000;
 const IDS: u64 = 100_000;
 
-/// Workers of 20 to 24 ids each, by `load` of their number.
+/// Workers with room for 20 to 24 ids each; `load` maps a worker's number to its number
+/// of ids.
 fn fleet(load: impl Fn(u64) -> u64) -> Vec<WorkerLoad> {
     let worker = |number: i64| WorkerLoad {
         incarnation: Incarnation(number),
@@ -29,7 +30,7 @@ fn fastest(workers: &[WorkerLoad], orphans: &[Orphans]) -> (u64, Duration) {
     (0..20).map(|_| once()).min_by_key(|(_, time)| *time).expect("twenty times")
 }
 
-/// Only prints: how fast a machine is does not make the code right or wrong.
+/// Only prints the duration, since the speed of a machine says nothing about correctness.
 #[test]
 fn a_hundred_thousand_ids_on_five_thousand_workers() {
     let new = fastest(&fleet(|_| 0), &[Orphans { owner: None, count: IDS }]);

@@ -6,7 +6,7 @@ use values_core::types::ValueRow;
 
 use crate::many;
 
-/// Mostly times of day, now and then the ends of the number range.
+/// Mostly realistic times, sometimes the ends of the number range.
 fn second() -> impl Strategy<Value = i64> {
     prop_oneof![8 => -100_000_i64..100_000, 1 => any::<i64>(), 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
 }

@@ -13,7 +13,7 @@ use crate::many;
 struct Run {
     tables: Tables,
     worker: Worker,
-    /// Every command with the time at which the database ran it.
+    /// Each command, with the time at which the database executed it.
     log: Vec<(i64, Command)>,
 }
 
@@ -29,7 +29,7 @@ impl Run {
         Self { tables, worker: Worker::new(), log: Vec::new() }
     }
 
-    /// Runs the next command, `late_ms` after it is due, and says whether there was one.
+    /// Runs the next command, `late_ms` after it is due. Returns whether there was one.
     fn step(&mut self, late_ms: i64) -> bool {
         let Next::Run(_, at) = self.worker.next() else { return false };
         self.tables.now_ms = self.tables.now_ms.max(at.unwrap_or(self.tables.now_ms)) + late_ms;
@@ -45,7 +45,7 @@ impl Run {
         self.worker.apply(&outcome)
     }
 
-    /// What the table holds for the worker, as a tick should report it.
+    /// The rows of the worker in the table, as a tick should report them.
     fn held(&self) -> Report {
         let owned = self.tables.values.values().filter(|row| row.owner == self.worker.incarnation());
         let values = owned.map(|row| (row.id, row.value)).collect();
@@ -59,7 +59,7 @@ impl Run {
         }
     }
 
-    /// The worker's present life.
+    /// The worker's present incarnation.
     fn life(&self) -> Incarnation {
         self.worker.incarnation().expect("a registered worker")
     }
@@ -94,17 +94,17 @@ fn run(tables: &mut Tables, command: Command) -> Outcome {
     }
 }
 
-/// What happens to a worker's rows and clock besides its own commands.
+/// An event that changes a worker's rows or clock.
 #[derive(Debug, Clone)]
 enum Happening {
-    /// A command later; negative is a clock that steps back.
+    /// Milliseconds between two commands; negative if the clock steps back.
     Passes(i64),
-    /// The command is carried out, and its answer lost.
+    /// The command is executed, and its answer is lost.
     AnswerLost,
-    /// A user adds a row, which waits for an owner.
+    /// A user adds a row without an owner.
     Inserted(i64, i64),
     Removed(i64),
-    /// The manager moves some of the waiting rows to the worker.
+    /// The manager assigns some of the rows without an owner to the worker.
     Given(u64),
     /// The manager moves some of the worker's rows away.
     Taken(u64),
@@ -174,7 +174,7 @@ proptest! {
             prop_assert!(report.is_none() || is_tick(command));
             prop_assert!(report.is_none_or(|report| report == run.held()), "{:?} after {:?}", command, run.log);
         }
-        // Left in peace, it knows its rows without reading them.
+        // Without further changes, the worker knows its rows without reading them.
         let mut reports = 0;
         for _ in 0..6 {
             run.tables.now_ms += 1000;
@@ -223,14 +223,14 @@ proptest! {
     ) {
         let mut run = Run::new(start, lives);
         for late in delays {
-            // A tick right at the start of a second must not come early.
+            // A tick that is due right at the start of a second must not run early.
             let punctual = !matches!(run.next(), Command::Heartbeat(_));
             run.step(if punctual { late.max(0) } else { late });
         }
         let seconds = run.seconds_of_ticks();
         prop_assert!(seconds.len() >= 15, "{:?}", run.log);
         prop_assert!(seconds.windows(2).all(|pair| pair[1] == pair[0] + 1), "{:?}", run.log);
-        // Settled after the first two seconds, whatever the phase.
+        // The worker has settled after two seconds, in any phase.
         let settled = run.log.iter().skip_while(|(at, _)| *at < start + 2000).map(|(_, command)| command);
         let ticks: Vec<bool> = settled.map(|command| is_tick(*command)).collect();
         prop_assert!(ticks.windows(2).all(|pair| pair[0] != pair[1]), "{:?}", run.log);
@@ -264,8 +264,8 @@ proptest! {
             run.step(0);
         }
         run.give(1);
-        // The worker waits by its own monotonic clock, so the next command comes
-        // half a second later whatever the database's clock says by then.
+        // The worker waits by its own monotonic clock, so the next command runs half a
+        // second later, regardless of the database's clock.
         run.tables.now_ms += step_ms;
         let after = run.tables.now_ms;
         for _ in 0..3 {

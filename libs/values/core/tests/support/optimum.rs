@@ -1,15 +1,15 @@
-//! The fewest moves, found by trying every outcome: knows nothing of targets,
-//! levels or water-filling.
+//! Smallest number of moves, found by trying every outcome, independently of the
+//! algorithm of the planner.
 
-/// An active worker: how many ids it may own, and how many it owns.
+/// An active worker: its capacity, and its number of ids.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Active {
     pub(crate) capacity: u64,
     pub(crate) load: u64,
 }
 
-/// The fewest ids that must arrive somewhere, over all balanced outcomes for
-/// `total` ids on `workers`.
+/// Smallest number of ids that must move, over all balanced outcomes for `total` ids on
+/// `workers`.
 pub(crate) fn fewest_moves(workers: &[Active], total: u64) -> u64 {
     let room: u64 = workers.iter().map(|worker| worker.capacity).sum();
     let mut outcome = Vec::new();
@@ -18,7 +18,8 @@ pub(crate) fn fewest_moves(workers: &[Active], total: u64) -> u64 {
     fewest.expect("some outcome is balanced")
 }
 
-/// Balanced within one: a worker may be two or more below another only if it is full.
+/// Whether an outcome is balanced within one: a worker has two or more ids less than
+/// another only if it is full.
 pub(crate) fn is_balanced(workers: &[Active], outcome: &[u64]) -> bool {
     let most = outcome.iter().max().copied().unwrap_or(0);
     workers.iter().zip(outcome).all(|(worker, load)| *load + 1 >= most || *load >= worker.capacity)

@@ -1,4 +1,5 @@
-//! A store on an empty database, whose clock can be moved and whose tables can be read.
+//! A store on an empty database, whose clock tests can move and whose tables they can
+//! read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use testkit::SqlBackend;
 use values_core::types::{Incarnation, Lease, Term, ValueRow, WorkerRow};
 use values_store::{MIGRATIONS, Page, ValuesStore};
 
-/// Far enough from zero that clocks can be set back.
+/// Start time, far enough from zero that clocks can be set back.
 const START_MS: i64 = 1_800_000_000_000;
 
 /// MySQL's clock is set per connection, so there is only one.
@@ -19,12 +20,12 @@ const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn ValuesStore>,
     sql: SqlBackend,
-    /// The time at which MySQL's clock stands still, in milliseconds since the Unix
-    /// epoch; `None` where the clock runs.
+    /// The fixed time of MySQL's clock, in milliseconds since the Unix epoch; `None` if
+    /// the clock runs.
     clock: Option<AtomicI64>,
 }
 
-/// All rows.
+/// The rows of all tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) values: BTreeMap<i64, ValueRow>,
@@ -43,7 +44,7 @@ impl Backend {
         backend
     }
 
-    /// On MySQL, with the server's clock, which runs.
+    /// A MySQL backend whose clock runs.
     pub(crate) async fn mysql_in_real_time(name: &str) -> Self {
         Self::open(SqlBackend::mysql(name, OPTIONS).await, None).await
     }
@@ -53,7 +54,7 @@ impl Backend {
         Self { store: values_store::open(sql.database()), sql, clock }
     }
 
-    /// The number of the connection that the store uses; another one after a failure.
+    /// The number of the connection that the store uses. It changes after a failure.
     pub(crate) async fn connection(&self) -> i64 {
         self.sql.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await
     }
@@ -70,19 +71,19 @@ impl Backend {
         values_store::open(&self.sql.reopen(options))
     }
 
-    /// Migrates once more, as another process does that starts.
+    /// Runs the migrations again, like a process that starts later.
     pub(crate) async fn migrate_again(&self) {
         self.sql.reopen(OPTIONS).migrate(&MIGRATIONS).await.expect("the migrations apply");
     }
 
-    /// Runs a statement as a user would.
+    /// Executes a statement as a user would.
     pub(crate) async fn sql(&self, sql: &str) -> kit_database::Result<()> {
         self.sql.sql(sql).await
     }
 
-    /// Moves the clock by `ms`, forwards or back. Where the clock cannot be set, all
-    /// times in the tables and in `model` are moved the other way instead, by whole
-    /// seconds, which is what rows hold.
+    /// Moves the clock by `ms`, forwards or back. If the clock cannot be set, moves all
+    /// times in the tables and in `model` in the opposite direction instead, by whole
+    /// seconds, the unit of rows.
     pub(crate) async fn advance(&self, ms: i64, model: Option<&mut values_core::tables::Tables>) {
         if let Some(now) = &self.clock {
             return self.set_clock(now.load(Ordering::Relaxed) + ms).await;
@@ -107,7 +108,7 @@ impl Backend {
         }
     }
 
-    /// Sets the clock again, which went with its connection if an operation failed.
+    /// Sets the clock again, in case an operation failed and its connection was replaced.
     pub(crate) async fn hold_clock(&self) {
         if let Some(now) = &self.clock {
             self.set_clock(now.load(Ordering::Relaxed)).await;
@@ -126,7 +127,7 @@ impl Backend {
         self.store.overview().await.expect("an overview").now_ms
     }
 
-    /// Empties all tables, so that it is as new.
+    /// Empties all tables.
     pub(crate) async fn reset(&self) {
         let sql = match self.sql.on_server() {
             None => "DELETE FROM `values`; DELETE FROM workers; DELETE FROM sqlite_sequence",
@@ -168,24 +169,24 @@ impl Backend {
         Lease { term, holder, until }
     }
 
-    /// A worker, with room for 20 ids.
+    /// Registers a worker with room for 20 ids.
     pub(crate) async fn worker(&self) -> Incarnation {
         self.store.register("worker", 20).await.expect("a worker")
     }
 
-    /// The lease, by whatever means.
+    /// Takes the lease, even from another holder.
     pub(crate) async fn lead(&self) -> Term {
         self.sql("UPDATE manager_lease SET until = 0").await.expect("a free lease");
         self.store.campaign("manager").await.expect("an answer").won.expect("a free lease is won")
     }
 
-    /// Adds an id that `owner` ticks, as a user could.
+    /// Adds an id with the owner `owner`, as a user could.
     pub(crate) async fn owned(&self, id: i64, owner: Incarnation) {
         self.sql(&format!("INSERT INTO `values` (id, owner) VALUES ({id}, {owner})")).await.expect("a new id");
     }
 }
 
-/// Text as a literal that all backends understand.
+/// `value` as a literal that all backends understand.
 pub(crate) fn literal(backend: &Backend, value: &str) -> String {
     match backend.sql.on_server() {
         None => format!("'{}'", value.replace('\'', "''")),

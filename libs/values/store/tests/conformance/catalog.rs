@@ -1,4 +1,4 @@
-//! What values-api asks for.
+//! Requests of values-api.
 
 use std::collections::BTreeSet;
 
@@ -147,7 +147,7 @@ async fn what_concurrent_callers_remove_is_removed_once(backend: Backend) {
 async fn pages_cover_everything_once(backend: Backend) {
     let worker = backend.worker().await;
     for id in [-4, 0, 3, 8] {
-        // MySQL takes a 0 for none, so that one is put there in two steps.
+        // MySQL replaces an inserted 0 by a new id, so that id is inserted in two steps.
         backend.owned(id - 100, worker).await;
         backend.sql(&format!("UPDATE `values` SET id = {id} WHERE id = {}", id - 100)).await.unwrap();
     }

@@ -36,7 +36,7 @@ async fn a_locked_row_stops_neither_the_others_nor_the_heartbeat() {
     let heartbeat = backend.contents().await.workers[&worker].heartbeat;
     assert!((locked_at..=tick.beat.now_ms).contains(&heartbeat), "{locked_at} {heartbeat} {tick:?}");
 
-    // It is known by now that rows are locked, so nothing waits, fails, and goes on elsewhere.
+    // The store already knows that rows are locked, so it does not wait for the lock.
     let connection = backend.connection().await;
     for _ in 0..3 {
         assert_eq!(backend.store.tick(worker).await.unwrap().rows.len(), 20);
@@ -50,7 +50,7 @@ async fn a_locked_row_stops_neither_the_others_nor_the_heartbeat() {
         assert!(row.is_consistent(), "{row:?}");
         assert_eq!(row.last_tick, tick.second(), "caught up");
     }
-    // Back to normal: a row that is locked now is run into, once.
+    // Later, the store waits for row locks again: a locked row costs one connection.
     backend.advance(5000, None).await;
     run(&mut user, "BEGIN").await;
     run(&mut user, "SELECT * FROM `values` WHERE id = 9 FOR UPDATE").await;
@@ -105,7 +105,7 @@ async fn a_light_tick_that_runs_into_a_locked_row_does_nothing_and_says_so() {
     let before = backend.contents().await;
     assert_eq!(backend.store.light_tick(worker, 0).await.unwrap(), LightTick::default());
     assert_eq!(backend.contents().await, before);
-    // The full tick that has to follow does not wait for the row, too.
+    // The full tick that has to follow does not wait for the row either.
     let connection = backend.connection().await;
     let tick = backend.store.tick(worker).await.unwrap();
     assert_eq!((tick.beat.alive, tick.counted.rows), (true, 19));

@@ -1,7 +1,7 @@
-//! What every backend of the values store has to do, on SQLite and on MariaDB;
-//! on MySQL, too, where `TEST_DATABASE_URL` names one.
+//! The contract of every backend of the values store, tested on SQLite and on MariaDB,
+//! and on MySQL where `TEST_DATABASE_URL` names one.
 //!
-//! Time is the backend's own, and moved by the tests: nothing waits for it.
+//! The tests set the backend's clock instead of waiting.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 

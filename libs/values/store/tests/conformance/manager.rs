@@ -1,4 +1,4 @@
-//! What managers ask for.
+//! Requests of managers.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ async fn observing_renews(backend: Backend) {
     let term = backend.lead().await;
     let taken = backend.contents().await.lease;
     backend.store.observe(term).await.unwrap().unwrap();
-    // Well before the half is over there is nothing to write.
+    // Before half of the lease has passed, nothing is written.
     assert_eq!(backend.contents().await.lease, taken);
     backend.advance(LEASE_TTL_MS, None).await;
     let observation = backend.store.observe(term).await.unwrap().unwrap();
@@ -129,13 +129,14 @@ async fn only_the_silent_expire(backend: Backend) {
     backend.store.retire(retired).await.unwrap();
     let term = backend.lead().await;
     backend.advance(3000, None).await;
-    // Observed as silent by the manager, but back by the time it says so.
+    // The manager has observed the worker as silent, but it writes a heartbeat before it
+    // is declared dead.
     backend.store.heartbeat(beating).await.unwrap();
     let listed = [silent, beating, retired, Incarnation(99)];
     assert_eq!(backend.store.expire(term, &listed, 2000).await.unwrap(), Some(1));
     let states: Vec<WorkerState> = backend.contents().await.workers.values().map(|worker| worker.state).collect();
     assert_eq!(states, [WorkerState::Dead, WorkerState::Active, WorkerState::Active, WorkerState::Dead]);
-    // A heartbeat from far ahead is none: the clock stepped back.
+    // A heartbeat from the far future does not count: the clock stepped back.
     backend.advance(-60_000, None).await;
     assert_eq!(backend.store.expire(term, &[beating, unlisted], 2000).await.unwrap(), Some(2));
 }
@@ -190,7 +191,7 @@ async fn many_moves_in_one_transaction(backend: Backend) {
     }
 }
 
-/// Renewing the lease then changes nothing of its row, and still holds it.
+/// Renewing the lease then changes no value of its row, and must still succeed.
 async fn two_moves_in_one_millisecond(backend: Backend) {
     let to = backend.worker().await;
     backend.store.add_count(4).await.unwrap();

@@ -40,7 +40,7 @@ async fn many_may_migrate_a_fresh_mysql_database_at_once() {
     migrate_at_once(SqlBackend::mysql("migrations", Options::DEFAULT).await).await;
 }
 
-/// A process that is killed half-way leaves a part of the schema behind.
+/// A process that is killed during a migration leaves a part of the schema behind.
 #[tokio::test]
 async fn a_migration_that_was_interrupted_is_run_again() {
     let backend = Backend::mysql("interrupted").await;
@@ -49,7 +49,7 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     backend.lead().await;
 }
 
-/// Each on a pool of its own, as processes are.
+/// Each migration runs on a pool of its own, like in separate processes.
 async fn migrate_at_once(backend: SqlBackend) {
     let tasks: Vec<_> = (0..8)
         .map(|_| {

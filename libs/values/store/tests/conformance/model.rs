@@ -1,9 +1,9 @@
-//! Random operations, compared with the specification: each answer and, after
-//! each operation, all rows.
+//! Random operations, compared with the specification: each answer and, after each
+//! operation, all rows.
 //!
-//! MySQL's clock stands still, so its times have to be exact. SQLite's goes on:
-//! there must be one millisecond, between before and after the operation, at which
-//! the specification comes to the very same.
+//! MySQL's clock is fixed, so its times have to be exact. SQLite's clock runs: for one
+//! millisecond between the beginning and the end of the operation, the specification must
+//! return the same answer.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -15,7 +15,7 @@ use values_store::{Added, LEASE_TTL_MS, NewValue, Page};
 
 use crate::backend::{Backend, Contents};
 
-/// Each one is up to 80 operations.
+/// Number of cases, each of up to 80 operations.
 const CASES: u32 = 100;
 
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ enum Op {
     Leave(Incarnation),
     Retire(Incarnation),
     Campaign(&'static str),
-    /// Terms are given as the distance from the present one.
+    /// The term is given as the distance from the present one.
     Observe(i64),
     Expire(i64, Vec<Incarnation>, i64),
     Assign(i64, Vec<Transfer>),
@@ -44,7 +44,7 @@ enum Op {
     Insert(NewValue),
     /// A user's `UPDATE`.
     Own(i64, Option<Incarnation>),
-    /// Time passes, in milliseconds, or is set back.
+    /// Advances the clock, in milliseconds; negative sets it back.
     Advance(i64),
 }
 
@@ -68,7 +68,7 @@ enum Answer {
 }
 
 fn workers() -> impl Strategy<Value = Incarnation> {
-    // Those that exist in most cases, and some that never do.
+    // Workers that exist in most cases, and some that never do.
     prop_oneof![9 => 1..=4_i64, 1 => 5..=9_i64].prop_map(Incarnation)
 }
 
@@ -128,7 +128,7 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Puts `op` to the backend.
+/// Executes `op` on the backend.
 async fn ask(backend: &Backend, op: &Op, present: i64) -> kit_database::Result<Answer> {
     let store = &backend.store;
     let term = |distance: &i64| Term(present + distance);
@@ -171,8 +171,8 @@ async fn ask(backend: &Backend, op: &Op, present: i64) -> kit_database::Result<A
     })
 }
 
-/// What the specification answers. Which new ids are handed out is left to the
-/// backend: `answer` is looked at for those alone.
+/// The answer of the specification. The backend chooses the values of new ids, so these
+/// are taken from `answer`.
 fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
     const TTL: i64 = LEASE_TTL_MS;
     let second = tables.now_ms.div_euclid(1000);
@@ -218,7 +218,7 @@ fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
             let rows = rows.filter(|row| owner.is_none() || row.owner == *owner);
             Answer::Rows(rows.take(*limit as usize).collect())
         }
-        // It reads what a manager reads, and needs no term for it.
+        // It reads the same rows as a manager, and needs no term.
         Op::Overview => Answer::Observed(tables.clone().observe(Term(present), TTL)),
         Op::Insert(new) => Answer::Was(add(tables, &[*new], second) == Added::All),
         Op::Own(id, owner) => {
@@ -249,7 +249,7 @@ fn add(tables: &mut Tables, values: &[NewValue], second: i64) -> Added {
 async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
     backend.reset().await;
     let mut model = Tables::default();
-    // Someone to do it all with.
+    // Every case begins with some workers.
     let beginning = [Op::Register("a", 20), Op::Register("b", 20), Op::Register("c", 3), Op::Campaign("m")];
     for (step, op) in beginning.iter().chain(ops).enumerate() {
         if let Op::Advance(ms) = op {
@@ -290,7 +290,7 @@ fn compare(backend: impl Future<Output = Backend>) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let backend = runtime.block_on(backend);
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    // The same cases each time: a failure is there to stay until it is mended.
+    // The cases are the same in each run, so that a failure is reproducible.
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(&proptest::collection::vec(ops(), 1..80), |ops| runtime.block_on(check(&backend, &ops)));
     if let Err(error) = result {

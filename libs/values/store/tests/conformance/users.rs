@@ -1,4 +1,4 @@
-//! What users write to the table by hand.
+//! Changes that users make to the table by SQL.
 
 use testkit::on_every_backend;
 
@@ -38,14 +38,14 @@ async fn what_would_break_the_count_is_refused(backend: Backend) {
     for refused in [
         "UPDATE `values` SET value = 11 WHERE id = 1",
         "UPDATE `values` SET last_tick = last_tick + 1 WHERE id = 1",
-        // Time before 1970 would not fit into differences.
+        // Times before 1970 would overflow differences.
         "INSERT INTO `values` (id, first_tick, last_tick) VALUES (2, -1, -1)",
         "INSERT INTO `values` (id, value, initial_value, first_tick, last_tick) VALUES (2, 5, 0, 1, 1)",
     ] {
         assert!(backend.sql(refused).await.is_err(), "{refused}");
     }
     assert_eq!(backend.contents().await, before);
-    // To count from somewhere else is to say so in both columns.
+    // A user who changes the value has to change both columns.
     backend.sql("UPDATE `values` SET value = value + 5, initial_value = initial_value + 5 WHERE id = 1").await.unwrap();
     assert_eq!(backend.row(1).await.value, 15);
 }

@@ -1,4 +1,4 @@
-//! What workers ask for.
+//! Requests of workers.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn names_are_kept_as_they_are(backend: Backend) {
     {
         let worker = backend.store.register(name, 1).await.unwrap();
         assert_eq!(backend.contents().await.workers[&worker].name, name);
-        // A holder of the lease is as free.
+        // The name of a lease holder is stored unchanged, too.
         backend.sql("UPDATE manager_lease SET until = 0").await.unwrap();
         backend.store.campaign(name).await.unwrap().won.unwrap();
         assert_eq!(backend.contents().await.lease.holder, name);
@@ -122,7 +122,7 @@ async fn a_full_row_stands_still_and_the_others_tick(backend: Backend) {
         .await
         .unwrap();
     backend.advance(60_000, None).await;
-    // Ahead of its time, as after a step of the clock.
+    // The row is ahead of the clock, as after a step of the clock.
     let ahead = backend.now_ms().await.div_euclid(1000) + 1_000_000;
     backend
         .sql(&format!("INSERT INTO `values` (id, first_tick, last_tick, owner) VALUES (5, {ahead}, {ahead}, {worker})"))
@@ -137,7 +137,7 @@ async fn a_full_row_stands_still_and_the_others_tick(backend: Backend) {
     assert_eq!(backend.row(5).await.value, 0);
 }
 
-/// With a clock that stands still, to the last one.
+/// The clock is fixed, so the count reaches its maximum exactly.
 #[tokio::test]
 async fn a_row_is_counted_until_it_is_full() {
     let backend = Backend::mysql("until_full").await;
@@ -211,7 +211,7 @@ async fn a_light_tick_counts_and_beats(backend: Backend) {
     let heartbeat = backend.contents().await.workers[&worker].heartbeat;
     assert_eq!(tick.beat_ms, Some(heartbeat));
     assert!([0, 1].contains(&(heartbeat.div_euclid(1000) - second)), "{tick:?}");
-    // Without rows it is a heartbeat all the same.
+    // A tick without rows is still a heartbeat.
     backend.sql("DELETE FROM `values`").await.unwrap();
     let tick = backend.store.light_tick(worker, 0).await.unwrap();
     assert_eq!((tick.counted.rows, tick.counted.second), (0, None));
@@ -279,8 +279,8 @@ async fn a_light_tick_shows_by_its_count_that_rows_came_or_went(backend: Backend
     assert_eq!(rows().await, 4);
 }
 
-/// The whole of it, with a clock that stands still in between: whichever commands a
-/// worker chooses, what it then reports is what the table holds.
+/// The clock is fixed between commands. Whichever commands a worker chooses, its report
+/// must equal the contents of the table.
 #[tokio::test]
 async fn a_worker_reports_what_the_table_holds() {
     let backend = Backend::mysql("reports").await;
@@ -328,8 +328,8 @@ async fn ask(backend: &Backend, command: Command) -> Outcome {
     }
 }
 
-/// The statements of one packet may be of two seconds: here the count waits for a
-/// lock over the end of its second. The second told is the one that was counted.
+/// The statements of one packet may run in different seconds: here the count waits for a
+/// lock until the next second. The answer must contain the second that was counted.
 #[tokio::test]
 async fn the_second_told_is_the_second_counted() {
     let backend = Backend::mysql_in_real_time("seconds").await;
@@ -361,7 +361,8 @@ async fn release_soon(user: &mut MySqlConnection) {
     raw_sql("COMMIT").execute(user).await.unwrap();
 }
 
-/// A server says nothing of the second if triggers write, too: that is no second 0.
+/// If triggers write, too, the server reports no second. The store must not read that as
+/// second 0.
 #[tokio::test]
 async fn triggers_do_not_mislead() {
     let backend = Backend::mysql("triggers").await;

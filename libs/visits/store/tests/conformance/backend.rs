@@ -1,4 +1,4 @@
-//! Counters of one test alone.
+//! Counters for a single test.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use kit_database::{Database, Options};
 use testkit::{Redis, SqlBackend};
 use visits_store::{MIGRATIONS, RedisArgs, RedisStore, SqliteStore, VisitStore};
 
-/// Two counters in one store, of which one is never touched.
+/// Two counters in one store. The second one is never changed.
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn VisitStore>,
     pub(crate) other: Arc<dyn VisitStore>,
-    /// Of SQLite.
+    /// The pool, on SQLite.
     pub(crate) pool: Option<SqlitePool>,
     _file: Option<SqlBackend>,
 }
@@ -23,13 +23,13 @@ struct Cli {
     redis: RedisArgs,
 }
 
-/// A counter in the Redis that the flags name.
+/// Opens a counter in the Redis of the flags.
 pub(crate) fn open(flags: &[String]) -> RedisStore {
     let flags = std::iter::once("test").chain(flags.iter().map(String::as_str));
     Cli::parse_from(flags).redis.open().unwrap()
 }
 
-/// The counter of a URL.
+/// Opens the counter `key` at a URL.
 pub(crate) fn at(url: &str, key: &str) -> RedisStore {
     open(&[format!("--redis-url={url}"), format!("--counter-key={key}")])
 }

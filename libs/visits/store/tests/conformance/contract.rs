@@ -55,7 +55,7 @@ async fn refuses_to_overflow(backend: Backend) {
 
 on_every_backend!([redis, sqlite]: counts, adds_at_once_never_overlap, refuses_to_overflow);
 
-/// What Redis does to deadlines is among its faults.
+/// For Redis, the deadline is tested among its faults.
 #[tokio::test]
 async fn a_locked_file_is_given_up_in_time() {
     let backend = Backend::sqlite("locked").await;

@@ -1,4 +1,4 @@
-//! A Redis that is restarted, killed, stopped, cut off, or no longer the primary.
+//! Faults of Redis: restarted, killed, suspended, disconnected, or no longer the primary.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use visits_store::{Error, RedisStore, VisitStore};
 use crate::PATIENCE;
 use crate::backend::at;
 
-/// How long an operation may take here.
+/// Time limit of an operation in these tests.
 const WITHIN: Duration = Duration::from_millis(400);
-/// The same, with something to spare for a busy machine.
+/// Upper bound of the measured time, on a busy machine.
 const BOUND: Duration = Duration::from_secs(2);
 
 const KEY: &str = "counter";
@@ -19,7 +19,7 @@ async fn add(store: &RedisStore) -> i64 {
     store.add(1, PATIENCE).await.unwrap().total
 }
 
-/// Several callers at once; each has to get an error in time.
+/// Checks that each of several concurrent callers gets an error in time.
 async fn fails_in_time(store: &RedisStore) {
     let caller = async || {
         let began = Instant::now();
@@ -36,7 +36,7 @@ async fn recovers(store: &RedisStore) -> i64 {
     eventually_ok(PATIENCE, "the counter to go on", async || store.add(1, WITHIN).await).await.total
 }
 
-/// Number of clients of Redis, without the one that asks.
+/// Number of connections to Redis, without the one that counts them.
 async fn connections(redis: &Redis) -> usize {
     let clients = redis.command(&["CLIENT", "LIST"]).await.unwrap();
     clients.lines().filter(|line| !line.is_empty()).count() - 1

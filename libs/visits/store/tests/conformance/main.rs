@@ -1,5 +1,5 @@
-//! What every counter does, on Redis and on SQLite; and what Redis and its network
-//! may do to it.
+//! The contract of every counter, tested on Redis and on SQLite, and faults of Redis and
+//! its network.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -10,5 +10,5 @@ mod security;
 
 use std::time::Duration;
 
-/// How long an operation may take that nothing stands in the way of.
+/// Time limit of an operation without faults.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use visits_store::{RedisStore, VisitStore};
 use crate::PATIENCE;
 use crate::backend::open;
 
-/// Not to be put into a URL as it is.
+/// A password that has to be percent-encoded in a URL.
 const PASSWORD: &str = "p@ss:w/ord";
 
 async fn counts(store: &RedisStore) -> Result<i64, String> {
@@ -48,7 +48,7 @@ async fn a_user_may_be_kept_to_the_one_key() {
     counts(&elsewhere).await.expect_err("another key");
 }
 
-/// An authority, and what it has signed for 127.0.0.1 in files of `folder`.
+/// Creates an authority, and certificates for 127.0.0.1 that it has signed, in `folder`.
 fn certificates(folder: &Folder) -> String {
     let mut authority = CertificateParams::new([]).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
