@@ -66,15 +66,7 @@ pub fn run<C: Parser>(
         Ok(telemetry) => telemetry,
         Err(error) => return misconfigured(&error),
     };
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| {
-            let result = runtime.block_on(until_shutdown(config, common, body));
-            runtime.shutdown_timeout(LAST_THREADS);
-            result
-        });
+    let result = on_runtime(until_shutdown(config, common, body));
     telemetry.finish();
     match result {
         Ok(code) => code,
@@ -86,6 +78,13 @@ pub fn run<C: Parser>(
             ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
         }
     }
+}
+
+fn on_runtime<T>(process: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(process);
+    runtime.shutdown_timeout(LAST_THREADS);
+    result
 }
 
 fn misconfigured(error: &dyn std::fmt::Display) -> ExitCode {
