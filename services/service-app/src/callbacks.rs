@@ -10,6 +10,7 @@ use jobs_store::{Callback, CallbackStore};
 use kit_http_client::http::{HeaderMap, HeaderValue, Method, header};
 use kit_http_client::{Client, Request, Url};
 use kit_process::Shutdown;
+use kit_process::metrics::Declare;
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::registry::Registry;
 use ring::hmac;
@@ -41,20 +42,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { delivered: Counter::default(), failures: Counter::default(), given_up: Counter::default() };
-        registry.register(
-            "jobs_callbacks_delivered",
-            "Callbacks that were answered with 2xx",
-            metrics.delivered.clone(),
-        );
-        registry.register("jobs_callback_failures", "Failed attempts to deliver a callback", metrics.failures.clone());
-        registry.register(
-            "jobs_callbacks_given_up",
-            "Callbacks that are not retried any more",
-            metrics.given_up.clone(),
-        );
-        metrics
+        Self {
+            delivered: registry.declare("jobs_callbacks_delivered", "Callbacks that were answered with 2xx"),
+            failures: registry.declare("jobs_callback_failures", "Failed attempts to deliver a callback"),
+            given_up: registry.declare("jobs_callbacks_given_up", "Callbacks that are not retried any more"),
+        }
     }
 }
 

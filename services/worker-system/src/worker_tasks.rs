@@ -14,7 +14,29 @@ pub(crate) struct WorkerTasks {
     config: Config,
     deps: Deps,
     shutdown: Shutdown,
-    running: Mutex<BTreeMap<u32, WorkerTask>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: BTreeMap<u32, WorkerTask>,
+    /// Workers that were asked to stop and may still release their ids.
+    stopping: Vec<WorkerTask>,
+}
+
+impl State {
+    fn stop(&mut self, number: u32) {
+        if let Some(worker) = self.running.remove(&number) {
+            worker.shutdown.drain();
+            self.stopping.push(worker);
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        // A worker that has failed makes room for a new one, as a pod does.
+        self.running.retain(|_, worker| !worker.handle.is_finished());
+        self.stopping.retain(|worker| !worker.handle.is_finished());
+    }
 }
 
 struct WorkerTask {
@@ -27,19 +49,19 @@ impl WorkerTasks {
     /// Creates an empty set. Workers have the settings of `config` except for their name,
     /// and end with `shutdown`.
     pub(crate) const fn new(config: Config, deps: Deps, shutdown: Shutdown) -> Self {
-        Self { config, deps, shutdown, running: Mutex::new(BTreeMap::new()) }
+        Self { config, deps, shutdown, state: Mutex::new(State { running: BTreeMap::new(), stopping: Vec::new() }) }
     }
 
     /// Waits for every worker to end, after the shutdown.
     pub(crate) async fn ended(&self) {
-        let workers = std::mem::take(&mut *self.lock());
-        for worker in workers.into_values() {
+        let State { running, stopping } = std::mem::take(&mut *self.lock());
+        for worker in running.into_values().chain(stopping) {
             let _ = worker.handle.await;
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, WorkerTask>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, number: u32) -> WorkerTask {
@@ -54,34 +76,28 @@ impl WorkerTasks {
 #[async_trait]
 impl Scaler for WorkerTasks {
     async fn replicas(&self) -> Result<u32, ScalerError> {
-        // A failed worker makes room for a new one, like a failed pod.
-        let mut running = self.lock();
-        running.retain(|_, worker| !worker.handle.is_finished());
-        u32::try_from(running.len()).map_err(ScalerError::new)
+        let mut state = self.lock();
+        state.forget_ended();
+        u32::try_from(state.running.len()).map_err(ScalerError::new)
     }
 
     async fn scale(&self, replicas: u32, victims: &[String]) -> Result<(), ScalerError> {
-        let mut running = self.lock();
-        let replicas = replicas as usize;
-        let mut surplus = running.len().saturating_sub(replicas);
-        running.retain(|_, worker| {
-            let stop = surplus > 0 && victims.contains(&worker.name);
-            if stop {
-                surplus -= 1;
-                worker.shutdown.drain();
-            }
-            !stop
-        });
-        while running.len() > replicas {
-            if let Some((_, worker)) = running.pop_last() {
-                worker.shutdown.drain();
-            }
+        let mut state = self.lock();
+        state.forget_ended();
+        let surplus = state.running.len().saturating_sub(replicas as usize);
+        let is_victim = |worker: &WorkerTask| victims.contains(&worker.name);
+        // The victims first, and then those with the highest numbers.
+        let mut order: Vec<(bool, u32)> =
+            state.running.iter().map(|(number, worker)| (is_victim(worker), *number)).collect();
+        order.sort_unstable();
+        for (_, number) in order.into_iter().rev().take(surplus) {
+            state.stop(number);
         }
         for number in 1.. {
-            if running.len() >= replicas {
+            if state.running.len() >= replicas as usize {
                 break;
             }
-            running.entry(number).or_insert_with(|| self.start(number));
+            state.running.entry(number).or_insert_with(|| self.start(number));
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Metrics of workers.
 
+use kit_process::metrics::{Declare, histogram};
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::metrics::gauge::Gauge;
-use kit_process::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use kit_process::prometheus_client::metrics::histogram::Histogram;
 use kit_process::prometheus_client::registry::Registry;
 
 /// Metrics of all workers in a process. Cheap to clone.
@@ -19,32 +20,17 @@ pub struct Metrics {
 impl Metrics {
     /// Adds the metrics to `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            owned: Gauge::default(),
-            row_ticks: Counter::default(),
-            tick_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 12)),
-            late_ticks: Counter::default(),
-            fenced: Counter::default(),
-            store_errors: Counter::default(),
-        };
-        registry.register("worker_owned_ids", "Ids owned at the last tick", metrics.owned.clone());
-        registry.register("worker_row_ticks", "Rows changed by ticks", metrics.row_ticks.clone());
-        registry.register("worker_tick_duration_seconds", "Time a tick took", metrics.tick_seconds.clone());
-        registry.register(
-            "worker_late_ticks",
-            "Ticks that skipped a second, to be caught up",
-            metrics.late_ticks.clone(),
-        );
-        registry.register(
-            "worker_fenced",
-            "Times a worker was declared dead and registered again",
-            metrics.fenced.clone(),
-        );
-        registry.register(
-            "worker_store_errors",
-            "Commands that the database did not answer",
-            metrics.store_errors.clone(),
-        );
-        metrics
+        Self {
+            owned: registry.declare("worker_owned_ids", "Ids owned at the last tick"),
+            row_ticks: registry.declare("worker_row_ticks", "Rows changed by ticks"),
+            tick_seconds: registry.declare_as(
+                "worker_tick_duration_seconds",
+                "Time a tick took",
+                histogram(0.001, 2.0, 12),
+            ),
+            late_ticks: registry.declare("worker_late_ticks", "Ticks that skipped a second, to be caught up"),
+            fenced: registry.declare("worker_fenced", "Times a worker was declared dead and registered again"),
+            store_errors: registry.declare("worker_store_errors", "Commands that the database did not answer"),
+        }
     }
 }

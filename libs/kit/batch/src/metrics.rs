@@ -2,9 +2,9 @@
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
 
-/// Metrics of one [`Batcher`](crate::Batcher), which its owner registers under names of its
-/// own. Cheap to clone.
+/// Metrics of one [`Batcher`](crate::Batcher). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Items that wait for a worker.
@@ -20,6 +20,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Registers the metrics, each under a name and with a help text.
+    pub fn register(registry: &mut Registry, waiting: [&str; 2], batch_size: [&str; 2]) -> Self {
+        let metrics = Self::default();
+        registry.register(waiting[0], waiting[1], metrics.waiting.clone());
+        registry.register(batch_size[0], batch_size[1], metrics.batch_size.clone());
+        metrics
+    }
+
     pub(crate) fn set_waiting(&self, items: usize) {
         self.waiting.set(i64::try_from(items).unwrap_or(i64::MAX));
     }

@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod health;
+pub mod metrics;
 pub mod readiness;
 pub mod run;
 pub mod shutdown;

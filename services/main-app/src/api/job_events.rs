@@ -64,7 +64,15 @@ impl Watcher {
                     Err(_) => {}
                 }
             }
-            let attempts = self.state.store.attempts(row.id).await.unwrap_or_default();
+            let attempts = match self.state.store.attempts(row.id).await {
+                Ok(attempts) => attempts,
+                // An event without the attempts would look as if there had been none.
+                Err(_) if self.sent.is_some() => {
+                    self.row = Some(row);
+                    continue;
+                }
+                Err(_) => Vec::new(),
+            };
             let event = sse::json("job", &Job::detail(&row, attempts));
             let is_new = self.sent.as_ref() != Some(&event);
             let has_ended = row.job.state.is_terminal();
