@@ -152,7 +152,7 @@ impl Reports {
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) {
-        self.failed(format!("panicked: {}", message(panic)));
+        self.failed(format!("panicked: {}", panic_message(panic).unwrap_or("no message")));
     }
 }
 
@@ -162,12 +162,11 @@ async fn caught(name: &'static str, task: impl Future<Output = ()>) -> Result<()
     AssertUnwindSafe(task.instrument(span)).catch_unwind().await
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+/// The message of a panic, if it has one.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 #[cfg(test)]

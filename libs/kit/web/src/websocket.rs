@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use futures_util::FutureExt;
+use kit_process::tasks::panic_message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite;
@@ -162,7 +163,10 @@ async fn run<F: Future<Output = ()>>(
         let last = match AssertUnwindSafe(running).catch_unwind().await {
             Ok(()) => close(NORMAL, ""),
             Err(panic) => {
-                tracing::error!(panic = crate::http::panic_message(&*panic), "the handler of a WebSocket panicked");
+                tracing::error!(
+                    panic = panic_message(&*panic).unwrap_or_default(),
+                    "the handler of a WebSocket panicked"
+                );
                 close(INTERNAL_ERROR, "the service failed")
             }
         };

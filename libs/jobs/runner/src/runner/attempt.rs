@@ -1,6 +1,5 @@
 //! One attempt at a job.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jobs_store::JobRow;
 use kit_process::Spawner;
+use kit_process::tasks::panic_message;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,10 @@ async fn handle(kind: &Kind, row: &JobRow, context: &Context) -> Ending {
     match tokio::time::timeout(timeout, attempt).await {
         Ok(Ok(Ok(done))) => Ending::Done(done),
         Ok(Ok(Err(failure))) => Ending::Failed(failure),
-        Ok(Err(panic)) => Ending::Failed(Failure::retry(format!("the handler panicked: {}", message(panic.as_ref())))),
+        Ok(Err(panic)) => {
+            let message = panic_message(panic.as_ref()).unwrap_or_default();
+            Ending::Failed(Failure::retry(format!("the handler panicked: {message}")))
+        }
         Err(_) => Ending::Failed(Failure::retry(format!("the attempt took longer than {timeout:?}"))),
     }
 }
@@ -112,9 +115,4 @@ async fn handle(kind: &Kind, row: &JobRow, context: &Context) -> Ending {
 async fn cut_off(context: &Context) {
     context.cancelled().await;
     tokio::time::sleep(CANCEL_GRACE).await;
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

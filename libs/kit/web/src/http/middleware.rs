@@ -15,6 +15,7 @@ use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kit_process::tasks::panic_message;
 use kit_process::telemetry;
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -107,13 +108,7 @@ const fn hexadecimal(digit: u8) -> u8 {
 
 #[expect(clippy::needless_pass_by_value, reason = "tower-http's signature")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    Problem::internal(&Panicked(panic_message(&*panic).to_owned())).into_response()
-}
-
-/// The message of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+    Problem::internal(&Panicked(panic_message(&*panic).unwrap_or_default().to_owned())).into_response()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use kit_process::HumanDuration;
 
 pub use limits::Limits;
 pub use listener::{bind, serve};
-pub(crate) use middleware::panic_message;
 
 use self::middleware::GroupLimits;
 use crate::requests::Metrics;
