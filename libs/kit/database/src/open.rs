@@ -1,11 +1,11 @@
 //! Opens a pool of connections from a URL.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::Executor;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::mysql::MySqlPool;
+use sqlx::sqlite::SqlitePool;
+
+use crate::{mysql, sqlite};
 
 /// A pool of connections to a database.
 #[derive(Debug, Clone)]
@@ -57,8 +57,8 @@ impl Database {
     /// Prepares a pool for `url`. Connections are made when they are needed.
     pub fn open(url: &str, options: Options) -> Result<Self, InvalidUrl> {
         match Kind::of(url)? {
-            Kind::MySql => open_mysql(url, options).map(Self::MySql),
-            Kind::Sqlite => open_sqlite(url, options).map(Self::Sqlite),
+            Kind::MySql => mysql::open(url, options).map(Self::MySql),
+            Kind::Sqlite => sqlite::open(url, options).map(Self::Sqlite),
         }
     }
 
@@ -74,8 +74,8 @@ impl Database {
 /// Checks `url` without opening anything.
 pub(crate) fn check(url: &str) -> Result<(), InvalidUrl> {
     match Kind::of(url)? {
-        Kind::MySql => mysql_options(url).map(drop),
-        Kind::Sqlite => sqlite_options(url).map(drop),
+        Kind::MySql => mysql::options(url).map(drop),
+        Kind::Sqlite => sqlite::options(url).map(drop),
     }
 }
 
@@ -92,49 +92,4 @@ impl Kind {
             _ => Err(InvalidUrl::Scheme),
         }
     }
-}
-
-fn mysql_options(url: &str) -> Result<MySqlConnectOptions, InvalidUrl> {
-    let options = MySqlConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("mysql"))?;
-    if options.get_database().is_none_or(str::is_empty) {
-        return Err(InvalidUrl::NoDatabase);
-    }
-    Ok(options)
-}
-
-fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, InvalidUrl> {
-    SqliteConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("sqlite"))
-}
-
-fn open_mysql(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
-    let connect = mysql_options(url)?;
-    let pool = MySqlPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(options.probe)
-        .after_connect(|connection, _| {
-            // Writers conflict on single rows only: gap locks would add deadlocks and no safety.
-            // The services hold locks for milliseconds, so a lock held for a second is held by
-            // a user's session or by a client that is gone.
-            Box::pin(async move {
-                connection
-                    .execute(
-                        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                         SET SESSION innodb_lock_wait_timeout = 1",
-                    )
-                    .await
-                    .map(drop)
-            })
-        });
-    Ok(pool.connect_lazy_with(connect))
-}
-
-fn open_sqlite(url: &str, options: Options) -> Result<SqlitePool, InvalidUrl> {
-    let connect = sqlite_options(url)?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(options.acquire_timeout);
-    let pool = SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire_timeout);
-    Ok(pool.connect_lazy_with(connect))
 }
