@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::float;
 use crate::{http, process, programs};
 
@@ -78,12 +78,12 @@ async fn drain(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let count = |wanted: fn(End) -> bool| float(clients.iter().filter(|(_, end)| wanted(*end)).count() as u64);
     let all = float(u64::from(options.busy));
     let echoes: u64 = clients.iter().map(|(echoes, _)| echoes).sum();
-    report.number("busy sockets", "", all, Aim::None);
-    report.number("messages returned before the drain", "/s", float(echoes) / options.load.as_secs_f64(), Aim::None);
-    report.number("closed by a frame with 1012", "", count(|end| end == End::Closed(1012)), Aim::AtLeast(all));
-    report.number("cut without a close frame", "", count(|end| end == End::Cut), Aim::AtMost(0.0));
-    report.number("from SIGTERM to the exit", "s", took.as_secs_f64(), Aim::AtMost(20.0));
-    report.number("exit code", "", f64::from(status.code().unwrap_or(-1)), Aim::AtMost(0.0));
+    report.number("busy sockets", "", all, Target::None);
+    report.number("messages returned before the drain", "/s", float(echoes) / options.load.as_secs_f64(), Target::None);
+    report.number("closed by a frame with 1012", "", count(|end| end == End::Closed(1012)), Target::AtLeast(all));
+    report.number("cut without a close frame", "", count(|end| end == End::Cut), Target::AtMost(0.0));
+    report.number("from SIGTERM to the exit", "s", took.as_secs_f64(), Target::AtMost(20.0));
+    report.number("exit code", "", f64::from(status.code().unwrap_or(-1)), Target::AtMost(0.0));
     Ok(())
 }
 
@@ -98,10 +98,10 @@ async fn idle(sockets: u32, report: &mut Report) -> anyhow::Result<()> {
         clients.push(client);
     }
     let after = process::memory(echo.process.id())?.resident;
-    report.number("idle sockets", "", f64::from(sockets), Aim::None);
-    report.number("resident memory at rest", "MiB", before, Aim::None);
-    report.number("resident memory with the idle sockets", "MiB", after, Aim::None);
-    report.number("… for each socket", "bytes", (after - before) * 1024.0 * 1024.0 / f64::from(sockets), Aim::None);
+    report.number("idle sockets", "", f64::from(sockets), Target::None);
+    report.number("resident memory at rest", "MiB", before, Target::None);
+    report.number("resident memory with the idle sockets", "MiB", after, Target::None);
+    report.number("… for each socket", "bytes", (after - before) * 1024.0 * 1024.0 / f64::from(sockets), Target::None);
     Ok(())
 }
 

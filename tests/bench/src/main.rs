@@ -1,7 +1,7 @@
 //! Ratios against named baselines, measured side by side in one run.
 //!
 //! One subcommand for each system, and one for the listener. They share these modules:
-//! [`report`] prints figures and their aims, [`stats`] computes statistics over rounds,
+//! [`report`] prints figures and their targets, [`stats`] computes statistics over rounds,
 //! [`process`] reads `/proc`, [`programs`] finds the release binaries, [`http`] waits for
 //! readiness, [`wrk`] generates HTTP load.
 

@@ -1,4 +1,4 @@
-//! Figures and their aims.
+//! Figures and their targets.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde_json::{Map, Value, json};
 
 use crate::stats::Samples;
 
-/// Aim of a figure.
+/// Target of a figure.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Aim {
+pub(crate) enum Target {
     /// At least this.
     AtLeast(f64),
     /// At most this.
     AtMost(f64),
-    /// No aim: the figure explains others.
+    /// No target: the figure explains others.
     None,
 }
 
-impl Aim {
+impl Target {
     fn is_met(self, value: f64) -> Option<bool> {
         match self {
-            Self::AtLeast(aim) => Some(value >= aim),
-            Self::AtMost(aim) => Some(value <= aim),
+            Self::AtLeast(target) => Some(value >= target),
+            Self::AtMost(target) => Some(value <= target),
             Self::None => None,
         }
     }
@@ -34,7 +34,7 @@ struct Figure {
     unit: &'static str,
     value: f64,
     samples: Option<Samples>,
-    aim: Aim,
+    target: Target,
 }
 
 /// All figures, in sections.
@@ -60,14 +60,14 @@ impl Report {
     }
 
     /// Adds a number to the last section.
-    pub(crate) fn number(&mut self, name: impl Into<String>, unit: &'static str, value: f64, aim: Aim) {
-        self.add(Figure { name: name.into(), unit, value, samples: None, aim });
+    pub(crate) fn number(&mut self, name: impl Into<String>, unit: &'static str, value: f64, target: Target) {
+        self.add(Figure { name: name.into(), unit, value, samples: None, target });
     }
 
     /// Adds the median of `samples`, with their spread, to the last section.
-    pub(crate) fn median(&mut self, name: impl Into<String>, unit: &'static str, samples: &Samples, aim: Aim) {
+    pub(crate) fn median(&mut self, name: impl Into<String>, unit: &'static str, samples: &Samples, target: Target) {
         let (value, samples) = (samples.median(), Some(samples.clone()));
-        self.add(Figure { name: name.into(), unit, value, samples, aim });
+        self.add(Figure { name: name.into(), unit, value, samples, target });
     }
 
     fn add(&mut self, figure: Figure) {
@@ -100,12 +100,12 @@ impl Figure {
                 "quartile_3": samples.quantile(0.75), "max": samples.max(), "rounds": samples.count(),
             });
         }
-        match self.aim {
-            Aim::AtLeast(aim) => json["aim"] = json!({ "at_least": aim }),
-            Aim::AtMost(aim) => json["aim"] = json!({ "at_most": aim }),
-            Aim::None => {}
+        match self.target {
+            Target::AtLeast(target) => json["target"] = json!({ "at_least": target }),
+            Target::AtMost(target) => json["target"] = json!({ "at_most": target }),
+            Target::None => {}
         }
-        if let Some(met) = self.aim.is_met(self.value) {
+        if let Some(met) = self.target.is_met(self.value) {
             json["met"] = json!(met);
         }
         json
@@ -114,12 +114,12 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let aim = match self.aim {
-            Aim::AtLeast(aim) => format!("≥ {aim}"),
-            Aim::AtMost(aim) => format!("≤ {aim}"),
-            Aim::None => String::new(),
+        let target = match self.target {
+            Target::AtLeast(target) => format!("≥ {target}"),
+            Target::AtMost(target) => format!("≤ {target}"),
+            Target::None => String::new(),
         };
-        let verdict = match self.aim.is_met(self.value) {
+        let verdict = match self.target.is_met(self.value) {
             Some(true) => "met",
             Some(false) => "MISSED",
             None => "",
@@ -127,7 +127,7 @@ impl fmt::Display for Figure {
         let spread = self.samples.as_ref().map(ToString::to_string).unwrap_or_default();
         let digits = if self.value.abs() >= 1000.0 { 0 } else { 3 };
         let line =
-            format!("{:<52} {:>10.digits$} {:<8} {aim:<8} {verdict:<7} {spread}", self.name, self.value, self.unit);
+            format!("{:<52} {:>10.digits$} {:<8} {target:<8} {verdict:<7} {spread}", self.name, self.value, self.unit);
         f.write_str(line.trim_end())
     }
 }
@@ -139,7 +139,7 @@ impl fmt::Display for Report {
             for line in method.lines() {
                 writeln!(f, "    {line}")?;
             }
-            writeln!(f, "  {:<52} {:>10} {:<8} {:<8} {:<7} min [quartiles] max", "", "figure", "", "aim", "")?;
+            writeln!(f, "  {:<52} {:>10} {:<8} {:<8} {:<7} min [quartiles] max", "", "figure", "", "target", "")?;
             for figure in figures {
                 writeln!(f, "  {figure}")?;
             }

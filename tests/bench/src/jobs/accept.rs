@@ -13,7 +13,7 @@ use super::product::{self, MainApp};
 use super::servers::{Servers, execute};
 use super::{CONNECTIONS, Options, WARM_UP};
 use crate::process;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::Samples;
 use crate::wrk::{Load, Round};
 
@@ -117,25 +117,25 @@ fn report_all(report: &mut Report, sides: &[Side], measured: &Measured) -> anyho
     };
     let lower = measured.inserts.iter().zip(&measured.publishes).map(|(inserts, publishes)| inserts.min(*publishes));
     let lower: Vec<f64> = lower.collect();
-    report.median("main-app ÷ the lower of the bare ceilings", "", &ratio(&lower)?, Aim::AtLeast(0.8));
+    report.median("main-app ÷ the lower of the bare ceilings", "", &ratio(&lower)?, Target::AtLeast(0.8));
     for side in &sides[1..] {
-        report.median(format!("main-app ÷ {}", side.name), "", &ratio(&rates(side))?, Aim::AtLeast(10.0));
+        report.median(format!("main-app ÷ {}", side.name), "", &ratio(&rates(side))?, Target::AtLeast(10.0));
     }
     let samples = |values: &[f64]| Samples::new(values.iter().copied()).context("rounds");
-    report.median("bare INSERT + COMMIT, 64 connections", "/s", &samples(&measured.inserts)?, Aim::None);
-    report.median("bare publish and confirm, 64 in flight", "/s", &samples(&measured.publishes)?, Aim::None);
+    report.median("bare INSERT + COMMIT, 64 connections", "/s", &samples(&measured.inserts)?, Target::None);
+    report.median("bare publish and confirm, 64 in flight", "/s", &samples(&measured.publishes)?, Target::None);
     for side in sides {
-        report.median(format!("{}: jobs accepted", side.name), "/s", &samples(&rates(side))?, Aim::None);
+        report.median(format!("{}: jobs accepted", side.name), "/s", &samples(&rates(side))?, Target::None);
         let of = |of: fn(&Round) -> f64| samples(&side.rounds.iter().map(of).collect::<Vec<f64>>());
-        report.median(format!("{}: p50", side.name), "ms", &of(|round| round.p50)?, Aim::None);
-        report.median(format!("{}: p99", side.name), "ms", &of(|round| round.p99)?, Aim::None);
+        report.median(format!("{}: p50", side.name), "ms", &of(|round| round.p50)?, Target::None);
+        report.median(format!("{}: p99", side.name), "ms", &of(|round| round.p99)?, Target::None);
         let failed: f64 = side.rounds.iter().map(|round| round.failed).sum();
-        report.number(format!("{}: failed", side.name), "", failed, Aim::AtMost(0.0));
+        report.number(format!("{}: failed", side.name), "", failed, Target::AtMost(0.0));
     }
     let cost = sides[0].rounds.iter().map(|round| round.cpu.as_secs_f64() * 1e6 / round.requests);
     let cost = Samples::new(cost).context("rounds")?;
-    report.median("main-app: processor time", "µs/job", &cost, Aim::None);
-    report.median("main-app: published when the load ended", "share", &samples(&measured.published)?, Aim::None);
+    report.median("main-app: processor time", "µs/job", &cost, Target::None);
+    report.median("main-app: published when the load ended", "share", &samples(&measured.published)?, Target::None);
     super::report_load(report);
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::celery::Celery;
 use super::product::{self, MainApp};
 use super::servers::{Servers, execute, until_count};
 use super::{CONNECTIONS, Options, WARM_UP};
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::{Samples, float};
 use crate::wrk::Load;
 
@@ -94,7 +94,7 @@ impl Measured {
             "ours ÷ Celery, effects a second",
             "",
             &Samples::new(ratio).context("rounds")?,
-            Aim::AtLeast(10.0),
+            Target::AtLeast(10.0),
         );
         for (name, values) in [
             ("ours: effects", &self.product),
@@ -103,9 +103,9 @@ impl Measured {
             ("Celery: submitted while loaded", &self.submitted),
         ] {
             let samples = Samples::new(values.iter().copied()).context("rounds")?;
-            report.median(name, "/s", &samples, Aim::None);
+            report.median(name, "/s", &samples, Target::None);
         }
-        report.number("ours: jobs that have not succeeded", "", float(self.not_succeeded), Aim::AtMost(0.0));
+        report.number("ours: jobs that have not succeeded", "", float(self.not_succeeded), Target::AtMost(0.0));
         super::report_load(report);
         Ok(())
     }

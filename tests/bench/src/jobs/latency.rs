@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::DEADLINE;
 use super::product::MainApp;
 use super::servers::Servers;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::Samples;
 
 const METHOD: &str = "\
@@ -28,8 +28,8 @@ const WARM_UP: usize = 50;
 /// Pause between two jobs.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// The server that jobs call, and the calls that it received.
-struct Target {
+/// The server that the jobs call, and the calls that it received.
+struct CalledServer {
     url: String,
     calls: mpsc::UnboundedReceiver<(String, Instant)>,
 }
@@ -40,11 +40,11 @@ pub(super) async fn run(servers: &Servers, report: &mut Report) -> anyhow::Resul
     let main_app = MainApp::start(servers, "latency").await?;
     let settings = [("ALLOWED_HOSTS", "127.0.0.1"), ("ALLOW_PRIVATE_ADDRESSES", "true")];
     let _service_app = main_app.service_app(servers, &settings).await?;
-    let mut target = Target::start().await?;
+    let mut called = CalledServer::start().await?;
     let client = testkit::http_client_builder().timeout(DEADLINE).build()?;
     let (mut since_accepted, mut since_requested) = (Vec::new(), Vec::new());
     for job in 0..WARM_UP + JOBS {
-        let (accepted, requested) = target.one(&client, &main_app.url).await?;
+        let (accepted, requested) = called.one(&client, &main_app.url).await?;
         if job >= WARM_UP {
             since_accepted.push(accepted.as_secs_f64() * 1000.0);
             since_requested.push(requested.as_secs_f64() * 1000.0);
@@ -53,15 +53,15 @@ pub(super) async fn run(servers: &Servers, report: &mut Report) -> anyhow::Resul
     }
     let since_accepted = Samples::new(since_accepted).context("jobs")?;
     let since_requested = Samples::new(since_requested).context("jobs")?;
-    report.median("from accepted to started: p50", "ms", &since_accepted, Aim::AtMost(5.0));
-    report.number("from accepted to started: p99", "ms", since_accepted.quantile(0.99), Aim::AtMost(25.0));
-    report.median("from requested to started: p50", "ms", &since_requested, Aim::None);
-    report.number("from requested to started: p99", "ms", since_requested.quantile(0.99), Aim::None);
+    report.median("from accepted to started: p50", "ms", &since_accepted, Target::AtMost(5.0));
+    report.number("from accepted to started: p99", "ms", since_accepted.quantile(0.99), Target::AtMost(25.0));
+    report.median("from requested to started: p50", "ms", &since_requested, Target::None);
+    report.number("from requested to started: p99", "ms", since_requested.quantile(0.99), Target::None);
     super::report_load(report);
     Ok(())
 }
 
-impl Target {
+impl CalledServer {
     async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr()?);
@@ -84,7 +84,7 @@ impl Target {
         let accepted = Instant::now();
         let job = answer["job_id"].as_str().context("the id of a job")?;
         let call = tokio::time::timeout(DEADLINE, self.calls.recv()).await.context("the job did not start")?;
-        let (caller, started) = call.context("the target has ended")?;
+        let (caller, started) = call.context("the called server has ended")?;
         anyhow::ensure!(caller == job, "{caller} started in place of {job}");
         // It may start before its client has read the answer.
         Ok((started.saturating_duration_since(accepted), started.duration_since(requested)))

@@ -9,7 +9,7 @@ use super::DEADLINE;
 use super::product::{self, MainApp};
 use super::servers::Servers;
 use crate::process::{self, Memory};
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 
 const METHOD: &str = "\
 Resident memory (VmRSS; peak: VmHWM since the start) of one main-app and one service-app; at rest 2 s after both were
@@ -38,16 +38,21 @@ pub(super) async fn run(servers: &Servers, report: &mut Report) -> anyhow::Resul
     tokio::time::sleep(Duration::from_secs(2)).await;
     for (name, process) in programs {
         let memory = process::memory(process.id())?;
-        report.number(format!("{name} at rest"), "MiB", memory.resident, Aim::AtMost(LIMIT_MIB));
+        report.number(format!("{name} at rest"), "MiB", memory.resident, Target::AtMost(LIMIT_MIB));
     }
     fill(&main_app).await?;
     let full = programs.map(|(_, process)| read(process));
     tokio::time::sleep(WATCHED).await;
     for ((name, process), before) in programs.into_iter().zip(full) {
         let (before, after) = (before?, read(process)?);
-        report.number(format!("{name} with 100,000 queued"), "MiB", before.resident, Aim::AtMost(LIMIT_MIB));
-        report.number(format!("{name}: grown in 30 s"), "MiB", after.resident - before.resident, Aim::AtMost(FLAT_MIB));
-        report.number(format!("{name}, peak"), "MiB", after.peak, Aim::AtMost(LIMIT_MIB));
+        report.number(format!("{name} with 100,000 queued"), "MiB", before.resident, Target::AtMost(LIMIT_MIB));
+        report.number(
+            format!("{name}: grown in 30 s"),
+            "MiB",
+            after.resident - before.resident,
+            Target::AtMost(FLAT_MIB),
+        );
+        report.number(format!("{name}, peak"), "MiB", after.peak, Target::AtMost(LIMIT_MIB));
     }
     super::report_load(report);
     Ok(())

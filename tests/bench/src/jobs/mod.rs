@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum};
 
 use self::servers::Servers;
 use crate::process;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 
 /// Options of the benchmarks.
 #[derive(Debug, Clone, Args)]
@@ -69,7 +69,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     let servers = Servers::start().await?;
     report.section("machine", format!("{}; {}", process::machine(), servers.describe().await?));
     let commit = process::commit_time(servers.data().as_path()).context("the time of a commit to disk")?;
-    report.median("a commit to disk (4 KiB, fdatasync)", "ms", &commit, Aim::None);
+    report.median("a commit to disk (4 KiB, fdatasync)", "ms", &commit, Target::None);
     let wanted = |part| options.only.contains(&part);
     if wanted(Part::Accept) {
         accept::run(&servers, options, report).await?;
@@ -88,5 +88,5 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
 
 /// Reports the load of the machine, including the measured programs.
 fn report_load(report: &mut Report) {
-    report.number("load of the machine, ours included", "", process::load(), Aim::None);
+    report.number("load of the machine, ours included", "", process::load(), Target::None);
 }

@@ -8,7 +8,7 @@ use testkit::{MariaDb, Process};
 
 use super::fleet::{self, Fleet, Size};
 use super::scale::LARGE;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 
 /// A system for a laptop.
 const SMALL: Size = Size { workers: 10, capacity: 20 };
@@ -50,14 +50,14 @@ pub(super) async fn run(server: &MariaDb, report: &mut Report) -> anyhow::Result
     add(report, "values-api after adding 100,000 ids", std::slice::from_ref(&large.api), API_MIB)?;
     let answers = load(&large).await?;
     add(report, "values-api with 64 + 4 clients", std::slice::from_ref(&large.api), API_MIB)?;
-    report.number("answers to those clients", "", answers, Aim::None);
+    report.number("answers to those clients", "", answers, Target::None);
     Ok(())
 }
 
-fn add(report: &mut Report, name: &str, processes: &[Process], aim: f64) -> anyhow::Result<()> {
+fn add(report: &mut Report, name: &str, processes: &[Process], target: f64) -> anyhow::Result<()> {
     let memory = fleet::memory(processes)?;
-    report.number(name, "MiB", memory.resident, Aim::AtMost(aim));
-    report.number(format!("{name}, peak"), "MiB", memory.peak, Aim::None);
+    report.number(name, "MiB", memory.resident, Target::AtMost(target));
+    report.number(format!("{name}, peak"), "MiB", memory.peak, Target::None);
     Ok(())
 }
 

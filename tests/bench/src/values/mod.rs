@@ -17,7 +17,7 @@ use sqlx::MySqlPool;
 use testkit::{MariaDb, MariaDbOptions, TestDatabase};
 
 use crate::process;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 
 /// What to measure, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     let server = MariaDb::start(MariaDbOptions::default()).await;
     report.section("machine", format!("{}; {}", process::machine(), describe(&server).await?));
     let commit = process::commit_time(server.data().as_path()).context("the time of a commit to disk")?;
-    report.median("a commit to disk (4 KiB, fdatasync)", "ms", &commit, Aim::None);
+    report.median("a commit to disk (4 KiB, fdatasync)", "ms", &commit, Target::None);
     let wanted = |part| options.only.contains(&part);
     if wanted(Part::Ticks) {
         ticks::run(&server, options, report).await?;

@@ -10,7 +10,7 @@ use super::Options;
 use super::fleet::{self, Fleet, Size};
 use super::logs::Ticks;
 use crate::process;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::{Samples, float};
 
 /// The largest size.
@@ -37,9 +37,9 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
     let mariadbd = super::server_id(server)?;
     let fleet = Fleet::start(server, LARGE).await?;
     let settling = fleet.add(LARGE.ids()).await?;
-    report.number("100,000 ids added by the API, after", "s", settling.added.as_secs_f64(), Aim::None);
-    report.number("first assignment: all have an owner, after", "s", settling.assigned.as_secs_f64(), Aim::None);
-    report.number("all have ticked, after", "s", settling.ticked.as_secs_f64(), Aim::None);
+    report.number("100,000 ids added by the API, after", "s", settling.added.as_secs_f64(), Target::None);
+    report.number("first assignment: all have an owner, after", "s", settling.assigned.as_secs_f64(), Target::None);
+    report.number("all have ticked, after", "s", settling.ticked.as_secs_f64(), Target::None);
 
     let watched = watch(&fleet, mariadbd, u64::from(options.seconds)).await?;
     watched.report(report);
@@ -107,19 +107,19 @@ impl Watched {
             "ticks that landed within their second",
             "share",
             float(landed) / float(expected),
-            Aim::AtLeast(0.99),
+            Target::AtLeast(0.99),
         );
-        report.number("seconds watched", "s", float(self.seconds), Aim::None);
-        report.number("worker seconds without a tick", "", float(missing), Aim::None);
+        report.number("seconds watched", "s", float(self.seconds), Target::None);
+        report.number("worker seconds without a tick", "", float(missing), Target::None);
         if let Some(after) = Samples::new(after) {
-            report.median("logged, since the second began: median", "s", &after, Aim::None);
-            report.number("logged, since the second began: 99th percentile", "s", after.quantile(0.99), Aim::None);
+            report.median("logged, since the second began: median", "s", &after, Target::None);
+            report.number("logged, since the second began: 99th percentile", "s", after.quantile(0.99), Target::None);
         }
         if let Some(behind) = Samples::new(self.behind.iter().map(|rows| float(*rows))) {
-            report.median("rows behind 0.95 s into a second", "rows", &behind, Aim::None);
+            report.median("rows behind 0.95 s into a second", "rows", &behind, Target::None);
         }
         for (name, cores) in &self.cores {
-            report.number(format!("processor time: {name}"), "cores", *cores, Aim::None);
+            report.number(format!("processor time: {name}"), "cores", *cores, Target::None);
         }
     }
 }
@@ -167,8 +167,8 @@ async fn baseline(database: &TestDatabase, mariadbd: u32, report: &mut Report) -
     let cores = process::cpu_time(mariadbd)?.saturating_sub(before).as_secs_f64() / float(BASELINE_SECONDS);
     connection.close().await?;
     let durations = Samples::new(durations).context("rounds")?;
-    report.median("baseline: one UPDATE of all rows", "s", &durations, Aim::None);
-    report.number("baseline: processor time: mariadbd", "cores", cores, Aim::None);
+    report.median("baseline: one UPDATE of all rows", "s", &durations, Target::None);
+    report.number("baseline: processor time: mariadbd", "cores", cores, Target::None);
     Ok(())
 }
 

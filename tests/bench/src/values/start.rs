@@ -6,7 +6,7 @@ use anyhow::Context;
 use testkit::MariaDb;
 
 use super::Options;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::Samples;
 use crate::{http, programs};
 
@@ -27,8 +27,8 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
             times.push(start(program, database.url()).await?.as_secs_f64());
         }
         let times = Samples::new(times).context("starts")?;
-        report.median(format!("{program}: median"), "s", &times, Aim::AtMost(0.3));
-        report.number(format!("{program}: slowest"), "s", times.max(), Aim::AtMost(0.3));
+        report.median(format!("{program}: median"), "s", &times, Target::AtMost(0.3));
+        report.number(format!("{program}: slowest"), "s", times.max(), Target::AtMost(0.3));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Options;
 use super::product::Product;
 use crate::process;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::{Samples, float};
 
 /// Ids of a worker.
@@ -100,25 +100,26 @@ struct Rounds(BTreeMap<Side, Vec<Rates>>);
 
 impl Rounds {
     fn report(&self, connections: u32, report: &mut Report) {
-        let mut add = |name: String, unit, samples: Vec<f64>, aim| {
+        let mut add = |name: String, unit, samples: Vec<f64>, target| {
             if let Some(samples) = Samples::new(samples) {
-                report.median(format!("C={connections}: {name}"), unit, &samples, aim);
+                report.median(format!("C={connections}: {name}"), unit, &samples, target);
             }
         };
         for (side, rounds) in &self.0 {
             let each = |figure: fn(&Rates) -> f64| rounds.iter().map(figure).collect();
-            add(side.name().to_owned(), "ids/s", each(|rates| rates.all), Aim::None);
-            add(format!("{}: server's time a tick", side.name()), "µs", each(|rates| rates.server), Aim::None);
-            add(format!("{}: client's time a tick", side.name()), "µs", each(|rates| rates.client), Aim::None);
+            add(side.name().to_owned(), "ids/s", each(|rates| rates.all), Target::None);
+            add(format!("{}: server's time a tick", side.name()), "µs", each(|rates| rates.server), Target::None);
+            add(format!("{}: client's time a tick", side.name()), "µs", each(|rates| rates.client), Target::None);
         }
-        let (aim, all, ticks_only) = (Aim::AtLeast(0.9), |rates: &Rates| rates.all, |rates: &Rates| rates.ticks_only);
-        add("product ÷ baseline".to_owned(), "", self.ratios(Side::Product, Side::Baseline, all), aim);
+        let (target, all, ticks_only) =
+            (Target::AtLeast(0.9), |rates: &Rates| rates.all, |rates: &Rates| rates.ticks_only);
+        add("product ÷ baseline".to_owned(), "", self.ratios(Side::Product, Side::Baseline, all), target);
         let strict = self.ratios(Side::Product, Side::Baseline, ticks_only);
-        add("product ÷ baseline, ticks only".to_owned(), "", strict, Aim::None);
+        add("product ÷ baseline, ticks only".to_owned(), "", strict, Target::None);
         let needed = self.ratios(Side::SameStatements, Side::Baseline, all);
-        add("same statements ÷ baseline".to_owned(), "", needed, Aim::None);
+        add("same statements ÷ baseline".to_owned(), "", needed, Target::None);
         let own = self.ratios(Side::Product, Side::SameStatements, all);
-        add("product ÷ same statements".to_owned(), "", own, Aim::None);
+        add("product ÷ same statements".to_owned(), "", own, Target::None);
     }
 
     /// Compares round by round, since a disturbance affects both sides of a round.

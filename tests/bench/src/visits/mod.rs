@@ -12,7 +12,7 @@ use testkit::{Folder, Launch, Process, Redis, eventually, free_port};
 use visit_counter::Page;
 
 use crate::programs::Started;
-use crate::report::{Aim, Report};
+use crate::report::{Report, Target};
 use crate::stats::{Samples, float};
 use crate::wrk::{Load, Round};
 use crate::{http, process, programs};
@@ -99,16 +99,16 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         "visits in one round trip, on average",
         "",
         (visits - visits_before) / (trips - trips_before),
-        Aim::None,
+        Target::None,
     );
     for side in &sides[..2] {
         let lone = Load { url: &side.url, connections: 1, duration: options.round, script: None }.run().await?;
-        report.number(format!("{}: median of a lone visitor", side.name), "ms", lone.p50, Aim::None);
+        report.number(format!("{}: median of a lone visitor", side.name), "ms", lone.p50, Target::None);
     }
     let after = process::memory(sides[0].process.id())?;
-    report.number("visit-counter at rest: resident memory", "MiB", at_rest.resident, Aim::AtMost(MEMORY_MIB));
-    report.number("visit-counter after the load", "MiB", after.resident, Aim::AtMost(MEMORY_MIB));
-    report.number("visit-counter, peak", "MiB", after.peak, Aim::AtMost(MEMORY_MIB));
+    report.number("visit-counter at rest: resident memory", "MiB", at_rest.resident, Target::AtMost(MEMORY_MIB));
+    report.number("visit-counter after the load", "MiB", after.resident, Target::AtMost(MEMORY_MIB));
+    report.number("visit-counter, peak", "MiB", after.peak, Target::AtMost(MEMORY_MIB));
     Ok(())
 }
 
@@ -118,24 +118,24 @@ fn report_speed(report: &mut Report, sides: &[Side], increments: &[Round]) -> an
         Samples::new(pairs.map(|(product, other)| product.rate / other.rate)).context("rounds")
     };
     let (bare, frame, one, two) = (&sides[1], &sides[2], &sides[3], &sides[4]);
-    report.median("visit-counter ÷ bare axum, pages a second", "", &ratio(bare)?, Aim::AtLeast(0.85));
-    report.median("visit-counter ÷ frame without counting", "", &ratio(frame)?, Aim::None);
-    report.median("visit-counter ÷ Tornado in 1 process", "", &ratio(one)?, Aim::AtLeast(10.0));
-    report.median("visit-counter ÷ Tornado in 2 processes", "", &ratio(two)?, Aim::AtLeast(10.0));
+    report.median("visit-counter ÷ bare axum, pages a second", "", &ratio(bare)?, Target::AtLeast(0.85));
+    report.median("visit-counter ÷ frame without counting", "", &ratio(frame)?, Target::None);
+    report.median("visit-counter ÷ Tornado in 1 process", "", &ratio(one)?, Target::AtLeast(10.0));
+    report.median("visit-counter ÷ Tornado in 2 processes", "", &ratio(two)?, Target::AtLeast(10.0));
     let samples = |rounds: &[Round], of: fn(&Round) -> f64| Samples::new(rounds.iter().map(of)).context("rounds");
     for side in sides {
-        report.median(format!("{}: pages", side.name), "/s", &samples(&side.rounds, |round| round.rate)?, Aim::None);
-        report.median(format!("{}: p99", side.name), "ms", &samples(&side.rounds, |round| round.p99)?, Aim::None);
+        report.median(format!("{}: pages", side.name), "/s", &samples(&side.rounds, |round| round.rate)?, Target::None);
+        report.median(format!("{}: p99", side.name), "ms", &samples(&side.rounds, |round| round.p99)?, Target::None);
         // The processor time of a side with several processes covers only the parent.
         if !side.name.contains("processes") {
             let cost = samples(&side.rounds, |round| round.cpu.as_secs_f64() * 1e6 / round.requests)?;
-            report.median(format!("{}: processor time", side.name), "µs/page", &cost, Aim::None);
+            report.median(format!("{}: processor time", side.name), "µs/page", &cost, Target::None);
         }
         let failed: f64 = side.rounds.iter().map(|round| round.failed).sum();
-        report.number(format!("{}: failed", side.name), "", failed, Aim::AtMost(0.0));
+        report.number(format!("{}: failed", side.name), "", failed, Target::AtMost(0.0));
     }
-    report.median("redis-benchmark -t incr -c 64", "/s", &samples(increments, |round| round.rate)?, Aim::None);
-    report.median("redis-benchmark: p99", "ms", &samples(increments, |round| round.p99)?, Aim::None);
+    report.median("redis-benchmark -t incr -c 64", "/s", &samples(increments, |round| round.rate)?, Target::None);
+    report.median("redis-benchmark: p99", "ms", &samples(increments, |round| round.p99)?, Target::None);
     Ok(())
 }
 
