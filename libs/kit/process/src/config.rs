@@ -122,8 +122,8 @@ pub enum Invalid {
 /// Reads a configuration from command-line arguments and the environment, in which
 /// `environment` looks up a variable.
 ///
-/// An empty variable counts as not set, unless it is a secret (`hide_env_values`): the
-/// parser of a secret decides whether it may be empty.
+/// An empty variable counts as not set. The exception is a secret (`hide_env_values`) that
+/// may be left out: its parser decides, since an empty key is not the same as no key.
 ///
 /// A variable `X` that is not set may be read from the file that `X_FILE` names, as
 /// Secrets are mounted; line breaks at its end are cut off. Setting both is an error.
@@ -147,19 +147,19 @@ pub fn parse<C: Parser>(
 fn with_variables(mut command: Command, environment: &impl Fn(&str) -> Option<String>) -> Result<Command, Invalid> {
     let settings: Vec<(Id, String, bool)> = command
         .get_arguments()
-        .filter_map(|arg| Some((arg.get_id().clone(), variable(arg)?, arg.is_hide_env_values_set())))
+        .filter_map(|arg| Some((arg.get_id().clone(), variable(arg)?, may_be_empty(arg))))
         .collect();
-    for (id, variable, is_secret) in settings {
+    for (id, variable, may_be_empty) in settings {
         let value = environment(&variable);
         let is_empty = value.as_ref().is_some_and(String::is_empty);
         let file = from_file(&variable, environment)?;
         if file.is_some() && value.is_some() && !is_empty {
             return Err(invalid(&variable, format!("set together with {variable}_FILE; set one of them")));
         }
-        if is_empty && (file.is_some() || !is_secret) {
+        if is_empty && (file.is_some() || !may_be_empty) {
             command = command.mut_arg(&id, |arg| arg.env(Resettable::Reset));
         }
-        if let Some(content) = file.filter(|content| is_secret || !content.is_empty()) {
+        if let Some(content) = file.filter(|content| may_be_empty || !content.is_empty()) {
             command = command.mut_arg(&id, |arg| arg.default_value(content).hide_default_value(true).required(false));
         }
     }
@@ -173,6 +173,11 @@ fn from_file(variable: &str, environment: &impl Fn(&str) -> Option<String>) -> R
     let content =
         std::fs::read_to_string(&path).map_err(|error| invalid(&name, format!("cannot read {path}: {error}")))?;
     Ok(Some(content.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Whether the parser of `arg` receives an empty variable.
+fn may_be_empty(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set() && !arg.is_required_set()
 }
 
 fn variable(arg: &Arg) -> Option<String> {
@@ -233,6 +238,8 @@ mod tests {
         common: Common,
         #[arg(long, env = "EXAMPLE_SECRET_FOR_TESTS", hide_env_values = true, value_parser = parse_secret)]
         secret: String,
+        #[arg(long, env = "KEY_FOR_TESTS", hide_env_values = true, value_parser = parse_secret)]
+        key: Option<String>,
         #[arg(long, env = "NAME_FOR_TESTS", default_value = "anonymous", value_parser = NonEmptyStringValueParser::new())]
         name: String,
         #[arg(long, conflicts_with = "name")]
@@ -299,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_variables_are_not_set_and_the_owner_of_a_secret_decides() {
+    fn empty_variables_are_not_set_and_the_parser_of_an_optional_secret_decides() {
         // clap reads the real environment, so this looks at what clap is told to read.
         let read = |environment: &[(&str, &str)]| {
             let command = with_variables(Example::command(), &lookup(environment)).unwrap();
@@ -307,10 +314,10 @@ mod tests {
         };
         let all = read(&[("LOG_FORMAT", "json")]);
         assert!(all.contains(&"LOG_FORMAT".to_owned()));
-        for name in all.iter().filter(|name| *name != "EXAMPLE_SECRET_FOR_TESTS") {
+        for name in all.iter().filter(|name| *name != "KEY_FOR_TESTS") {
             assert!(!read(&[(name, "")]).contains(name), "{name}");
         }
-        assert_eq!(read(&[("EXAMPLE_SECRET_FOR_TESTS", "")]), all);
+        assert_eq!(read(&[("KEY_FOR_TESTS", "")]), all);
     }
 
     #[test]
@@ -344,7 +351,9 @@ mod tests {
         let path = file.path().to_str().unwrap();
         assert_eq!(try_parse(&["--secret=long enough"], &[("NAME_FOR_TESTS_FILE", path)]).unwrap().name, "anonymous");
         let error = try_parse(&[], &[("EXAMPLE_SECRET_FOR_TESTS_FILE", path)]).unwrap_err();
-        assert!(error.ends_with("too short"), "{error}");
+        assert_eq!(error, "EXAMPLE_SECRET_FOR_TESTS: not set");
+        let error = try_parse(&["--secret=long enough"], &[("KEY_FOR_TESTS_FILE", path)]).unwrap_err();
+        assert!(error.starts_with("KEY_FOR_TESTS: "), "{error}");
     }
 
     #[test]

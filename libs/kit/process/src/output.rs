@@ -2,6 +2,9 @@
 //!
 //! A log that nobody reads, or that cannot be written, never holds up or ends the work of
 //! the process: lines that do not fit are dropped and counted.
+//!
+//! `tracing-appender` is similar, but does not count the lines that the output refuses, and
+//! waits without a limit at the end of the process if its queue is full.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The number of bytes that may wait to be written. Further lines are dropped.
-const CAPACITY: usize = 4 * 1024 * 1024;
+const CAPACITY: usize = 1024 * 1024;
 
 /// The number of bytes that are written at once, unless one line is longer. The system
 /// writes this many bytes to a pipe without mixing them with the output of others.
@@ -261,14 +264,15 @@ mod tests {
 
     #[test]
     fn everything_is_written_before_the_end() {
+        const LINES: usize = CAPACITY / 100;
         let (output, mut reader, _) = piped();
         let reads = std::thread::spawn(move || {
-            let mut text = vec![0; 100 * 20_000];
+            let mut text = vec![0; 100 * LINES];
             reader.read_exact(&mut text).unwrap();
             text
         });
-        let wanted: String = (0..20_000).map(line).collect();
-        for number in 0..20_000 {
+        let wanted: String = (0..LINES).map(line).collect();
+        for number in 0..LINES {
             output.push(line(number).as_bytes());
         }
         output.finish();

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    const LINES: usize = 10_000;
+    const LINES: usize = 5_000;
 
     #[derive(Debug, Parser)]
     struct Cli {
