@@ -2,6 +2,7 @@
 
 use clap::Args;
 use kit_process::HumanDuration;
+use kit_process::config::{Invalid, invalid};
 use values_core::{manager, scaling};
 
 /// The configuration of a manager.
@@ -55,6 +56,19 @@ pub enum Mode {
 const BATCH: u64 = 2000;
 
 impl Config {
+    /// Checks whether the settings fit together.
+    ///
+    /// # Errors
+    /// The minimum number of workers is above the maximum.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let Self { min_workers, max_workers, .. } = self;
+        if min_workers > max_workers {
+            let reason = format!("{max_workers} is below MIN_WORKERS, which is {min_workers}");
+            return Err(invalid("MAX_WORKERS", reason));
+        }
+        Ok(())
+    }
+
     pub(crate) fn policy(&self) -> manager::Policy {
         manager::Policy {
             dead_after_ms: self.dead_after.as_millis(),

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         "worker-manager",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
+            cli.manager.check()?;
             let database = cli.database.open(OPTIONS)?;
             let scaler: Option<Arc<dyn Scaler>> = match cli.scaler {
                 ScalerKind::None => None,

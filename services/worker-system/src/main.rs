@@ -14,6 +14,7 @@ use worker_system::visits::Visits;
 
 fn main() -> ExitCode {
     kit_process::run("worker-system", Config::common, async |config: Config, app: App| {
+        config.settings.manager.check()?;
         if config.ephemeral {
             let folder = tempfile::tempdir()?;
             return Box::pin(run(&config, folder.path(), app)).await;
@@ -50,7 +51,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let visits = Visits::build(&config.settings, folder, &mut app, requests)?;
     let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
-    announce(&entries, index.address()?, folder);
+    app.output.push(announcement(&entries, index.address()?, folder).as_bytes());
     let shutdown = app.shutdown.clone();
     let (values, visits, jobs, ()) = tokio::join!(
         or_end(values.run(values_api, shutdown.clone()), &shutdown),
@@ -64,10 +65,10 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     values.and(visits).and(jobs)
 }
 
-fn announce(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) {
-    println!("\n  worker-system    http://{index}/");
-    for entry in entries {
-        println!("  {:<16} http://{}/", entry.name, entry.address);
-    }
-    println!("  data             {}\n\n  Ctrl-C stops everything.\n", folder.display());
+/// What an operator at a terminal sees first.
+fn announcement(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) -> String {
+    let mut lines = vec![format!("\n  worker-system    http://{index}/\n")];
+    lines.extend(entries.iter().map(|entry| format!("  {:<16} http://{}/\n", entry.name, entry.address)));
+    lines.push(format!("  data             {}\n\n  Ctrl-C stops everything.\n\n", folder.display()));
+    lines.concat()
 }

@@ -1,13 +1,14 @@
 //! Configuration: flags, environment variables, and files for secrets.
 
-use std::error::Error as _;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Command, Parser};
+use clap::{Arg, Args, Command, Id, Parser};
 
 /// The flags of every service.
 #[derive(Debug, Clone, Args)]
@@ -102,53 +103,85 @@ pub enum Invalid {
     /// A value is missing, malformed or out of range.
     #[error("{variable}: {reason}")]
     Variable {
-        /// The environment variable, or the flag if there is none.
+        /// The environment variable, or several.
         variable: String,
         /// The reason, without the value if it may be secret.
         reason: String,
     },
+    /// Flags that do not exist or do not fit together.
+    #[error("{0}")]
+    Flags(String),
     /// An address on which a listener cannot be opened.
     #[error("{0}")]
     Listener(String),
-    /// `--help` and `--version`, which are not errors, and unknown flags.
+    /// `--help` and `--version`, which are not errors.
     #[error(transparent)]
-    Clap(#[from] clap::Error),
+    Help(clap::Error),
 }
 
-/// Reads a configuration from command-line arguments and a lookup of
-/// environment variables.
+/// Reads a configuration from command-line arguments and the environment, in which
+/// `environment` looks up a variable.
 ///
-/// A variable `X` that is not set may be read from the file that `X_FILE` names,
-/// as Secrets are mounted; line breaks at its end are cut off. Setting both is
-/// an error.
+/// An empty variable counts as not set. The exception is a secret (`hide_env_values`) that
+/// may be left out: its parser decides, since an empty key is not the same as no key.
+///
+/// A variable `X` that is not set may be read from the file that `X_FILE` names, as
+/// Secrets are mounted; line breaks at its end are cut off. Setting both is an error.
 pub fn parse<C: Parser>(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<C, Invalid> {
-    let command = with_files(C::command(), &environment)?;
-    let variables = command.clone();
-    let parsed = command.try_get_matches_from(arguments).and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|error| explain(error, &variables))
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = with_variables(C::command(), &environment)?;
+    let parsed = command.try_get_matches_from(&arguments).and_then(|mut found| C::from_arg_matches_mut(&mut found));
+    parsed.map_err(|error| match error.kind() {
+        // The help names all variables, also the empty ones.
+        ErrorKind::DisplayHelp => Invalid::Help(C::command().try_get_matches_from(&arguments).err().unwrap_or(error)),
+        ErrorKind::DisplayVersion => Invalid::Help(error),
+        _ => explain(error, &C::command()),
+    })
 }
 
-/// Sets the content of `X_FILE` as the default of each variable `X` of `command`.
-fn with_files(mut command: Command, environment: &impl Fn(&str) -> Option<String>) -> Result<Command, Invalid> {
-    let variables: Vec<(String, String)> = command
+/// Takes the variables of `command` away that are empty, and sets the content of `X_FILE`
+/// as the default of each variable `X`.
+fn with_variables(mut command: Command, environment: &impl Fn(&str) -> Option<String>) -> Result<Command, Invalid> {
+    let settings: Vec<(Id, String, bool)> = command
         .get_arguments()
-        .filter_map(|arg| Some((arg.get_id().to_string(), arg.get_env()?.to_str()?.to_owned())))
+        .filter_map(|arg| Some((arg.get_id().clone(), variable(arg)?, may_be_empty(arg))))
         .collect();
-    for (id, variable) in variables {
-        let file_variable = format!("{variable}_FILE");
-        let Some(path) = environment(&file_variable) else { continue };
-        if environment(&variable).is_some() {
-            return Err(invalid(&variable, format!("set together with {file_variable}; set one of them")));
+    for (id, variable, may_be_empty) in settings {
+        let value = environment(&variable);
+        let is_empty = value.as_ref().is_some_and(String::is_empty);
+        let file = from_file(&variable, environment)?;
+        if file.is_some() && value.is_some() && !is_empty {
+            return Err(invalid(&variable, format!("set together with {variable}_FILE; set one of them")));
         }
-        let content = std::fs::read_to_string(&path)
-            .map_err(|error| invalid(&file_variable, format!("cannot read {path}: {error}")))?;
-        let content = content.trim_end_matches(['\r', '\n']).to_owned();
-        command = command.mut_arg(id, |arg| arg.default_value(content).hide_default_value(true).required(false));
+        if is_empty && (file.is_some() || !may_be_empty) {
+            command = command.mut_arg(&id, |arg| arg.env(Resettable::Reset));
+        }
+        if let Some(content) = file.filter(|content| may_be_empty || !content.is_empty()) {
+            command = command.mut_arg(&id, |arg| arg.default_value(content).hide_default_value(true).required(false));
+        }
     }
     Ok(command)
+}
+
+/// The content of the file that `X_FILE` names for the variable `X`.
+fn from_file(variable: &str, environment: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, Invalid> {
+    let name = format!("{variable}_FILE");
+    let Some(path) = environment(&name).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let content =
+        std::fs::read_to_string(&path).map_err(|error| invalid(&name, format!("cannot read {path}: {error}")))?;
+    Ok(Some(content.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Whether the parser of `arg` receives an empty variable.
+fn may_be_empty(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set() && !arg.is_required_set()
+}
+
+fn variable(arg: &Arg) -> Option<String> {
+    arg.get_env()?.to_str().map(ToOwned::to_owned)
 }
 
 /// Creates an error for a variable that is well formed and still cannot be used.
@@ -157,40 +190,45 @@ pub fn invalid(variable: &str, reason: impl Into<String>) -> Invalid {
     Invalid::Variable { variable: variable.to_owned(), reason: reason.into() }
 }
 
-/// Converts clap's paragraph into one line that names the variable.
-fn explain(error: clap::Error, command: &Command) -> Invalid {
-    let argument = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => argument.clone(),
-        Some(ContextValue::Strings(arguments)) => arguments.join(", "),
-        _ => return Invalid::Clap(error),
+/// Turns an error of clap into one line that begins with the variable.
+fn explain(mut error: clap::Error, command: &Command) -> Invalid {
+    let arguments = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => vec![argument.clone()],
+        Some(ContextValue::Strings(arguments)) => arguments.clone(),
+        _ => Vec::new(),
     };
-    let flag = argument.split_whitespace().next().unwrap_or_default().trim_start_matches('-');
-    let argument_definition = command.get_arguments().find(|arg| arg.get_long() == Some(flag));
-    let secret = argument_definition.is_some_and(clap::Arg::is_hide_env_values_set);
-    let variable =
-        argument_definition.and_then(|arg| arg.get_env()?.to_str()).map_or_else(|| argument.clone(), ToOwned::to_owned);
-    let value = match error.get(ContextKind::InvalidValue) {
-        Some(ContextValue::String(value)) if !secret && !value.is_empty() => format!("{value:?} "),
-        _ => String::new(),
+    // clap writes the flag as `--flag <VALUE>`.
+    let flags: Vec<&str> = arguments.iter().filter_map(|argument| argument.split_whitespace().next()).collect();
+    let settings: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.get_long().is_some_and(|long| flags.contains(&&*format!("--{long}"))))
+        .collect();
+    if settings.iter().any(|arg| arg.is_hide_env_values_set()) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("(hidden)".to_owned()));
+    }
+    let variables: Vec<String> = settings.iter().filter_map(|arg| variable(arg)).collect();
+    let reason = match error.kind() {
+        ErrorKind::MissingRequiredArgument => "not set".to_owned(),
+        _ => one_line(&error),
     };
-    let reason = match (error.kind(), error.source()) {
-        (ErrorKind::MissingRequiredArgument, _) => "not set".to_owned(),
-        (ErrorKind::UnknownArgument, _) => "no such flag".to_owned(),
-        (_, Some(source)) => format!("{value}is not valid: {source}"),
-        (ErrorKind::InvalidValue, None) => match error.get(ContextKind::ValidValue) {
-            Some(ContextValue::Strings(valid)) => format!("{value}is not one of {}", valid.join(", ")),
-            _ => format!("{value}is not valid"),
-        },
-        (kind, None) => format!("{value}is not valid: {kind}"),
-    };
-    invalid(&variable, reason)
+    if variables.is_empty() { Invalid::Flags(reason) } else { invalid(&variables.join(", "), reason) }
+}
+
+/// The message of clap and its tips, without the usage.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let is_message = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more information");
+    let lines = text.strip_prefix("error: ").unwrap_or(&text).lines().map(str::trim).take_while(is_message);
+    let parts: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    parts.join(" ").replace(" tip: ", "; ")
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
-    use clap::Parser;
+    use clap::builder::NonEmptyStringValueParser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -200,6 +238,12 @@ mod tests {
         common: Common,
         #[arg(long, env = "EXAMPLE_SECRET_FOR_TESTS", hide_env_values = true, value_parser = parse_secret)]
         secret: String,
+        #[arg(long, env = "KEY_FOR_TESTS", hide_env_values = true, value_parser = parse_secret)]
+        key: Option<String>,
+        #[arg(long, env = "NAME_FOR_TESTS", default_value = "anonymous", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        #[arg(long, conflicts_with = "name")]
+        nameless: bool,
     }
 
     fn parse_secret(text: &str) -> Result<String, String> {
@@ -208,27 +252,78 @@ mod tests {
 
     fn try_parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Example, String> {
         let arguments = std::iter::once("example").chain(arguments.iter().copied()).map(Into::into);
-        let lookup =
-            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        parse(arguments, lookup).map_err(|error| error.to_string())
+        parse(arguments, lookup(environment)).map_err(|error| error.to_string())
+    }
+
+    fn lookup(environment: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        |name| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     }
 
     #[test]
     fn errors_are_one_line_that_names_the_variable() {
-        let error = try_parse(&["--secret=long enough", "--admin-listen=nowhere"], &[]).unwrap_err();
-        assert_eq!(error, "ADMIN_LISTEN: \"nowhere\" is not valid: invalid socket address syntax");
-        let error = try_parse(&["--secret=long enough", "--log-format=xml"], &[]).unwrap_err();
-        assert_eq!(error, "LOG_FORMAT: \"xml\" is not one of auto, text, json");
+        for (arguments, line) in [
+            (
+                ["--admin-listen=nowhere"].as_slice(),
+                "ADMIN_LISTEN: invalid value 'nowhere' for '--admin-listen <ADMIN_LISTEN>': invalid socket address syntax",
+            ),
+            (
+                &["--log-format=xml"],
+                "LOG_FORMAT: invalid value 'xml' for '--log-format <LOG_FORMAT>' [possible values: auto, text, json]",
+            ),
+            (
+                &["--log-format=jsn"],
+                "LOG_FORMAT: invalid value 'jsn' for '--log-format <LOG_FORMAT>' [possible values: auto, text, json]; \
+                 a similar value exists: 'json'",
+            ),
+            (
+                &["--log-format="],
+                "LOG_FORMAT: a value is required for '--log-format <LOG_FORMAT>' but none was supplied \
+                 [possible values: auto, text, json]",
+            ),
+            (&["--name="], "NAME_FOR_TESTS: a value is required for '--name <NAME>' but none was supplied"),
+            (&["--health=yes"], "unexpected value 'yes' for '--health' found; no more were expected"),
+            (&["--name=a", "--name=b"], "NAME_FOR_TESTS: the argument '--name <NAME>' cannot be used multiple times"),
+            (&["--nameless", "--name=a"], "the argument '--nameless' cannot be used with '--name <NAME>'"),
+            (
+                &["--log-fromat=json"],
+                "unexpected argument '--log-fromat' found; a similar argument exists: '--log-format'",
+            ),
+            (&["--nonsense"], "unexpected argument '--nonsense' found"),
+            (&["nonsense"], "unexpected argument 'nonsense' found"),
+        ] {
+            let arguments = [&["--secret=long enough"], arguments].concat();
+            assert_eq!(try_parse(&arguments, &[]).unwrap_err(), line);
+        }
         let error = try_parse(&["--secret=long enough", "--shutdown-grace=soon"], &[]).unwrap_err();
-        assert!(error.starts_with("SHUTDOWN_GRACE: \"soon\" is not valid"), "{error}");
+        assert!(error.starts_with("SHUTDOWN_GRACE: invalid value 'soon'"), "{error}");
         assert_eq!(try_parse(&[], &[]).unwrap_err(), "EXAMPLE_SECRET_FOR_TESTS: not set");
-        assert_eq!(try_parse(&["--nonsense"], &[]).unwrap_err(), "--nonsense: no such flag");
     }
 
     #[test]
     fn secrets_are_not_repeated() {
         let error = try_parse(&["--secret=abc"], &[]).unwrap_err();
-        assert_eq!(error, "EXAMPLE_SECRET_FOR_TESTS: is not valid: too short");
+        assert_eq!(error, "EXAMPLE_SECRET_FOR_TESTS: invalid value '(hidden)' for '--secret <SECRET>': too short");
+    }
+
+    #[test]
+    fn empty_variables_are_not_set_and_the_parser_of_an_optional_secret_decides() {
+        // clap reads the real environment, so this looks at what clap is told to read.
+        let read = |environment: &[(&str, &str)]| {
+            let command = with_variables(Example::command(), &lookup(environment)).unwrap();
+            command.get_arguments().filter_map(variable).collect::<Vec<_>>()
+        };
+        let all = read(&[("LOG_FORMAT", "json")]);
+        assert!(all.contains(&"LOG_FORMAT".to_owned()));
+        for name in all.iter().filter(|name| *name != "KEY_FOR_TESTS") {
+            assert!(!read(&[(name, "")]).contains(name), "{name}");
+        }
+        assert_eq!(read(&[("KEY_FOR_TESTS", "")]), all);
+    }
+
+    #[test]
+    fn the_help_names_empty_variables_too() {
+        let help = try_parse(&["--help"], &[("LOG_FORMAT", "")]).unwrap_err();
+        assert!(help.contains("LOG_FORMAT"), "{help}");
     }
 
     #[test]
@@ -242,8 +337,23 @@ mod tests {
 
         let both = [from_file[0], ("EXAMPLE_SECRET_FOR_TESTS", "direct")];
         assert!(try_parse(&[], &both).unwrap_err().contains("set together with EXAMPLE_SECRET_FOR_TESTS_FILE"));
+        let empty = [from_file[0], ("EXAMPLE_SECRET_FOR_TESTS", "")];
+        assert_eq!(try_parse(&[], &empty).unwrap().secret, "from a file");
+        let nowhere = [("EXAMPLE_SECRET_FOR_TESTS_FILE", "")];
+        assert_eq!(try_parse(&[], &nowhere).unwrap_err(), "EXAMPLE_SECRET_FOR_TESTS: not set");
         let missing = [("EXAMPLE_SECRET_FOR_TESTS_FILE", "/does/not/exist")];
         assert!(try_parse(&[], &missing).unwrap_err().starts_with("EXAMPLE_SECRET_FOR_TESTS_FILE: cannot read"));
+    }
+
+    #[test]
+    fn an_empty_file_is_an_empty_variable() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(try_parse(&["--secret=long enough"], &[("NAME_FOR_TESTS_FILE", path)]).unwrap().name, "anonymous");
+        let error = try_parse(&[], &[("EXAMPLE_SECRET_FOR_TESTS_FILE", path)]).unwrap_err();
+        assert_eq!(error, "EXAMPLE_SECRET_FOR_TESTS: not set");
+        let error = try_parse(&["--secret=long enough"], &[("KEY_FOR_TESTS_FILE", path)]).unwrap_err();
+        assert!(error.starts_with("KEY_FOR_TESTS: "), "{error}");
     }
 
     #[test]

@@ -9,8 +9,10 @@
 //! HTTP is in `kit-web`.
 
 pub mod config;
+pub mod descriptors;
 pub mod health;
 pub mod metrics;
+pub mod output;
 pub mod readiness;
 pub mod run;
 pub mod shutdown;
@@ -19,6 +21,7 @@ pub mod telemetry;
 pub mod watch;
 
 pub use config::{Common, HumanDuration};
+pub use output::Output;
 pub use prometheus_client;
 pub use readiness::Readiness;
 pub use run::{App, run};

@@ -1,5 +1,6 @@
 //! Runs a `main`: configuration, telemetry, signals, exit status.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clap::Parser;
 use prometheus_client::registry::Registry;
 
 use crate::config::{self, Invalid};
-use crate::{Common, Readiness, Shutdown, Spawner, TaskFailed, Tasks, health, telemetry};
+use crate::{Common, Output, Readiness, Shutdown, Spawner, TaskFailed, Tasks, descriptors, health, telemetry};
 
 /// How long the threads of the runtime may take to end. A name lookup cannot be cancelled,
 /// and takes long while the name server is away.
@@ -25,6 +26,8 @@ pub struct App {
     pub shutdown: Shutdown,
     /// The background tasks of the process itself.
     pub tasks: Spawner,
+    /// The standard output, which has the log.
+    pub output: Output,
     /// The settings of every service.
     pub common: Common,
 }
@@ -53,9 +56,19 @@ pub fn run<C: Parser>(
 ) -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "this is where main reads the environment")]
     let environment = |name: &str| std::env::var(name).ok();
-    let config: C = match config::parse(std::env::args_os(), environment) {
+    run_with(std::env::args_os(), environment, service, common, body)
+}
+
+fn run_with<C: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<String>,
+    service: &'static str,
+    common: impl Fn(&C) -> Common,
+    body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
+) -> ExitCode {
+    let config: C = match config::parse(arguments, environment) {
         Ok(config) => config,
-        Err(Invalid::Clap(error)) => error.exit(),
+        Err(Invalid::Help(help)) => help.exit(),
         Err(error) => return misconfigured(&error),
     };
     let common = common(&config);
@@ -66,14 +79,13 @@ pub fn run<C: Parser>(
         Ok(telemetry) => telemetry,
         Err(error) => return misconfigured(&error),
     };
-    let result = on_runtime(until_shutdown(config, common, body));
-    telemetry.finish();
-    match result {
+    descriptors::raise_limit();
+    match on_runtime(until_shutdown(config, common, telemetry.output().clone(), body)) {
         Ok(code) => code,
         Err(error) => {
             // The supervisor has logged the failure of a task.
             if !error.is::<TaskFailed>() {
-                eprintln!("{error:#}");
+                Output::to_stderr(&format!("{error:#}\n"));
             }
             ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
         }
@@ -88,13 +100,14 @@ fn on_runtime<T>(process: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 }
 
 fn misconfigured(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{error}");
+    Output::to_stderr(&format!("{error}\n"));
     ExitCode::from(2)
 }
 
 async fn until_shutdown<C>(
     config: C,
     common: Common,
+    output: Output,
     body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
@@ -102,7 +115,9 @@ async fn until_shutdown<C>(
     tokio::spawn(signals);
     let aborted = shutdown.aborted();
     let tasks = Tasks::new(&shutdown);
-    let app = App { registry: Registry::default(), readiness, shutdown, tasks: tasks.spawner(), common };
+    let mut registry = Registry::default();
+    output.register(&mut registry);
+    let app = App { registry, readiness, shutdown, tasks: tasks.spawner(), output, common };
     let result = tokio::select! {
         biased;
         result = body(config, app) => result.map(|()| ExitCode::SUCCESS),
@@ -111,4 +126,61 @@ async fn until_shutdown<C>(
     let code = result?;
     tasks.finish()?;
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    const LINES: usize = 5_000;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    /// A process that logs lines, and then ends by `end`.
+    fn process(end: impl FnOnce() -> anyhow::Result<()>) {
+        let arguments = ["test", "--log=info", "--log-format=json"].map(OsString::from);
+        let body = async |_: Cli, _| {
+            for number in 0..LINES {
+                tracing::info!(number, "a line");
+            }
+            end()
+        };
+        let _ = run_with(arguments, |_| None, "test", |cli: &Cli| cli.common.clone(), body);
+    }
+
+    #[test]
+    #[ignore = "another test runs this in a child process"]
+    fn a_process_that_panics() {
+        process(|| panic!("on purpose"));
+    }
+
+    #[test]
+    #[ignore = "another test runs this in a child process"]
+    fn a_process_that_fails() {
+        process(|| anyhow::bail!("on purpose"));
+    }
+
+    fn child(test: &str) -> Output {
+        let test = format!("run::tests::{test}");
+        let this = std::env::current_exe().unwrap();
+        Command::new(this).args(["--ignored", "--nocapture", "--exact", &test]).output().unwrap()
+    }
+
+    #[test]
+    fn everything_is_logged_before_the_end() {
+        for (test, text_in_log) in [("a_process_that_panics", "on purpose"), ("a_process_that_fails", "a line")] {
+            let output = child(test);
+            let (log, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+            assert_eq!(log.lines().filter(|line| line.contains("\"a line\"")).count(), LINES, "{test}: {errors}");
+            let is_event = |line: &str| line.starts_with('{') && line.contains(text_in_log);
+            assert!(log.lines().any(is_event), "{test}");
+            assert_eq!(errors.contains("on purpose"), test == "a_process_that_fails", "{test}: {errors}");
+        }
+    }
 }

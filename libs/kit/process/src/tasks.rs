@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::task::AbortHandle;
@@ -25,7 +25,8 @@ pub const SPANS: &str = "task";
 #[derive(Debug)]
 pub struct Tasks(Spawner);
 
-/// Starts background tasks of one service. Cheap to clone; tasks may hold it.
+/// Starts background tasks of one service. Cheap to clone; tasks may hold it. Once the
+/// [`Tasks`] have ended, it starts nothing, since nobody would notice a failure.
 #[derive(Debug, Clone)]
 pub struct Spawner(Arc<Inner>);
 
@@ -33,7 +34,8 @@ pub struct Spawner(Arc<Inner>);
 struct Inner {
     shutdown: Shutdown,
     failure: Arc<OnceLock<TaskFailed>>,
-    running: Mutex<Vec<AbortHandle>>,
+    /// `None` once the [`Tasks`] have ended.
+    running: Mutex<Option<Vec<AbortHandle>>>,
 }
 
 /// A background task that panicked or ended before its service drained.
@@ -49,7 +51,8 @@ pub struct TaskFailed {
 /// A running task.
 #[derive(Debug)]
 pub struct Task {
-    handle: AbortHandle,
+    /// `None` if the task was not started.
+    handle: Option<AbortHandle>,
     ended: CancellationToken,
 }
 
@@ -57,7 +60,8 @@ impl Tasks {
     /// Creates an empty set of tasks, which run until `shutdown` drains.
     #[must_use]
     pub fn new(shutdown: &Shutdown) -> Self {
-        let inner = Inner { shutdown: shutdown.clone(), failure: Arc::default(), running: Mutex::default() };
+        let inner =
+            Inner { shutdown: shutdown.clone(), failure: Arc::default(), running: Mutex::new(Some(Vec::new())) };
         Self(Spawner(Arc::new(inner)))
     }
 
@@ -85,7 +89,8 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for task in self.0.0.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let running = self.0.lock().take();
+        for task in running.into_iter().flatten() {
             task.abort();
         }
     }
@@ -98,29 +103,39 @@ impl Spawner {
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
-        let handle = tokio::spawn(async move {
+        let supervised = async move {
             let _ended_whatever_happens = guard;
             match caught(name, task).await {
                 Ok(()) if reports.shutdown.is_draining() => {}
                 Ok(()) => reports.failed("ended before its service did".to_owned()),
                 Err(panic) => reports.panicked(&*panic),
             }
-        });
-        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        };
+        let mut running = self.lock();
+        let Some(running) = running.as_mut() else { return Task { handle: None, ended } };
+        let handle = tokio::spawn(supervised).abort_handle();
         running.retain(|task| !task.is_finished());
-        running.push(handle.abort_handle());
-        Task { handle: handle.abort_handle(), ended }
+        running.push(handle.clone());
+        Task { handle: Some(handle), ended }
     }
 
     /// Starts a short piece of work that ends by itself, such as one of many requests.
     /// Only a panic fails the service. [`Tasks::finish`] does not abort it.
     pub fn spawn_work(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
-        tokio::spawn(async move {
+        let supervised = async move {
             if let Err(panic) = caught(name, work).await {
                 reports.panicked(&*panic);
             }
-        });
+        };
+        let running = self.lock();
+        if running.is_some() {
+            tokio::spawn(supervised);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<AbortHandle>>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,7 +147,9 @@ impl Task {
 
     /// Aborts the task. This does not fail the service.
     pub fn abort(&self) {
-        self.handle.abort();
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
     }
 }
 
@@ -237,6 +254,26 @@ mod tests {
         tasks.spawner().spawn_work("broken", panics());
         shutdown.failed().await;
         assert_eq!(tasks.finish().unwrap_err().task, "broken");
+    }
+
+    #[tokio::test]
+    async fn nothing_starts_after_the_end() {
+        for finished in [true, false] {
+            let tasks = Tasks::new(&Shutdown::new());
+            let spawner = tasks.spawner();
+            if finished {
+                assert_eq!(tasks.finish(), Ok(()));
+            } else {
+                drop(tasks);
+            }
+            let (started, mut has_started) = tokio::sync::mpsc::unbounded_channel();
+            let start = |started: tokio::sync::mpsc::UnboundedSender<()>| async move { started.send(()).unwrap() };
+            let task = spawner.spawn("late", start(started.clone()));
+            spawner.spawn_work("late work", start(started));
+            task.ended().await;
+            task.abort();
+            assert_eq!(has_started.recv().await, None, "both are dropped and not run");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! Logs, and traces over OTLP.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -19,8 +21,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::Common;
 use crate::config::LogFormat;
+use crate::tasks::panic_message;
+use crate::{Common, Output};
 
 /// The target of spans that are created for traces only. Such spans may cost more than
 /// the request itself, so they are disabled unless traces are exported.
@@ -29,14 +32,16 @@ pub const SPANS: &str = "request_span";
 /// Time limit of one request to the collector.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Exports the remaining traces when the process ends.
+/// Writes the remaining log lines and exports the remaining traces when it is dropped, at
+/// the end of the process.
 #[derive(Debug)]
 #[must_use]
 pub struct Telemetry {
+    output: Output,
     traces: Option<SdkTracerProvider>,
 }
 
-/// Sets up logs, and traces if an endpoint is configured.
+/// Sets up logs, and traces if an endpoint is configured. Logs the panics of all threads.
 pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry> {
     let mut filter = EnvFilter::try_new(&common.log).map_err(|error| anyhow::anyhow!("RUST_LOG: {error}"))?;
     if common.otlp_endpoint.is_some() {
@@ -47,16 +52,29 @@ pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry>
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
+    let output = Output::stdout()?;
     let log = if json {
-        self::json(std::io::stdout).boxed()
+        self::json(output.clone()).boxed()
     } else {
-        fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
+        fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_writer(output.clone()).boxed()
     };
     let traces = common.otlp_endpoint.as_deref().map(|endpoint| trace_provider(service, endpoint)).transpose()?;
     let spans =
         traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("worker-system")));
     tracing_subscriber::registry().with(filter).with(log).with(spans).try_init()?;
-    Ok(Telemetry { traces })
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(Telemetry { output, traces })
+}
+
+/// Logs a panic. The hook of the standard library would write to the standard error, and
+/// wait for it.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic_message(panic.payload()).unwrap_or("no message");
+    let place = panic.location().map(tracing::field::display);
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
+    tracing::error!(panic = message, place, thread = thread.name(), backtrace, "a thread panicked");
 }
 
 /// A layer that logs JSON, one object a line.
@@ -87,13 +105,21 @@ fn exporter_client() -> anyhow::Result<reqwest::blocking::Client> {
 }
 
 impl Telemetry {
-    /// Exports the remaining traces.
-    pub fn finish(self) {
-        if let Some(traces) = self.traces
+    /// The output that has the log.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(traces) = &self.traces
             && let Err(error) = traces.shutdown()
         {
-            eprintln!("traces were lost: {error}");
+            tracing::warn!(%error, "traces were lost");
         }
+        self.output.finish();
     }
 }
 

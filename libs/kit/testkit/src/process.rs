@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,10 @@ pub struct Launch {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
+    /// `None` for a pipe that the test reads.
+    stdout: Option<Arc<OwnedFd>>,
+    /// The soft and the hard limit.
+    descriptors: Option<(u32, u32)>,
 }
 
 impl Launch {
@@ -35,7 +40,15 @@ impl Launch {
     pub fn new(program: impl Into<PathBuf>) -> Self {
         let program = program.into();
         let name = program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self { program, name, arguments: Vec::new(), environment: Vec::new(), folder: None }
+        Self {
+            program,
+            name,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: None,
+            stdout: None,
+            descriptors: None,
+        }
     }
 
     /// Sets the name that appears in messages. The default is the name of the program.
@@ -73,6 +86,22 @@ impl Launch {
         self
     }
 
+    /// Sets where the standard output goes, such as to a pipe that nobody reads. The
+    /// [`Process`] then has no lines of it.
+    #[must_use]
+    pub fn stdout(mut self, output: impl Into<OwnedFd>) -> Self {
+        self.stdout = Some(Arc::new(output.into()));
+        self
+    }
+
+    /// Sets how many file descriptors the process may have open: at first `soft`, and at
+    /// most `hard` if it raises its limit.
+    #[must_use]
+    pub fn descriptors(mut self, soft: u32, hard: u32) -> Self {
+        self.descriptors = Some((soft, hard));
+        self
+    }
+
     /// Starts the process.
     ///
     /// # Panics
@@ -86,14 +115,20 @@ impl Launch {
             assert!(self.program.is_file(), "there is no program {}", self.program.display());
             self.program
         };
-        let mut command = Command::new(program);
+        let stdout = self.stdout.map_or_else(Stdio::piped, |output| {
+            Stdio::from(output.try_clone().unwrap_or_else(|error| panic!("cannot clone an output: {error}")))
+        });
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(limits) => limited(limits, &program),
+        };
         command
             .args(self.arguments)
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .envs(self.environment)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             // A signal to the group reaches the children; Ctrl-C in the terminal does not.
             .process_group(0);
@@ -104,6 +139,14 @@ impl Launch {
         janitor::started(Pid::from_child(&child));
         Process::new(self.name, child)
     }
+}
+
+/// Runs `program` with a soft and a hard limit of file descriptors.
+fn limited((soft, hard): (u32, u32), program: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$@\"");
+    command.args(["-c", &script, "sh"]).arg(program);
+    command
 }
 
 /// An output stream of a process.

@@ -37,6 +37,16 @@ async fn sees_only_the_environment_that_it_was_given() {
 }
 
 #[tokio::test]
+async fn has_the_output_and_the_limit_that_it_was_given() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let process = shell("ulimit -S -n; ulimit -H -n").descriptors(64, 80).stdout(writer).spawn();
+    let text = std::thread::spawn(move || std::io::read_to_string(&mut reader).unwrap()).join().unwrap();
+    assert_eq!(text, "64\n80\n");
+    assert!(process.wait(SOON).await.success());
+    assert!(process.all_lines().await.is_empty());
+}
+
+#[tokio::test]
 async fn receives_signals() {
     let process = shell("trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.01; done").spawn();
     process.wait_for_line(SOON, "the trap", |line| line == "ready").await;

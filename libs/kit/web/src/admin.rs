@@ -14,6 +14,9 @@ use kit_process::{App, Readiness, Shutdown};
 
 use crate::http::{self, Limits};
 
+/// The largest number of open connections: enough for probes, Prometheus and an operator.
+const MAX_CONNECTIONS: usize = 32;
+
 /// Starts the admin listener of `app`. It serves the metrics that are registered so far,
 /// so services register theirs first. From now on `/livez` answers.
 ///
@@ -23,10 +26,10 @@ pub async fn start(app: &mut App) -> anyhow::Result<()> {
     let listener = http::bind(app.common.admin_address(), "--admin-listen or ADMIN_LISTEN").await?;
     let registry = Arc::new(std::mem::take(&mut app.registry));
     let router = router(app.readiness.clone(), registry);
-    let limits = Limits::default();
+    let limits = Limits { max_connections: MAX_CONNECTIONS, ..Limits::default() };
+    let router = http::harden(router, &limits, None);
     // It serves until the process ends, so that operators can watch a drain.
-    app.tasks
-        .spawn("admin listener", http::serve(listener, http::harden(router, &limits, None), limits, Shutdown::new()));
+    app.tasks.spawn("admin listener", http::serve_from_reserve(listener, router, limits, Shutdown::new()));
     Ok(())
 }
 

@@ -37,6 +37,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// A JSON body of at most [`MAX_BODY`] bytes, or none. An empty body counts as none,
+/// whatever its content type: clients send one with each request.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let is_json = require_json(&request);
+        let body = receive(request).await?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        is_json?;
+        parse(&body).map(|value| Self(Some(value)))
+    }
+}
+
 /// An empty body; any other is rejected.
 #[derive(Debug)]
 pub struct NoBody;

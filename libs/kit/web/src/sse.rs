@@ -74,15 +74,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_stream_carries_comments_and_loses_no_event() {
+    async fn a_silent_stream_begins_at_once_carries_comments_and_loses_no_event() {
         let events = stream::once(async {
             tokio::time::sleep(KEEP_ALIVE * 5 / 2).await;
             json("state", &[1, 2])
         });
         let response = response(events);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-cache");
+        assert_eq!(response.headers()["x-accel-buffering"], "no", "nginx forwards each event");
         let mut body = response.into_body();
+        let began = tokio::time::Instant::now();
         assert!(part(&mut body).await.unwrap().starts_with("retry: "));
+        assert_eq!(began.elapsed(), Duration::ZERO, "proxies and clients see at once that the stream is open");
         for expected in [":\n\n", ":\n\n", "event: state\ndata: [1,2]\n\n"] {
             assert_eq!(part(&mut body).await.unwrap(), expected);
         }

@@ -1,10 +1,10 @@
 //! `GET` and `POST /user-request-job`.
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use kit_web::Problem;
-use kit_web::extract::{Json, Query};
+use kit_web::extract::{OptionalJson, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -89,23 +89,6 @@ pub(super) async fn user_request(
         None => user_job(&json!(query.user_id), &json!(query.data))?,
     };
     one(&state, job, &headers).await
-}
-
-/// A JSON body that may be omitted.
-pub(super) struct OptionalJson<T>(Option<T>);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for OptionalJson<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
-        let headers = request.headers();
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let is_empty = length.is_none_or(|length| length == "0") && !headers.contains_key(header::TRANSFER_ENCODING);
-        if is_empty && !headers.contains_key(header::CONTENT_TYPE) {
-            return Ok(Self(None));
-        }
-        Json::from_request(request, state).await.map(|Json(body)| Self(Some(body)))
-    }
 }
 
 /// The job of a user request.

@@ -4,8 +4,10 @@
 
 mod assets;
 mod browser;
+mod descriptors;
 mod jobs;
 mod live;
+mod output;
 mod page;
 mod process;
 mod running;

@@ -74,7 +74,8 @@ async fn bad_configuration_is_one_line_and_exit_2() {
     for (variable, value) in [
         ("VALUES_LISTEN", "here"),
         ("VISITS_LISTEN", "8000"),
-        ("ENVIRONMENT", ""),
+        ("MAX_WORKERS", "1"),
+        ("MIN_WORKERS", "51"),
         ("CAPACITY", "0"),
         ("CAPACITY", "-1"),
         ("CAPACITY", "many"),
@@ -90,5 +91,22 @@ async fn bad_configuration_is_one_line_and_exit_2() {
         assert_eq!(status.code(), Some(2), "{variable}={value}: {}", process.tail());
         assert_eq!(lines.len(), 1, "{variable}={value}: {}", process.tail());
         assert!(lines[0].text.contains(variable), "{}", lines[0].text);
+    }
+}
+
+#[tokio::test]
+async fn flags_that_do_not_fit_are_named() {
+    let data = Folder::new("worker-system");
+    for (flag, names) in [
+        ("--ephemeral", ["--ephemeral", "DATA_DIR"]),
+        ("--max-worker=9", ["--max-worker'", "--max-workers"]),
+        ("--environment=", ["ENVIRONMENT", "a value is required"]),
+    ] {
+        let (launch, _) = launch(data.path());
+        let process = launch.arg(flag).spawn();
+        assert_eq!(process.wait(PATIENCE).await.code(), Some(2), "{flag}: {}", process.tail());
+        let lines = process.all_lines().await;
+        assert_eq!(lines.len(), 1, "{flag}: {}", process.tail());
+        assert!(names.iter().all(|name| lines[0].text.contains(name)), "{flag}: {}", lines[0].text);
     }
 }

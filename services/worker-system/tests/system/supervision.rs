@@ -7,7 +7,7 @@ use clap::Parser;
 use jobs_queue::{InProcessOptions, InProcessQueue};
 use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry;
-use kit_process::{App, Readiness, Shutdown, Tasks};
+use kit_process::{App, Output, Readiness, Shutdown, Tasks};
 use kit_web::requests;
 use serde_json::{Value, json};
 use testkit::{Folder, TaskPanic, assert_supervised, eventually};
@@ -165,6 +165,7 @@ async fn the_one_process_starts_a_part_again() {
             readiness,
             shutdown: shutdown.clone(),
             tasks: tasks.spawner(),
+            output: Output::stdout().unwrap(),
             common: config.common(),
         };
         let jobs = Jobs::build(&config.settings, folder.path(), &mut app, requests()).unwrap();

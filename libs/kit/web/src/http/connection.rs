@@ -51,14 +51,14 @@ impl Lifecycle {
 pub(super) fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Place,
     router: Router,
     limits: Limits,
     lifecycle: &Lifecycle,
 ) -> impl Future<Output = ()> + Send + use<> {
     let lifecycle = lifecycle.child();
     let _ = stream.set_nodelay(true);
-    let io = Io::new(stream, permit, &lifecycle);
+    let io = Io::new(stream, place, &lifecycle);
     let (drain, cut) = (lifecycle.drain.clone(), lifecycle.cut.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -107,22 +107,28 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
+/// The place of one connection, among those of its listener and those of the process.
+pub(super) struct Place {
+    pub(super) _own: Option<OwnedSemaphorePermit>,
+    pub(super) _of_process: Option<OwnedSemaphorePermit>,
+}
+
 /// The socket of a connection. Whatever owns the socket, such as hyper or the owner of
-/// an upgraded connection, also owns the permit and the place in the count of open
-/// connections, and cannot use the socket after the cut.
+/// an upgraded connection, also owns the place of the connection and its part in the count
+/// of open connections, and cannot use the socket after the cut.
 struct Io {
     stream: TcpStream,
     // One for each direction, since two tasks may wait for them.
     read_cut: Pin<Box<WaitForCancellationFutureOwned>>,
     write_cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
     _open: TaskTrackerToken,
 }
 
 impl Io {
-    fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>, lifecycle: &Lifecycle) -> Self {
+    fn new(stream: TcpStream, place: Place, lifecycle: &Lifecycle) -> Self {
         let cut = || Box::pin(lifecycle.cut.clone().cancelled_owned());
-        Self { stream, read_cut: cut(), write_cut: cut(), _permit: permit, _open: lifecycle.open.token() }
+        Self { stream, read_cut: cut(), write_cut: cut(), _place: place, _open: lifecycle.open.token() }
     }
 
     fn poll_write_with<T>(

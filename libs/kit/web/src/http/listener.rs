@@ -1,18 +1,18 @@
 //! Accepts connections up to the limit, drains them, and cuts the rest.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use kit_process::Shutdown;
 use kit_process::config::Invalid;
 
 use super::Limits;
-use super::connection::{self, Lifecycle};
+use super::connection::{self, Lifecycle, Place};
+use super::places::{Episode, Places};
 
 /// The pause after a failed accept. Usually the process has no file descriptors left, so
 /// that another connection has to close first.
@@ -32,18 +32,31 @@ pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListe
 /// every connection to end (a WebSocket gets a close frame), and waits until all have
 /// ended. It cuts those that are left after [`Limits::drain_timeout`] or at an abort.
 ///
+/// Connections above [`Limits::max_connections`] wait to be accepted, and so do those for
+/// which the process has not enough file descriptors.
+///
 /// Handlers can extract the client's address as `ConnectInfo<SocketAddr>`.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) {
-    let connections = Arc::new(Semaphore::new(limits.max_connections));
+    serve_by(Acceptor::new(listener, limits, Some(Places::of_process())), router, limits, shutdown).await;
+}
+
+/// Serves like [`serve`], and also when clients of other listeners use all connections that
+/// the process may have. `limits` allows a few connections only.
+pub(crate) async fn serve_from_reserve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) {
+    serve_by(Acceptor::new(listener, limits, None), router, limits, shutdown).await;
+}
+
+async fn serve_by(mut acceptor: Acceptor, router: Router, limits: Limits, shutdown: Shutdown) {
     let lifecycle = Lifecycle::default();
     let mut draining = std::pin::pin!(shutdown.draining());
     loop {
-        let (permit, stream, peer) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = &mut draining => break,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = acceptor.accept() => accepted,
         };
-        tokio::spawn(connection::serve(stream, peer, permit, router.clone(), limits, &lifecycle));
+        tokio::spawn(connection::serve(stream, peer, place, router.clone(), limits, &lifecycle));
     }
+    let Acceptor { listener, places, .. } = acceptor;
     drop(listener);
     lifecycle.drain.cancel();
     lifecycle.open.close();
@@ -52,23 +65,59 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         () = shutdown.aborted() => {}
         () = tokio::time::sleep(limits.drain_timeout.0) => {}
     }
-    let open = limits.max_connections - connections.available_permits();
-    tracing::warn!(connections = open, "cut the connections that did not end in time");
+    tracing::warn!(connections = places.taken(), "cut the connections that did not end in time");
     lifecycle.cut.cancel();
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
-    let permit = Arc::clone(connections).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => return (permit, stream, peer),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Accepts connections for which there is a place.
+struct Acceptor {
+    listener: TcpListener,
+    places: Places,
+    /// `None` for a listener that does not depend on the others of the process.
+    places_of_process: Option<Places>,
+    failure: Episode,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener, limits: Limits, places_of_process: Option<Places>) -> Self {
+        let places = Places::of_listener(limits.max_connections);
+        Self { listener, places, places_of_process, failure: Episode::default() }
+    }
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr, Place) {
+        let own = self.places.take().await;
+        let (stream, peer) = self.accept_with_pauses().await;
+        // A listener that has no connection to serve takes none of the process's places.
+        let of_process = match &mut self.places_of_process {
+            Some(places) => places.take().await,
+            None => None,
+        };
+        (stream, peer, Place { _own: own, _of_process: of_process })
+    }
+
+    async fn accept_with_pauses(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => {
+                    if let Some(failures) = self.failure.calm() {
+                        tracing::info!(failures, "connections are accepted again");
+                    }
+                    return accepted;
+                }
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => {
+                    if self.failure.event() {
+                        tracing::warn!(%error, "cannot accept connections; trying again");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
+}
+
+/// Whether `error` says that the client has given up before its connection was accepted.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

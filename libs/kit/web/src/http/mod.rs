@@ -5,11 +5,13 @@ pub(crate) mod connection;
 mod limits;
 mod listener;
 mod middleware;
+mod places;
 
 use axum::Router;
 use kit_process::HumanDuration;
 
 pub use limits::Limits;
+pub(crate) use listener::serve_from_reserve;
 pub use listener::{bind, serve};
 
 use self::middleware::GroupLimits;
