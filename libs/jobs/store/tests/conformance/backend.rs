@@ -27,6 +27,10 @@ impl Backend {
         Self::open(SqlBackend::mysql(name, OPTIONS).await).await
     }
 
+    pub(crate) async fn hostile(name: &str) -> Self {
+        Self::open(SqlBackend::hostile(name, OPTIONS).await).await
+    }
+
     async fn open(backend: SqlBackend) -> Self {
         backend.database().migrate(&MIGRATIONS).await.expect("the migrations apply");
         Self { store: jobs_store::open(backend.database()), backend }

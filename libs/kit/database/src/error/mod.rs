@@ -25,6 +25,15 @@ pub enum Error {
     /// A row with this key exists, or the column has no more keys to generate.
     #[error("a row with this key exists")]
     Duplicate,
+    /// The request is longer than the server takes. Nothing was changed. A smaller request
+    /// helps, or a larger `max_allowed_packet` of the server.
+    #[error("the request takes {bytes} bytes, and the database accepts {longest} at once (max_allowed_packet)")]
+    TooLarge {
+        /// Length of the request, in bytes.
+        bytes: usize,
+        /// Length of the longest request that the server takes, in bytes.
+        longest: usize,
+    },
     /// The request or the schema is wrong. A retry does not help.
     #[error("the database refused the request: {0}")]
     Refused(#[source] sqlx::Error),
