@@ -72,7 +72,8 @@ impl SqlBackend {
         }
     }
 
-    async fn on(server: &'static MariaDb, name: &str, options: Options) -> Self {
+    /// A database on `server`, whose name begins with `name`.
+    pub async fn on(server: &'static MariaDb, name: &str, options: Options) -> Self {
         Self::open(Home::Server(server, server.database(name).await), options)
     }
 

@@ -115,8 +115,8 @@ async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailab
 
     let user = database.name();
     let user = format!("o{}", &user[user.len().saturating_sub(20)..]);
-    let admin = async |sql: &str| server().await.execute(&sql.replace("USER", &format!("'{user}'@'127.0.0.1'"))).await;
-    admin(&format!("CREATE USER USER IDENTIFIED BY 'secret'; GRANT SELECT ON {}.numbers TO USER", database.name())).await;
+    let admin = async |sql: &str| server().await.execute(&sql.replace("THEM", &format!("'{user}'@'127.0.0.1'"))).await;
+    admin(&format!("CREATE USER THEM IDENTIFIED BY 'secret'; GRANT SELECT ON {}.numbers TO THEM", database.name())).await;
     let as_user = || {
         let url = database.url().replace("root@", &format!("{user}:secret@"));
         crate::scripts(&url, Options { connections: 1, ..Options::default() })
@@ -125,12 +125,12 @@ async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailab
     of_user.run("SELECT * FROM numbers", SOON).await.unwrap();
     let error = of_user.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("INSERT command denied"), "{error:?}");
-    for (change, said) in [("ACCOUNT LOCK", "locked"), ("ACCOUNT UNLOCK PASSWORD EXPIRE", "password")] {
-        admin(&format!("ALTER USER USER {change}")).await;
+    for (change, said) in [("ACCOUNT LOCK", "locked"), ("ACCOUNT UNLOCK PASSWORD EXPIRE", "PASSWORD")] {
+        admin(&format!("ALTER USER THEM {change}")).await;
         let error = as_user().run("SELECT 1", SOON).await.unwrap_err();
         assert!(error.is_transient() && error.to_string().contains(said), "{change}: {error:?}");
     }
-    admin("DROP USER USER").await;
+    admin("DROP USER THEM").await;
 }
 
 #[tokio::test]

@@ -13,28 +13,28 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// What the statements of the services rely on, as MariaDB shows it.
 const SETTINGS: &[(&str, &str)] = &[
-    ("autocommit", "1"),
+    ("autocommit", "ON"),
     ("character_set_client", "utf8mb4"),
     ("character_set_connection", "utf8mb4"),
     ("character_set_results", "utf8mb4"),
-    ("check_constraint_checks", "1"),
+    ("check_constraint_checks", "ON"),
     ("collation_connection", "utf8mb4_bin"),
     ("completion_type", "NO_CHAIN"),
     ("default_storage_engine", "InnoDB"),
-    ("foreign_key_checks", "1"),
+    ("foreign_key_checks", "ON"),
     ("group_concat_max_len", "1048576"),
     ("innodb_lock_wait_timeout", "1"),
     ("lock_wait_timeout", "4"),
     ("max_statement_time", "0.000000"),
     ("net_read_timeout", "30"),
     ("net_write_timeout", "60"),
-    ("sql_big_selects", "1"),
-    ("sql_safe_updates", "0"),
+    ("sql_big_selects", "ON"),
+    ("sql_safe_updates", "OFF"),
     ("sql_select_limit", "18446744073709551615"),
     ("time_zone", "+00:00"),
     ("tx_isolation", "READ-COMMITTED"),
-    ("tx_read_only", "0"),
-    ("unique_checks", "1"),
+    ("tx_read_only", "OFF"),
+    ("unique_checks", "ON"),
     ("wait_timeout", "900"),
 ];
 
@@ -86,7 +86,7 @@ async fn a_session_is_the_same_on_every_server() {
 async fn the_hostile_server_is_hostile() {
     let database = MariaDb::hostile().await.database("hostile").await;
     let mut user = database.connect().await;
-    for (name, expected) in [("autocommit", "0"), ("tx_isolation", "SERIALIZABLE"), ("sql_safe_updates", "1")] {
+    for (name, expected) in [("autocommit", "OFF"), ("tx_isolation", "SERIALIZABLE"), ("sql_safe_updates", "ON")] {
         let sql = AssertSqlSafe(format!("SELECT CAST(@@session.{name} AS CHAR)"));
         let value: String = query_scalar(sql).fetch_one(&mut user).await.unwrap();
         assert_eq!(value, expected, "{name}");
