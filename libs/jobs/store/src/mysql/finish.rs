@@ -28,8 +28,7 @@ impl MySqlStore {
     async fn finish_part(&self, part: &[Success], script: &str) -> Vec<Result<bool>> {
         match self.finish_together(part, script).await {
             Ok(true) => part.iter().map(|_| Ok(true)).collect(),
-            // One job has another token, or its effect was refused.
-            Ok(false) | Err(Error::Refused(_) | Error::Duplicate) if part.len() > 1 => {
+            result if part.len() > 1 && is_of_one_job(&result) => {
                 let mut results = Vec::with_capacity(part.len());
                 for success in part {
                     let one = std::slice::from_ref(success);
@@ -52,6 +51,15 @@ impl MySqlStore {
             Err(Error::Refused(error)) if guard::has_failed(&error) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether one job may have kept the others from success: it has another token, or its effect
+/// was refused, or cannot be written for now.
+fn is_of_one_job(result: &Result<bool>) -> bool {
+    match result {
+        Ok(finished) => !finished,
+        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_table(),
     }
 }
 

@@ -39,7 +39,7 @@ impl QueryStore for MySqlStore {
         }
         if let Some(kind) = &page.kind {
             // Compared as bytes: the kind may hold characters that the column cannot.
-            let _ = write!(sql, " AND kind = {}", bytes(kind.as_bytes()));
+            let _ = write!(sql, " AND CAST(kind AS BINARY) = {}", bytes(kind.as_bytes()));
         }
         let _ = write!(sql, " ORDER BY id DESC LIMIT {}", page.limit);
         let answers = self.ask(&sql).await?;

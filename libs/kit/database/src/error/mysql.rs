@@ -16,6 +16,14 @@ pub(super) fn number(cause: &dyn DatabaseError) -> Option<u16> {
     cause.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
+/// Whether a passing error concerns the table that a statement uses, and not the server.
+pub(super) const fn is_of_a_table(number: u16) -> bool {
+    matches!(
+        number,
+        1005 | 1032..=1036 | 1114 | 1142 | 1143 | 1146 | 1194 | 1195 | 1412 | 1459 | 1712 | 1728 | 1812 | 1814 | 1817 | 1877 | 1932
+    )
+}
+
 fn class(number: u16, sql_state: &str) -> Class {
     match class_of_number(number) {
         // A connection exception, whatever its number.
@@ -167,6 +175,13 @@ mod tests {
             assert!(matches!(of(number), Class::Passing), "{number}: {reason}");
         }
         assert!(matches!(class(65_000, "08S01"), Class::Passing), "an unknown failure of a connection");
+    }
+
+    #[test]
+    fn what_concerns_a_table_passes() {
+        for number in (1..5000).filter(|number| is_of_a_table(*number)) {
+            assert!(matches!(of(number), Class::Passing), "{number}");
+        }
     }
 
     #[test]
