@@ -48,9 +48,9 @@ const HOSTILE: &[&str] = &[
     // Servers run it for each session of a user who is not an administrator.
     "--init-connect=SET autocommit = 0, completion_type = 1, sql_safe_updates = 1, sql_select_limit = 1, \
      sql_big_selects = 0, max_join_size = 1, unique_checks = 0, foreign_key_checks = 0, lock_wait_timeout = 1, \
-     wait_timeout = 1, net_write_timeout = 1, net_read_timeout = 1, max_statement_time = 5, sql_auto_is_null = 1, \
-     div_precision_increment = 0, check_constraint_checks = 0, character_set_results = latin1, \
-     character_set_connection = latin1, \
+     wait_timeout = 1, net_write_timeout = 1, net_read_timeout = 1, sql_auto_is_null = 1, \
+     div_precision_increment = 0, character_set_results = latin1, character_set_connection = latin1 \
+     /*M! , max_statement_time = 5, check_constraint_checks = 0 */ /*!80000 , max_execution_time = 5000 */, \
      sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION'; \
      SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
 ];
@@ -107,7 +107,7 @@ impl MariaDb {
     pub async fn start(options: MariaDbOptions) -> Self {
         let server = programs::require(&["mariadbd", "mysqld"], "mariadb-server", VARIABLE);
         let folder = Folder::new("mariadb");
-        initialise(&server, folder.path());
+        initialise(&server, folder.path(), &options.arguments);
         let port = free_port();
         let launch = launch(&server, folder.path(), port, options);
         let url = Url::parse(&format!("mysql://root@127.0.0.1:{port}")).expect("a URL");
@@ -241,8 +241,8 @@ async fn execute(url: &Url, sql: &str) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Creates the system tables.
-fn initialise(server: &Path, folder: &Path) {
+/// Creates the system tables. MySQL stores how it treats the case of names.
+fn initialise(server: &Path, folder: &Path, arguments: &[String]) {
     let datadir = format!("--datadir={}", folder.join("data").display());
     // Servers that share a folder would remove each other's temporary tables.
     let tmpdir = folder.join("tmp");
@@ -255,6 +255,7 @@ fn initialise(server: &Path, folder: &Path) {
     } else {
         let mut command = std::process::Command::new(server);
         command.args(["--no-defaults", "--initialize-insecure", &datadir]);
+        command.args(arguments.iter().filter(|argument| argument.starts_with("--lower-case-table-names")));
         command
     };
     let output = command

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
+mod arguments;
 mod backend;
 mod errors;
 mod faults;
