@@ -49,7 +49,8 @@ impl MySqlStore {
     async fn run(&self, script: &str, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
         let answers = self.accept.run(script, TIMEOUT).await?;
         let has_keys = jobs.iter().any(|job| job.key.is_some());
-        let keys = if has_keys { read_keys(answers.last().ok_or_else(|| unexpected("an answer"))?)? } else { Keys::new() };
+        let keys =
+            if has_keys { read_keys(answers.last().ok_or_else(|| unexpected("an answer"))?)? } else { Keys::new() };
         Ok(accepted(jobs, keys))
     }
 }

@@ -42,8 +42,7 @@ async fn batches_are_cut_to_what_the_server_takes() {
     let rows = backend.store.claim(&ids, claim(1)).await.unwrap();
     assert_eq!(rows.len(), 30);
     assert!(rows.iter().all(|row| row.payload == jobs[0].payload));
-    let successes: Vec<Success> =
-        rows.iter().map(|row| Success { result: long(200_000), ..success(row) }).collect();
+    let successes: Vec<Success> = rows.iter().map(|row| Success { result: long(200_000), ..success(row) }).collect();
     for result in backend.store.finish(&successes).await {
         assert!(result.unwrap());
     }

@@ -17,7 +17,10 @@ async fn every_text_holds_every_character(backend: Backend) {
     backend.store.accept(std::slice::from_ref(&new)).await.unwrap();
     let claim = Claim { worker: TEXT, ..claim(1) };
     let row = backend.store.claim(&[new.id], claim).await.unwrap().remove(0);
-    assert_eq!((row.payload.as_str(), row.callback_url.as_deref(), row.worker.as_deref()), (TEXT, Some(url), Some(TEXT)));
+    assert_eq!(
+        (row.payload.as_str(), row.callback_url.as_deref(), row.worker.as_deref()),
+        (TEXT, Some(url), Some(TEXT))
+    );
 
     let retry = Event::Fail { token: 1, delay_ms: 0, permanent: false };
     backend.apply_with_error(new.id, retry, TEXT).await.unwrap();
@@ -31,12 +34,7 @@ async fn every_text_holds_every_character(backend: Backend) {
         .bind(new.id)
         .bind(TEXT)
         .bind(TEXT);
-    let done = Success {
-        result: TEXT.to_owned(),
-        worker: TEXT.to_owned(),
-        effect: vec![effect],
-        ..success(&row)
-    };
+    let done = Success { result: TEXT.to_owned(), worker: TEXT.to_owned(), effect: vec![effect], ..success(&row) };
     assert!(backend.store.finish(&[done]).await.remove(0).unwrap());
     assert_eq!(backend.row(new.id).await.result.as_deref(), Some(TEXT));
     let due = backend.store.take_due_callbacks(10, 1000).await.unwrap();

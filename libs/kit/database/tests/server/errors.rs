@@ -116,7 +116,8 @@ async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailab
     let user = database.name();
     let user = format!("o{}", &user[user.len().saturating_sub(20)..]);
     let admin = async |sql: &str| server().await.execute(&sql.replace("THEM", &format!("'{user}'@'127.0.0.1'"))).await;
-    admin(&format!("CREATE USER THEM IDENTIFIED BY 'secret'; GRANT SELECT ON {}.numbers TO THEM", database.name())).await;
+    admin(&format!("CREATE USER THEM IDENTIFIED BY 'secret'; GRANT SELECT ON {}.numbers TO THEM", database.name()))
+        .await;
     let as_user = || {
         let url = database.url().replace("root@", &format!("{user}:secret@"));
         crate::scripts(&url, Options { connections: 1, ..Options::default() })
@@ -137,10 +138,9 @@ async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailab
 async fn the_reason_why_there_is_no_connection_is_named() {
     let port = testkit::free_port();
     let short = Options { connections: 1, acquire_timeout: Duration::from_millis(200), ..Options::default() };
-    for (host, reasons) in [
-        ("127.0.0.1", &["Connection refused"][..]),
-        ("no-such-host.invalid", &["lookup", "resolve", "failed"]),
-    ] {
+    for (host, reasons) in
+        [("127.0.0.1", &["Connection refused"][..]), ("no-such-host.invalid", &["lookup", "resolve", "failed"])]
+    {
         let url = format!("mysql://root:secret@{host}:{port}/nothing");
         for result in [
             scripts(&url, short).run("SELECT 1", SOON).await.map(drop),

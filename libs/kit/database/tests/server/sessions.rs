@@ -97,7 +97,9 @@ async fn the_hostile_server_is_hostile() {
 async fn what_a_script_has_written_is_committed_on_every_server() {
     for server in [server().await, MariaDb::hostile().await] {
         let database = server.database("committed").await;
-        let Database::MySql(pool) = Database::open(database.url(), Options::default()).unwrap() else { panic!("MySQL") };
+        let Database::MySql(pool) = Database::open(database.url(), Options::default()).unwrap() else {
+            panic!("MySQL")
+        };
         let scripts = Scripts::new(pool.clone());
         scripts.run("CREATE TABLE texts (it TEXT CHARACTER SET utf8mb4 NOT NULL)", SOON).await.unwrap();
         let text = kit_database::mysql::text("日本 😀");
@@ -177,7 +179,8 @@ async fn a_connection_in_use_is_not_pinged() {
     let (database, _) = numbers("busy").await;
     let scripts = scripts(database.url(), Options { connections: 2, probe: false, ..Options::default() });
     let pings = async || {
-        let sql = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Com_admin_commands'";
+        let sql =
+            "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Com_admin_commands'";
         let answers = scripts.run(sql, SOON).await.unwrap();
         answers[0].rows[0].get::<String, _>(0).parse::<u64>().unwrap()
     };
@@ -205,7 +208,8 @@ async fn connects_to_ipv6_addresses() {
 /// The administrator may change the length of packets at any time.
 #[tokio::test]
 async fn a_script_that_is_longer_than_the_server_takes_is_refused() {
-    let server = MariaDb::start(MariaDbOptions { arguments: vec!["--max-allowed-packet=1M".to_owned()], ..quick() }).await;
+    let server =
+        MariaDb::start(MariaDbOptions { arguments: vec!["--max-allowed-packet=1M".to_owned()], ..quick() }).await;
     let database = server.database("packets").await;
     let scripts = scripts(database.url(), Options { connections: 2, probe: false, ..Options::default() });
     let of = |bytes: usize| format!("SELECT '{}'", "x".repeat(bytes - "SELECT ''".len()));
