@@ -39,10 +39,18 @@ pub type Accepted = jobs_core::tables::Accepted<Uuid>;
 /// Accepts jobs. A call may be repeated with the same ids after its answer was lost.
 #[async_trait]
 pub trait AcceptStore: Send + Sync {
-    /// Accepts each job on its own and returns the results, in the order of `jobs`.
+    /// Accepts each job on its own and returns the results, in the order of `jobs`. After an
+    /// error some of the jobs may have been accepted.
+    ///
+    /// # Errors
+    /// [`TooLarge`](crate::Error::TooLarge) if one job is larger than the database takes.
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>>;
 
     /// Accepts all jobs and returns the results, in the order of `jobs`. Accepts none
     /// and returns the conflicts if idempotency keys belong to different requests.
+    ///
+    /// # Errors
+    /// [`TooLarge`](crate::Error::TooLarge) if the jobs together are larger than the database
+    /// takes in one transaction.
     async fn accept_all(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>>;
 }

@@ -21,8 +21,9 @@ pub enum Database {
 pub struct Options {
     /// Maximum number of connections, at least 1.
     pub connections: u32,
-    /// Whether to ping a connection before and after each use. It costs round trips, and
-    /// protects a caller that cannot retry from a connection that has died.
+    /// Whether to ping a connection before and after each use, even if it was not idle. It
+    /// costs round trips, and protects a caller that cannot retry from a connection that has
+    /// died.
     pub probe: bool,
     /// How long to wait for a free connection or for an unreachable server.
     pub acquire_timeout: Duration,
@@ -51,6 +52,14 @@ pub enum InvalidUrl {
     /// The URL has no database name after the host.
     #[error("names no database: expected mysql://user:password@host:port/database")]
     NoDatabase,
+    /// A parameter of the URL that is not supported, or has a value that is not.
+    #[error("parameter {name}: {reason}")]
+    Parameter {
+        /// Name of the parameter.
+        name: String,
+        /// The reason, without the parameter's value.
+        reason: String,
+    },
 }
 
 impl Database {

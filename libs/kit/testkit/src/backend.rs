@@ -8,13 +8,13 @@ use sqlx::{AssertSqlSafe, FromRow};
 use crate::{Folder, MariaDb, MariaDbOptions, TestDatabase};
 
 /// Makes one test per backend of each of the given functions. Each function takes the
-/// `Backend` that is in scope, made by `Backend::sqlite(name)` or `Backend::mysql(name)`,
-/// where `name` is the function's name. Other backends are listed in front:
-/// `on_every_backend!([sqlite, redis]: test, ...)`.
+/// `Backend` that is in scope, made by `Backend::sqlite(name)`, `Backend::mysql(name)`, or
+/// `Backend::hostile(name)` for a server with hostile settings, where `name` is the function's
+/// name. Other backends are listed in front: `on_every_backend!([sqlite, redis]: test, ...)`.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
-        $crate::on_every_backend!([sqlite, mysql]: $($test),+);
+        $crate::on_every_backend!([sqlite, mysql, hostile]: $($test),+);
     };
     ([$($backend:ident),+]: $($test:ident),+ $(,)?) => {
         $crate::on_every_backend!(@each [$($backend),+] [$($test),+]);
@@ -44,7 +44,7 @@ pub struct SqlBackend {
 #[derive(Debug)]
 enum Home {
     Sqlite(Folder),
-    Server(TestDatabase),
+    Server(&'static MariaDb, TestDatabase),
 }
 
 impl SqlBackend {
@@ -56,7 +56,25 @@ impl SqlBackend {
 
     /// A database on the shared server, whose name begins with `name`.
     pub async fn mysql(name: &str, options: Options) -> Self {
-        Self::open(Home::Server(Self::server().await.database(name).await), options)
+        Self::on(Self::server().await, name, options).await
+    }
+
+    /// A database on the shared server with hostile settings, whose name begins with `name`.
+    pub async fn hostile(name: &str, options: Options) -> Self {
+        Self::on(MariaDb::hostile().await, name, options).await
+    }
+
+    /// Another empty database of the same kind, on the same server.
+    pub async fn another(&self, name: &str, options: Options) -> Self {
+        match &self.home {
+            Home::Sqlite(_) => Self::sqlite(options),
+            Home::Server(server, _) => Self::on(server, name, options).await,
+        }
+    }
+
+    /// A database on `server`, whose name begins with `name`.
+    pub async fn on(server: &'static MariaDb, name: &str, options: Options) -> Self {
+        Self::open(Home::Server(server, server.database(name).await), options)
     }
 
     /// The shared server. It does not write every commit to disk, since the tests
@@ -93,7 +111,7 @@ impl SqlBackend {
     pub const fn on_server(&self) -> Option<&TestDatabase> {
         match &self.home {
             Home::Sqlite(_) => None,
-            Home::Server(database) => Some(database),
+            Home::Server(_, database) => Some(database),
         }
     }
 
@@ -137,7 +155,7 @@ impl Home {
     fn url(&self) -> String {
         match self {
             Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("test.db").display()),
-            Self::Server(database) => database.url().to_owned(),
+            Self::Server(_, database) => database.url().to_owned(),
         }
     }
 }

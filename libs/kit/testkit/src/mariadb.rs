@@ -32,10 +32,35 @@ impl Default for MariaDbOptions {
     }
 }
 
+/// What an administrator may set, and what changes the meaning of statements, their limits,
+/// or when they are committed.
+const HOSTILE: &[&str] = &[
+    "--autocommit=0",
+    "--sql-mode=",
+    "--transaction-isolation=SERIALIZABLE",
+    "--character-set-server=latin1",
+    "--collation-server=latin1_swedish_ci",
+    "--lower-case-table-names=1",
+    "--default-storage-engine=MyISAM",
+    "--default-time-zone=+05:30",
+    "--innodb-lock-wait-timeout=50",
+    "--group-concat-max-len=4",
+    // Servers run it for each session of a user who is not an administrator.
+    "--init-connect=SET autocommit = 0, completion_type = 1, sql_safe_updates = 1, sql_select_limit = 1, \
+     sql_big_selects = 0, max_join_size = 1, unique_checks = 0, foreign_key_checks = 0, lock_wait_timeout = 1, \
+     wait_timeout = 1, net_write_timeout = 1, net_read_timeout = 1, sql_auto_is_null = 1, \
+     div_precision_increment = 0, character_set_results = latin1, character_set_connection = latin1 \
+     /*M! , max_statement_time = 5, check_constraint_checks = 0 */ /*!80000 , max_execution_time = 5000 */, \
+     sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION'; \
+     SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+];
+
 /// A private server, or the one that `TEST_DATABASE_URL` names.
 #[derive(Debug)]
 pub struct MariaDb {
     url: Url,
+    /// The user of the databases; `None` for the user with all privileges.
+    user: Option<&'static str>,
     private: Option<Private>,
 }
 
@@ -52,8 +77,25 @@ impl MariaDb {
         static SHARED: OnceCell<MariaDb> = OnceCell::const_new();
         SHARED
             .get_or_init(async || match programs::variable(VARIABLE) {
-                Some(url) => Self { url: Url::parse(&url).expect("TEST_DATABASE_URL is a URL"), private: None },
+                Some(url) => {
+                    Self { url: Url::parse(&url).expect("TEST_DATABASE_URL is a URL"), user: None, private: None }
+                }
                 None => Self::start(options).await,
+            })
+            .await
+    }
+
+    /// Returns a private server with hostile settings that all tests of this binary share.
+    /// The user of its databases is not an administrator.
+    pub async fn hostile() -> &'static Self {
+        static HOSTILE_SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+        HOSTILE_SERVER
+            .get_or_init(async || {
+                let arguments = HOSTILE.iter().map(ToString::to_string).collect();
+                let options = MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() };
+                let server = Self { user: Some("service"), ..Self::start(options).await };
+                server.execute("CREATE USER 'service'@'127.0.0.1'").await;
+                server
             })
             .await
     }
@@ -65,11 +107,11 @@ impl MariaDb {
     pub async fn start(options: MariaDbOptions) -> Self {
         let server = programs::require(&["mariadbd", "mysqld"], "mariadb-server", VARIABLE);
         let folder = Folder::new("mariadb");
-        initialise(&server, folder.path());
+        initialise(&server, folder.path(), &options.arguments);
         let port = free_port();
         let launch = launch(&server, folder.path(), port, options);
         let url = Url::parse(&format!("mysql://root@127.0.0.1:{port}")).expect("a URL");
-        let database = Self { url, private: Some(Private::new("MariaDB", folder, launch)) };
+        let database = Self { url, user: None, private: Some(Private::new("MariaDB", folder, launch)) };
         database.up().await;
         database
     }
@@ -89,12 +131,17 @@ impl MariaDb {
         address(&self.url, 3306)
     }
 
-    /// Creates an empty database whose name begins with `name`.
+    /// Creates an empty database whose name begins with `name`, with the character set that is
+    /// the server's default.
     pub async fn database(&self, name: &str) -> TestDatabase {
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
         let name = unique(&name, '_');
-        self.execute(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await;
+        self.execute(&format!("CREATE DATABASE {name}")).await;
         let mut url = self.url.clone();
+        if let Some(user) = self.user {
+            self.execute(&format!("GRANT ALL ON {name}.* TO '{user}'@'127.0.0.1'")).await;
+            url.set_username(user).expect("a URL with a host");
+        }
         url.set_path(&name);
         TestDatabase { server: self.url.clone(), name, url, private: self.private.is_some() }
     }
@@ -147,7 +194,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// The URL of the database, for a user with all privileges.
+    /// The URL of the database, for a user with all privileges on it.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
@@ -194,8 +241,8 @@ async fn execute(url: &Url, sql: &str) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Creates the system tables.
-fn initialise(server: &Path, folder: &Path) {
+/// Creates the system tables. MySQL stores how it treats the case of names.
+fn initialise(server: &Path, folder: &Path, arguments: &[String]) {
     let datadir = format!("--datadir={}", folder.join("data").display());
     // Servers that share a folder would remove each other's temporary tables.
     let tmpdir = folder.join("tmp");
@@ -208,6 +255,7 @@ fn initialise(server: &Path, folder: &Path) {
     } else {
         let mut command = std::process::Command::new(server);
         command.args(["--no-defaults", "--initialize-insecure", &datadir]);
+        command.args(arguments.iter().filter(|argument| argument.starts_with("--lower-case-table-names")));
         command
     };
     let output = command

@@ -24,12 +24,13 @@ impl Backend {
         Self(SqlBackend::mysql(name, OPTIONS).await)
     }
 
+    pub(crate) async fn hostile(name: &str) -> Self {
+        Self(SqlBackend::hostile(name, OPTIONS).await)
+    }
+
     /// Another empty database of the same kind.
     pub(crate) async fn another(&self) -> Self {
-        match self.0.on_server() {
-            None => Self::sqlite("another").await,
-            Some(_) => Self::mysql("another").await,
-        }
+        Self(self.0.another("another", OPTIONS).await)
     }
 
     pub(crate) async fn migrate(&self, migrations: &Migrations) {

@@ -10,28 +10,32 @@ use kit_database::{Error, Result};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, guard, literal, optional_text};
-use crate::chunks::chunks;
+use super::{MySqlStore, NOW, TIMEOUT, guard, literal, optional_text, unexpected};
+use crate::chunks::{chunks, fitting};
 use crate::{AcceptStore, Accepted, Conflicts, NewJob, rows};
 
 #[async_trait]
 impl AcceptStore for MySqlStore {
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+        let mut accepted = Vec::with_capacity(jobs.len());
+        for (jobs, script) in fitting(jobs, self.accept.longest().await?, &|jobs| script(jobs, None)) {
+            accepted.extend(self.run(&script, jobs).await?);
         }
-        self.run_and_read_keys(&script(jobs, None), jobs).await
+        Ok(accepted)
     }
 
     async fn accept_all(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
+        if jobs.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
         let script = script(jobs, keys_match(jobs).as_deref().map(guard::require));
         loop {
-            match self.run_and_read_keys(&script, jobs).await {
+            match self.run(&script, jobs).await {
                 Ok(accepted) => return Ok(Ok(accepted)),
                 Err(Error::Refused(error)) if guard::has_failed(&error) => {}
                 Err(error) => return Err(error),
             }
-            let conflicts = Conflicts::among(&self.run_and_read_keys(&[], jobs).await?);
+            let conflicts = Conflicts::among(&self.run(&keys_sql(jobs).unwrap_or_default(), jobs).await?);
             // There are none if the conflicting jobs were deleted in the meantime.
             if !conflicts.0.is_empty() {
                 return Ok(Err(conflicts));
@@ -41,20 +45,12 @@ impl AcceptStore for MySqlStore {
 }
 
 impl MySqlStore {
-    /// Runs a script, then reads which job each idempotency key belongs to.
-    async fn run_and_read_keys(&self, script: &[String], jobs: &[NewJob]) -> Result<Vec<Accepted>> {
-        let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
-        let mut sql = script.join("; ");
-        if !keys.is_empty() {
-            let semicolon = if sql.is_empty() { "" } else { "; " };
-            let keys = keys.join(",");
-            let _ = write!(
-                sql,
-                "{semicolon}SELECT id, idempotency_key, request_hash, state FROM jobs WHERE idempotency_key IN ({keys})"
-            );
-        }
-        let answers = self.accept.run(&sql, TIMEOUT).await?;
-        let keys = if keys.is_empty() { Keys::new() } else { read_keys(answer(&answers, answers.len() - 1)?)? };
+    /// Runs a script that ends with [`keys_sql`] if `jobs` have keys.
+    async fn run(&self, script: &str, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
+        let answers = self.accept.run(script, TIMEOUT).await?;
+        let has_keys = jobs.iter().any(|job| job.key.is_some());
+        let keys =
+            if has_keys { read_keys(answers.last().ok_or_else(|| unexpected("an answer"))?)? } else { Keys::new() };
         Ok(accepted(jobs, keys))
     }
 }
@@ -63,9 +59,9 @@ fn size(job: &NewJob) -> usize {
     job.payload.len() + job.callback_url.as_ref().map_or(0, String::len)
 }
 
-/// The statements that insert `jobs` in one transaction, with the statement `guard` before
-/// its end.
-fn script(jobs: &[NewJob], guard: Option<String>) -> Vec<String> {
+/// Inserts `jobs` in one transaction, with the statement `guard` before its end, and then
+/// reads which job each idempotency key belongs to.
+fn script(jobs: &[NewJob], guard: Option<String>) -> String {
     let mut script: Vec<String> = chunks(jobs, size).into_iter().map(insert_sql).collect();
     script.extend(guard);
     if script.len() > 1 {
@@ -73,7 +69,15 @@ fn script(jobs: &[NewJob], guard: Option<String>) -> Vec<String> {
         script.push("COMMIT".to_owned());
     }
     script.insert(0, format!("SET @now = {NOW}"));
-    script
+    script.extend(keys_sql(jobs));
+    script.join("; ")
+}
+
+/// Reads which job each idempotency key belongs to; `None` without keys.
+fn keys_sql(jobs: &[NewJob]) -> Option<String> {
+    let keys: Vec<String> = jobs.iter().filter_map(|job| Some(bytes(job.key.as_ref()?.as_bytes()))).collect();
+    let columns = "id, idempotency_key, request_hash, state";
+    (!keys.is_empty()).then(|| format!("SELECT {columns} FROM jobs WHERE idempotency_key IN ({})", keys.join(",")))
 }
 
 /// Inserts jobs. A job that was accepted before is left as it is.

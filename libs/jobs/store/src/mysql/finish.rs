@@ -6,43 +6,70 @@ use kit_database::mysql::text;
 use kit_database::{Error, Result};
 
 use super::{MySqlStore, NOW, TIMEOUT, guard, list, literal, optional};
-use crate::chunks::chunks;
+use crate::chunks::{chunks, fitting};
 use crate::{Statement, Success};
 
 impl MySqlStore {
-    pub(super) async fn finish_in_chunks(&self, successes: &[Success]) -> Vec<Result<bool>> {
+    pub(super) async fn finish_in_parts(&self, successes: &[Success]) -> Vec<Result<bool>> {
+        let longest = match self.finish.longest().await {
+            Ok(longest) => longest,
+            Err(error) => return failures(successes.len(), error),
+        };
         let mut results = Vec::with_capacity(successes.len());
         for chunk in chunks(successes, size) {
-            match self.finish_together(chunk).await {
-                Ok(true) => results.extend(chunk.iter().map(|_| Ok(true))),
-                // One job has another token, or its effect was refused: finish one by one.
-                Ok(false) | Err(Error::Refused(_) | Error::Duplicate) if chunk.len() > 1 => {
-                    for success in chunk {
-                        results.push(self.finish_together(std::slice::from_ref(success)).await);
-                    }
-                }
-                Ok(false) => results.push(Ok(false)),
-                Err(error) => {
-                    let timeout = || Error::Timeout(TIMEOUT);
-                    results.extend(chunk.iter().skip(1).map(|_| Err(timeout())));
-                    results.push(Err(error));
-                }
+            for (part, script) in fitting(chunk, longest, &finish_sql) {
+                results.extend(self.finish_part(part, &script).await);
             }
         }
         results
     }
 
+    /// Finishes all jobs together if possible, else one by one.
+    async fn finish_part(&self, part: &[Success], script: &str) -> Vec<Result<bool>> {
+        match self.finish_together(part, script).await {
+            Ok(true) => part.iter().map(|_| Ok(true)).collect(),
+            result if part.len() > 1 && is_of_one_job(&result) => {
+                let mut results = Vec::with_capacity(part.len());
+                for success in part {
+                    let one = std::slice::from_ref(success);
+                    results.push(self.finish_together(one, &finish_sql(one)).await);
+                }
+                results
+            }
+            Ok(false) => vec![Ok(false)],
+            Err(error) => failures(part.len(), error),
+        }
+    }
+
     /// Finishes all jobs in one transaction, or none. Returns whether it did.
-    async fn finish_together(&self, successes: &[Success]) -> Result<bool> {
+    async fn finish_together(&self, successes: &[Success], script: &str) -> Result<bool> {
         for statement in successes.iter().flat_map(|success| &success.effect) {
             statement.check()?;
         }
-        match self.finish.run(&finish_sql(successes), TIMEOUT).await {
+        match self.finish.run(script, TIMEOUT).await {
             Ok(_) => Ok(true),
             Err(Error::Refused(error)) if guard::has_failed(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether one job may have kept the others from success: it has another token, or its effect
+/// was refused, or cannot be written for now.
+fn is_of_one_job(result: &Result<bool>) -> bool {
+    match result {
+        Ok(finished) => !finished,
+        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_table(),
+    }
+}
+
+/// The results of `count` jobs that were not finished because of one error.
+fn failures(count: usize, error: Error) -> Vec<Result<bool>> {
+    let mut results: Vec<_> = (1..count).map(|_| Err(Error::Timeout(TIMEOUT))).collect();
+    if count > 0 {
+        results.push(Err(error));
+    }
+    results
 }
 
 fn size(success: &Success) -> usize {

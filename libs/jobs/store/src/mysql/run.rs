@@ -47,7 +47,7 @@ impl RunStore for MySqlStore {
     }
 
     async fn finish(&self, successes: &[Success]) -> Vec<Result<bool>> {
-        self.finish_in_chunks(successes).await
+        self.finish_in_parts(successes).await
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{MySqlStore, NOW, answer, callbacks, list, literal, only_row, optional, optional_text};
-use crate::chunks::chunks;
+use crate::chunks::{chunks, fitting};
 use crate::{Change, Snapshots, TransitionStore, rows};
 
 /// Number of statements in [`change_sql`].
@@ -29,15 +29,22 @@ impl TransitionStore for MySqlStore {
         // All transactions lock rows in the same order.
         let mut sorted: Vec<(usize, &Change)> = changes.iter().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, change)| change.id);
+        let longest = self.others.longest().await?;
         for chunk in chunks(&sorted, |(_, change)| change.error.as_ref().map_or(0, String::len) * 2) {
-            let statements: Vec<String> = chunk.iter().map(|(_, change)| change_sql(change)).collect();
-            let answers = self.ask(&format!("BEGIN; {}; COMMIT", statements.join("; "))).await?;
-            for (position, (index, _)) in chunk.iter().enumerate() {
-                written[*index] = answer(&answers, 1 + position * STATEMENTS)?.affected == 1;
+            for (part, script) in fitting(chunk, longest, &changes_sql) {
+                let answers = self.ask(&script).await?;
+                for (position, (index, _)) in part.iter().enumerate() {
+                    written[*index] = answer(&answers, 1 + position * STATEMENTS)?.affected == 1;
+                }
             }
         }
         Ok(written)
     }
+}
+
+fn changes_sql(changes: &[(usize, &Change)]) -> String {
+    let statements: Vec<String> = changes.iter().map(|(_, change)| change_sql(change)).collect();
+    format!("BEGIN; {}; COMMIT", statements.join("; "))
 }
 
 /// The statements of a change. The first one updates the job if it is still in the state

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jobs_core::{Effects, Event, Priority};
 use jobs_store::{Accepted, Claim, JobEvent, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, Success, apply};
 use kit_database::Options;
-use testkit::SqlBackend;
+use testkit::{MariaDb, SqlBackend};
 use uuid::Uuid;
 
 /// Duration of a lease, in milliseconds: longer than any test.
@@ -25,6 +25,14 @@ impl Backend {
 
     pub(crate) async fn mysql(name: &str) -> Self {
         Self::open(SqlBackend::mysql(name, OPTIONS).await).await
+    }
+
+    pub(crate) async fn hostile(name: &str) -> Self {
+        Self::open(SqlBackend::hostile(name, OPTIONS).await).await
+    }
+
+    pub(crate) async fn on(server: &'static MariaDb, name: &str) -> Self {
+        Self::open(SqlBackend::on(server, name, OPTIONS).await).await
     }
 
     async fn open(backend: SqlBackend) -> Self {
@@ -108,7 +116,7 @@ pub(crate) fn new_job() -> NewJob {
         key: None,
         request_hash: [7; 32],
         kind: "user-request".to_owned(),
-        payload: r#"{"user_id":"it's \"me\" ✓"}"#.to_owned(),
+        payload: r#"{"user_id":"it's \"me\" ✓ é 日本 😀"}"#.to_owned(),
         priority: Priority::Default,
         max_attempts: 3,
         run_at: 0,

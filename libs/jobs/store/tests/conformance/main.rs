@@ -9,9 +9,12 @@ mod accept;
 mod backend;
 mod callbacks;
 mod faults;
+mod migrations;
 mod model;
+mod packets;
 mod query;
 mod run;
 mod sweep;
+mod texts;
 
 pub(crate) use testkit::on_every_backend;

@@ -17,6 +17,7 @@ on_every_backend!(
     a_stale_worker_has_no_effect,
     one_that_is_stale_does_not_keep_others_from_success,
     an_effect_that_is_refused_is_the_fault_of_its_job_alone,
+    a_table_that_is_not_there_concerns_its_jobs_alone,
     every_parameter_arrives,
     hundreds_at_once,
 );
@@ -160,8 +161,24 @@ async fn an_effect_that_is_refused_is_the_fault_of_its_job_alone(backend: Backen
     }
 }
 
+/// Each of two kinds of jobs writes to a table of its own, and one table is missing.
+async fn a_table_that_is_not_there_concerns_its_jobs_alone(backend: Backend) {
+    let mut all = Vec::new();
+    for index in 0..6 {
+        let row = backend.running().await;
+        let nowhere = Statement::new("INSERT INTO nowhere VALUES (1)");
+        let effect = if index % 2 == 0 { vec![nowhere] } else { vec![effect(row.id)] };
+        all.push(Success { effect, ..success(&row) });
+    }
+    let results = backend.store.finish(&all).await;
+    for (index, result) in results.iter().enumerate() {
+        assert_eq!(result.is_ok(), index % 2 == 1, "{results:?}");
+        assert!(!matches!(result, Err(Error::Timeout(_))), "{results:?}");
+    }
+}
+
 async fn every_parameter_arrives(backend: Backend) {
-    backend.sql("CREATE TABLE kept (id INTEGER, a BIGINT, b DOUBLE PRECISION, c TEXT, d BLOB, e TEXT)").await;
+    backend.sql("CREATE TABLE kept (id INTEGER, a BIGINT, b DOUBLE PRECISION, c BLOB, d BLOB, e TEXT)").await;
     let row = backend.running().await;
     let statement = Statement::new("INSERT INTO kept (id, a, b, c, d, e) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(1)

@@ -25,6 +25,15 @@ pub enum Error {
     /// A row with this key exists, or the column has no more keys to generate.
     #[error("a row with this key exists")]
     Duplicate,
+    /// The request is longer than the server takes. Nothing was changed. A smaller request
+    /// helps, or a larger `max_allowed_packet` of the server.
+    #[error("the request takes {bytes} bytes, and the database accepts {longest} at once (max_allowed_packet)")]
+    TooLarge {
+        /// Length of the request, in bytes.
+        bytes: usize,
+        /// Length of the longest request that the server takes, in bytes.
+        longest: usize,
+    },
     /// The request or the schema is wrong. A retry does not help.
     #[error("the database refused the request: {0}")]
     Refused(#[source] sqlx::Error),
@@ -40,7 +49,22 @@ impl Error {
     /// Whether another transaction held a row lock for too long. Nothing was changed.
     #[must_use]
     pub fn is_lock_wait_timeout(&self) -> bool {
-        matches!(self, Self::Unavailable(sqlx::Error::Database(cause)) if mysql::number(cause.as_ref()) == Some(1205))
+        self.passing_number() == Some(1205)
+    }
+
+    /// Whether the table that a statement uses is missing, full, damaged or being changed, or a
+    /// right on it is. Nothing was changed, and statements on other tables may succeed.
+    #[must_use]
+    pub fn is_of_a_table(&self) -> bool {
+        self.passing_number().is_some_and(mysql::is_of_a_table)
+    }
+
+    /// The number of an error of MySQL or MariaDB that passes.
+    fn passing_number(&self) -> Option<u16> {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(cause)) => mysql::number(cause.as_ref()),
+            _ => None,
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{Database, Error, Result};
 /// the software can be rolled back. Applied migrations that a release does not
 /// know are therefore accepted. A migration for MySQL can be run again after a
 /// failure at any of its statements, because MySQL commits each change of the
-/// schema by itself.
+/// schema by itself. No two systems have a migration of the same version and
+/// description: these tell whose records are in a table that several systems used.
 #[derive(Debug)]
 pub struct Migrations {
     system: &'static str,

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 
 use super::carry_over::carry_over;
 use super::{LOCK_TIMEOUT, Migrations, convert};
-use crate::{Error, Result};
+use crate::{Error, Result, mysql};
 
 /// The information schema hides tables that the user may not use.
 const COUNT_DEFAULT_TABLES: &str = "SELECT COUNT(*) FROM information_schema.tables \
@@ -13,7 +13,7 @@ const COUNT_DEFAULT_TABLES: &str = "SELECT COUNT(*) FROM information_schema.tabl
 
 pub(super) async fn migrate(pool: &MySqlPool, migrations: &Migrations) -> Result<()> {
     // A connection of its own, because the lock ends with its connection.
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = mysql::acquire(pool).await?.detach();
     lock(&mut connection, migrations.system).await?;
     let migrator = migrations.prepared(&migrations.mysql);
     connection.ensure_migrations_table(&migrator.table_name).await.map_err(convert)?;

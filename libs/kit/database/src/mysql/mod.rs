@@ -2,6 +2,9 @@
 
 mod open;
 mod scripts;
+mod session;
+mod url;
 
-pub(crate) use open::{open, options};
+pub(crate) use open::{acquire, open};
 pub use scripts::{Answer, Scripts, bytes, text};
+pub(crate) use url::options;

@@ -1,39 +1,87 @@
-//! Opens a pool of connections to MySQL or MariaDB.
+//! A pool of connections to MySQL or MariaDB.
 
-use std::str::FromStr;
+use std::io::{Error as IoError, ErrorKind};
+use std::time::Duration;
 
-use sqlx::Executor;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{ConnectOptions, Connection, MySql, MySqlConnection};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::{InvalidUrl, Options};
+use super::{session, url};
+use crate::{InvalidUrl, Options, Result};
 
-pub(crate) fn open(url: &str, options: Options) -> Result<MySqlPool, InvalidUrl> {
-    let connect = self::options(url)?;
+/// How long a connection may be idle and still be used without a ping. Servers, proxies and
+/// firewalls cut idle connections. A ping costs a round trip, which only matters to a busy
+/// service, whose connections are not idle for that long.
+pub(super) const PING_AFTER: Duration = Duration::from_secs(1);
+
+/// How long to wait for the answer to a ping.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long to look for the reason why there is no connection.
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_millis(500);
+
+pub(crate) fn open(url: &str, options: Options) -> std::result::Result<MySqlPool, InvalidUrl> {
+    let connect = url::options(url)?;
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.acquire_timeout)
         .test_before_acquire(options.probe)
-        .after_connect(|connection, _| {
-            // Writers conflict on single rows only: gap locks would add deadlocks and no safety.
-            // The services hold locks for milliseconds, so a lock held for a second is held by
-            // a user's session or by a client that is gone.
-            Box::pin(async move {
-                connection
-                    .execute(
-                        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                         SET SESSION innodb_lock_wait_timeout = 1",
-                    )
-                    .await
-                    .map(drop)
-            })
-        });
+        .before_acquire(|connection, state| {
+            Box::pin(async move { Ok(state.idle_for < PING_AFTER || answers(connection).await) })
+        })
+        .after_connect(|connection, _| Box::pin(session::set(connection)));
     Ok(pool.connect_lazy_with(connect))
 }
 
-pub(crate) fn options(url: &str) -> Result<MySqlConnectOptions, InvalidUrl> {
-    let options = MySqlConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed("mysql"))?;
-    if options.get_database().is_none_or(str::is_empty) {
-        return Err(InvalidUrl::NoDatabase);
+/// Whether a connection that was idle still works.
+pub(super) async fn answers(connection: &mut MySqlConnection) -> bool {
+    matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(())))
+}
+
+/// Takes a connection from `pool`.
+///
+/// # Errors
+/// The reason why there is none, which the pool itself hides behind a timeout.
+pub(crate) async fn acquire(pool: &MySqlPool) -> Result<PoolConnection<MySql>> {
+    let error = match pool.acquire().await {
+        Ok(connection) => return Ok(connection),
+        Err(sqlx::Error::PoolTimedOut) => diagnose(pool).await,
+        Err(error) => error,
+    };
+    Err(naming_server(&pool.connect_options(), error).into())
+}
+
+/// Tries to connect outside of the pool. One caller at a time does so, so that a server that
+/// is overloaded gets no crowd of connections in addition.
+async fn diagnose(pool: &MySqlPool) -> sqlx::Error {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let Ok(_permit) = ONE.try_acquire() else { return timed_out("there is no free connection") };
+    match timeout(DIAGNOSIS_TIMEOUT, connect(&pool.connect_options())).await {
+        Err(_) => timed_out("the server does not answer"),
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => timed_out("all connections of this process are in use"),
     }
-    Ok(options)
+}
+
+async fn connect(options: &MySqlConnectOptions) -> sqlx::Result<()> {
+    let mut connection = options.connect().await?;
+    session::set(&mut connection).await?;
+    connection.close().await
+}
+
+fn timed_out(reason: &'static str) -> sqlx::Error {
+    sqlx::Error::Io(IoError::new(ErrorKind::TimedOut, reason))
+}
+
+/// Adds the server's address to an error that does not come from the server.
+fn naming_server(options: &MySqlConnectOptions, error: sqlx::Error) -> sqlx::Error {
+    let sqlx::Error::Io(error) = error else { return error };
+    let server = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    sqlx::Error::Io(IoError::new(error.kind(), format!("no connection to {server}: {error}")))
 }

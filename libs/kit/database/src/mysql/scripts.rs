@@ -1,17 +1,19 @@
 //! Transactions on MySQL and MariaDB in one round trip.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Either, MySql, MySqlConnection};
+use sqlx::{AssertSqlSafe, Either, MySql, MySqlConnection, Row};
 use tokio::runtime::Handle;
 
+use super::open::{PING_AFTER, acquire, answers as answers_ping};
 use crate::{Error, Result};
 
 /// The result of one statement of a script.
@@ -34,23 +36,43 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_times(4)
     .with_jitter();
 
+/// Length of a script, in bytes, that every server takes.
+const ALWAYS_TAKEN: usize = 64 * 1024;
+
+/// Bytes of a packet that are not part of its script, and some to spare.
+const PACKET_OVERHEAD: u64 = 64;
+
+/// How long to wait for the server to say how long a script may be.
+const LIMIT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Runs scripts on the connections of a pool. Cheap to clone.
 ///
 /// The pool pings each connection that is returned to it, which costs each script a
 /// round trip. Where connections need not be [probed](crate::Options::probe), one is
 /// kept for the next script instead. The pool counts it as in use, so a pool of one
 /// connection cannot serve anyone else.
+///
+/// A connection that was idle for a second is pinged before it is used.
 #[derive(Debug, Clone)]
 pub struct Scripts {
     pool: MySqlPool,
-    at_hand: Arc<Mutex<Option<PoolConnection<MySql>>>>,
+    at_hand: Arc<Mutex<Option<AtHand>>>,
+    /// Length of the longest script that the server takes, in bytes; 0 if it is not known.
+    longest: Arc<AtomicUsize>,
+}
+
+/// A connection that is kept for the next script.
+#[derive(Debug)]
+struct AtHand {
+    connection: PoolConnection<MySql>,
+    since: Instant,
 }
 
 impl Scripts {
     /// Scripts on a pool made by [`Database::open`](crate::Database::open).
     #[must_use]
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, at_hand: Arc::default() }
+        Self { pool, at_hand: Arc::default(), longest: Arc::default() }
     }
 
     /// Sends a script of statements as one packet, and returns the answer to each
@@ -64,14 +86,45 @@ impl Scripts {
     ///
     /// `sql` is sent as it is. Input from outside may only be put into it as numbers
     /// and by [`text`] and [`bytes`].
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the script is longer than [`longest`](Self::longest).
     pub async fn run(&self, sql: &str, timeout: Duration) -> Result<Vec<Answer>> {
+        if sql.len() > ALWAYS_TAKEN {
+            let longest = self.longest().await?;
+            if sql.len() > longest {
+                return Err(Error::TooLarge { bytes: sql.len(), longest });
+            }
+        }
         (|| self.attempt(sql, timeout)).retry(RETRY).when(|error| matches!(error, Error::Conflict(_))).await
     }
 
+    /// Length of the longest script that the server takes, in bytes: `max_allowed_packet`.
+    ///
+    /// The server is asked once, and again after a connection failed: it closes the
+    /// connection when a packet is longer than an administrator has allowed since.
+    pub async fn longest(&self) -> Result<usize> {
+        match self.longest.load(Ordering::Relaxed) {
+            0 => self.ask_for_longest().await,
+            longest => Ok(longest),
+        }
+    }
+
+    async fn ask_for_longest(&self) -> Result<usize> {
+        // The session's value is that of its beginning; new sessions get the global one.
+        const SQL: &str = "SELECT CAST(LEAST(@@global.max_allowed_packet, @@session.max_allowed_packet) AS UNSIGNED)";
+        let answers = self.attempt(SQL, LIMIT_TIMEOUT).await?;
+        let row = answers.first().and_then(|answer| answer.rows.first()).ok_or(sqlx::Error::RowNotFound)?;
+        let bytes: u64 = row.try_get(0)?;
+        let longest = usize::try_from(bytes.saturating_sub(PACKET_OVERHEAD)).unwrap_or(usize::MAX).max(1);
+        self.longest.store(longest, Ordering::Relaxed);
+        Ok(longest)
+    }
+
     async fn attempt(&self, sql: &str, timeout: Duration) -> Result<Vec<Answer>> {
-        let connection = match self.take() {
+        let connection = match self.take().await {
             Some(connection) => connection,
-            None => self.pool.acquire().await?,
+            None => acquire(&self.pool).await?,
         };
         ToItsEnd::new(self.clone().answers_in_time(connection, sql.to_owned(), timeout)).await
     }
@@ -94,20 +147,29 @@ impl Scripts {
             Ok(Err(error)) => error.into(),
             Err(_) => Error::Timeout(timeout),
         };
+        if matches!(error, Error::Unavailable(_)) {
+            self.longest.store(0, Ordering::Relaxed);
+        }
         // Dropped, as closing in order would wait for the server once more.
         drop(connection.detach());
         Err(error)
     }
 
-    fn take(&self) -> Option<PoolConnection<MySql>> {
-        self.at_hand.lock().ok()?.take()
+    /// Takes the connection at hand, if it works.
+    async fn take(&self) -> Option<PoolConnection<MySql>> {
+        let AtHand { mut connection, since } = self.at_hand.lock().ok()?.take()?;
+        if since.elapsed() < PING_AFTER || answers_ping(&mut connection).await {
+            return Some(connection);
+        }
+        drop(connection.detach());
+        None
     }
 
     /// Keeps `connection` for the next script, or returns it if one is kept already.
     fn keep(&self, connection: PoolConnection<MySql>) -> Option<PoolConnection<MySql>> {
         match self.at_hand.lock() {
             Ok(mut place) if place.is_none() && !self.pool.options().get_test_before_acquire() => {
-                place.replace(connection)
+                place.replace(AtHand { connection, since: Instant::now() }).map(|before| before.connection)
             }
             _ => Some(connection),
         }

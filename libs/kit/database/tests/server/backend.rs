@@ -15,4 +15,8 @@ impl Backend {
     pub(crate) async fn mysql(name: &str) -> Self {
         Self(SqlBackend::mysql(name, Options::DEFAULT).await)
     }
+
+    pub(crate) async fn hostile(name: &str) -> Self {
+        Self(SqlBackend::hostile(name, Options::DEFAULT).await)
+    }
 }

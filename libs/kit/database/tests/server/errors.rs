@@ -7,7 +7,7 @@ use kit_database::sqlx::{AssertSqlSafe, Executor, query, raw_sql};
 use kit_database::{Database, Error, Options};
 use testkit::{Folder, MariaDb};
 
-use crate::{numbers, pool, quick, scripts};
+use crate::{numbers, pool, quick, scripts, server};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -99,11 +99,68 @@ async fn a_server_that_is_read_only_or_full_is_unavailable() {
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 
+/// What an operator has to resolve passes: it is not the fault of the request.
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
-    let url = format!("mysql://root@127.0.0.1:{}/nothing", testkit::free_port());
-    let error = scripts(&url, Options::default()).run("SELECT 1", SOON).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailable() {
+    let (database, scripts) = numbers("operator").await;
+    let mut root = database.connect().await;
+    root.execute("SET max_heap_table_size = 16384").await.unwrap();
+    root.execute("CREATE TABLE small (it VARCHAR(1000)) ENGINE = MEMORY").await.unwrap();
+    let fill = "INSERT INTO small SELECT REPEAT('x', 1000) FROM information_schema.columns LIMIT 100";
+    let error = scripts.run(fill, SOON).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("is full"), "{error:?}");
+
+    let error = scripts.run("SET max_statement_time = 0.01; SELECT SLEEP(5)", SOON).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("max_statement_time"), "{error:?}");
+
+    let user = database.name();
+    let user = format!("o{}", &user[user.len().saturating_sub(20)..]);
+    let admin = async |sql: &str| server().await.execute(&sql.replace("THEM", &format!("'{user}'@'127.0.0.1'"))).await;
+    admin(&format!("CREATE USER THEM IDENTIFIED BY 'secret'; GRANT SELECT ON {}.numbers TO THEM", database.name()))
+        .await;
+    let as_user = || {
+        let url = database.url().replace("root@", &format!("{user}:secret@"));
+        crate::scripts(&url, Options { connections: 1, ..Options::default() })
+    };
+    let of_user = as_user();
+    of_user.run("SELECT * FROM numbers", SOON).await.unwrap();
+    let error = of_user.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("INSERT command denied"), "{error:?}");
+    for (change, said) in [("ACCOUNT LOCK", "locked"), ("ACCOUNT UNLOCK PASSWORD EXPIRE", "PASSWORD")] {
+        admin(&format!("ALTER USER THEM {change}")).await;
+        let error = as_user().run("SELECT 1", SOON).await.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains(said), "{change}: {error:?}");
+    }
+    admin("DROP USER THEM").await;
+}
+
+#[tokio::test]
+async fn the_reason_why_there_is_no_connection_is_named() {
+    let port = testkit::free_port();
+    let short = Options { connections: 1, acquire_timeout: Duration::from_millis(200), ..Options::default() };
+    for (host, reasons) in
+        [("127.0.0.1", &["Connection refused"][..]), ("no-such-host.invalid", &["lookup", "resolve", "failed"])]
+    {
+        let url = format!("mysql://root:secret@{host}:{port}/nothing");
+        for result in [
+            scripts(&url, short).run("SELECT 1", SOON).await.map(drop),
+            Database::open(&url, short).unwrap().migrate(&crate::faults::NO_MIGRATIONS).await,
+        ] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("{host}:{port}")) && !said.contains("secret"), "{said}");
+            assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
+        }
+    }
+    let (database, _) = numbers("reasons").await;
+    let url = database.url().replace("root@", "root:wrong@");
+    let said = scripts(&url, short).run("SELECT 1", SOON).await.unwrap_err().to_string();
+    assert!(said.contains("Access denied"), "{said}");
+    let pool = pool(database.url(), short);
+    let _busy = pool.acquire().await.unwrap();
+    let said = Scripts::new(pool).run("SELECT 1", SOON).await.unwrap_err().to_string();
+    assert!(said.contains("in use"), "{said}");
 }
 
 #[tokio::test]

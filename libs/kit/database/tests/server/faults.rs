@@ -149,7 +149,7 @@ async fn a_lost_client_holds_no_lock() {
     assert_eq!(count(&database).await, 3);
 }
 
-static NO_MIGRATIONS: Migrations = Migrations::new("nothing", Migrator::DEFAULT, Migrator::DEFAULT);
+pub(crate) static NO_MIGRATIONS: Migrations = Migrations::new("nothing", Migrator::DEFAULT, Migrator::DEFAULT);
 
 #[tokio::test]
 async fn preparing_waits_for_the_server() {

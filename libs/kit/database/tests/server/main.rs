@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
+mod arguments;
 mod backend;
 mod errors;
 mod faults;
 mod migrations;
 mod scripts;
+mod sessions;
 
 use kit_database::mysql::Scripts;
 use kit_database::sqlx::{MySqlPool, query, query_scalar};

@@ -39,7 +39,16 @@ impl Backend {
     }
 
     pub(crate) async fn mysql(name: &str) -> Self {
-        let backend = Self::open(SqlBackend::mysql(name, OPTIONS).await, Some(AtomicI64::default())).await;
+        Self::with_clock(SqlBackend::mysql(name, OPTIONS).await).await
+    }
+
+    pub(crate) async fn hostile(name: &str) -> Self {
+        Self::with_clock(SqlBackend::hostile(name, OPTIONS).await).await
+    }
+
+    /// A backend whose clock the test sets.
+    async fn with_clock(sql: SqlBackend) -> Self {
+        let backend = Self::open(sql, Some(AtomicI64::default())).await;
         backend.set_clock(START_MS).await;
         backend
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use testkit::on_every_backend;
+use kit_database::{Database, Error, Options};
+use testkit::{MariaDb, MariaDbOptions, on_every_backend};
 use values_store::{Added, NewValue, Page};
 
 use crate::backend::Backend;
@@ -161,4 +162,24 @@ async fn pages_cover_everything_once(backend: Backend) {
     assert_eq!(ids(Page { owner: Some(worker), ..ALL }).await, [-4, 0, 3, 8]);
     assert_eq!(ids(Page { owner: Some(worker), after: Some(0), limit: 1 }).await, [3]);
     assert_eq!(ids(Page { limit: 0, ..ALL }).await, [0_i64; 0]);
+}
+
+/// All of the ids are added or none, so they have to fit into one packet.
+#[tokio::test]
+async fn more_ids_than_the_server_takes_are_refused() {
+    let arguments = vec!["--max-allowed-packet=1M".to_owned()];
+    let options = MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() };
+    let server = MariaDb::start(options).await;
+    let database = server.database("packets").await;
+    let database = Database::open(database.url(), Options::DEFAULT).unwrap();
+    database.migrate(&values_store::MIGRATIONS).await.unwrap();
+    let store = values_store::open(&database);
+    let values = |count: i64| -> Vec<NewValue> {
+        (0..count).map(|index| NewValue { id: 1_000_000_000_000 + index, value: index }).collect()
+    };
+    assert_eq!(store.add(&values(20_000)).await.unwrap(), Added::All);
+    let error = store.add(&values(60_000)).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }) && !error.is_transient(), "{error:?}");
+    assert_eq!(store.add_count(100_000).await.unwrap().len(), 100_000);
+    assert_eq!(store.overview().await.unwrap().ids(), 120_000);
 }

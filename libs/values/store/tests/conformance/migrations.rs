@@ -1,6 +1,7 @@
 //! The schema, on every backend.
 
-use kit_database::Options;
+use kit_database::sqlx::migrate::Migrator;
+use kit_database::{Migrations, Options};
 use testkit::{SqlBackend, on_every_backend};
 use values_store::MIGRATIONS;
 
@@ -47,6 +48,51 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     backend.sql("UPDATE _values_migrations SET success = FALSE; DROP TABLE manager_lease").await.unwrap();
     backend.migrate_again().await;
     backend.lead().await;
+}
+
+/// The schema of the release before text columns said their character set.
+fn before_character_sets() -> Migrations {
+    let first = |migrator: &Migrator| Migrator::with_migrations(migrator.migrations[..1].to_vec());
+    Migrations::new(MIGRATIONS.system(), first(&MIGRATIONS.mysql), first(&MIGRATIONS.sqlite))
+}
+
+#[tokio::test]
+async fn an_installation_with_any_character_set_is_migrated() {
+    for character_set in ["latin1", "utf8mb3", "utf8mb4", "ascii"] {
+        let backend = SqlBackend::mysql("installation", Options::DEFAULT).await;
+        let name = backend.on_server().unwrap().name();
+        backend.sql(&format!("ALTER DATABASE {name} CHARACTER SET {character_set}")).await.unwrap();
+        backend.database().migrate(&before_character_sets()).await.unwrap();
+        let text = if character_set == "ascii" { "e" } else { "é" };
+        backend.sql(&format!("INSERT INTO workers (name, capacity, heartbeat) VALUES ('{text}', 1, 1)")).await.unwrap();
+        backend.sql("INSERT INTO `values` (id, value) VALUES (7, 42)").await.unwrap();
+
+        backend.database().migrate(&MIGRATIONS).await.unwrap();
+        // A process that is killed during a migration has it run again.
+        backend.sql("UPDATE _values_migrations SET success = FALSE WHERE version = 2").await.unwrap();
+        backend.database().migrate(&MIGRATIONS).await.unwrap();
+
+        let columns = "SELECT CONCAT_WS(' ', table_name, column_name, column_type, collation_name, is_nullable) \
+                       FROM information_schema.columns WHERE table_schema = DATABASE() AND collation_name IS NOT NULL \
+                       AND table_name IN ('values', 'workers', 'manager_lease') ORDER BY 1";
+        let columns: Vec<(String,)> = backend.rows(columns).await;
+        let columns: Vec<&str> = columns.iter().map(|column| column.0.as_str()).collect();
+        assert_eq!(
+            columns,
+            [
+                "manager_lease holder varchar(253) utf8mb4_bin NO",
+                "workers name varchar(253) utf8mb4_bin NO",
+                "workers state varchar(16) ascii_general_ci NO",
+            ]
+        );
+        let store = values_store::open(backend.database());
+        assert_eq!(store.get(7).await.unwrap().unwrap().value, 42);
+        store.register("日本 😀", 1).await.unwrap();
+        let names: Vec<(String,)> = backend.rows("SELECT name FROM workers ORDER BY incarnation").await;
+        assert_eq!(names, [(text.to_owned(),), ("日本 😀".to_owned(),)]);
+        let refused = backend.sql("UPDATE workers SET state = 'asleep'").await;
+        assert!(refused.is_err(), "the check of the states is kept");
+    }
 }
 
 /// Each migration runs on a pool of its own, like in separate processes.
