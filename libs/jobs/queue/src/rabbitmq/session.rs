@@ -85,17 +85,38 @@ impl Session {
 
     /// Waits for an answer, within the time limit. If there is none, the connection is
     /// declared failed.
+    ///
+    /// Every wait for lapin needs this method or a time limit of its own: lapin never completes
+    /// a settlement that it takes between the end of its I/O loop and the end of the task that
+    /// serves the loop.
     pub(crate) async fn answer<T>(
         &self,
         what: &'static str,
         asking: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, Failure> {
-        let Ok(answer) = tokio::time::timeout(self.timeout, asking).await else {
-            let silence = Failure::Silence { what, within: self.timeout };
-            self.fail(&silence);
-            return Err(silence);
-        };
-        Ok(answer?)
+        let answer = self.answer_or_silence(what, self.timeout, asking).await;
+        if let Err(silence @ Failure::Silence { .. }) = &answer {
+            self.fail(silence);
+        }
+        answer
+    }
+
+    /// Waits for an answer, `within` a time limit, until the connection has failed. Silence does
+    /// not fail the connection.
+    pub(crate) async fn answer_or_silence<T>(
+        &self,
+        what: &'static str,
+        within: Duration,
+        asking: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            answer = tokio::time::timeout(within, asking) => match answer {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(Failure::Silence { what, within }),
+            },
+            failure = self.failed() => Err(failure),
+        }
     }
 
     /// Opens a channel.
