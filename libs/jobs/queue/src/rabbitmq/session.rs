@@ -1,7 +1,8 @@
 //! A session: one connection to the broker, from its opening to its failure.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_rs::Runtime;
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     /// Time limit for an answer of the broker.
     timeout: Duration,
     failure: watch::Sender<Option<String>>,
+    /// Names of what exists and this connection cannot declare.
+    used_as_it_is: Mutex<BTreeSet<String>>,
 }
 
 /// Why a request to the broker failed.
@@ -42,6 +45,14 @@ pub(crate) enum Failure {
         what: &'static str,
         /// The time limit.
         within: Duration,
+    },
+    /// An exchange or a queue does not exist, and the broker refuses to create it.
+    #[error("{name} does not exist, and the broker refuses to create it: {reason}")]
+    Missing {
+        /// Name of the exchange or the queue.
+        name: String,
+        /// The broker's answer to the declaration.
+        reason: String,
     },
     /// The connection had already failed, for this reason.
     #[error("{0}")]
@@ -77,7 +88,8 @@ impl Session {
             Ok(connection) => {
                 let connection = connection?;
                 guard.disarm();
-                Ok(Self { connection, cutter, timeout, failure: watch::Sender::new(None) })
+                let used_as_it_is = Mutex::default();
+                Ok(Self { connection, cutter, timeout, failure: watch::Sender::new(None), used_as_it_is })
             }
             Err(_) => Err(Failure::Silence { what: "the opening of a connection", within: timeout }),
         }
@@ -129,6 +141,16 @@ impl Session {
         if channel.status().connected() {
             let _ = self.answer("the closing of a channel", channel.close(200, "OK".into())).await;
         }
+    }
+
+    /// Notes that something exists and cannot be declared. Returns whether this is new.
+    pub(crate) fn use_as_it_is(&self, name: &str) -> bool {
+        self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    /// Whether something was [noted](Self::use_as_it_is).
+    pub(crate) fn is_used_as_it_is(&self, name: &str) -> bool {
+        self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// Declares the connection failed. Only the first reason is kept.

@@ -190,7 +190,8 @@ impl Subscription {
             Source::Dead => Priority::Default,
         };
         if let Some(message) = codec::message(&data, routing_key.as_str(), &properties, priority) {
-            self.inbox.push(Arrival { message, redelivered, acker, settlements: settlements.clone() });
+            let death = codec::death(&properties);
+            self.inbox.push(Arrival { message, redelivered, death, acker, settlements: settlements.clone() });
         } else {
             tracing::warn!(source = ?self.source, bytes = data.len(), "rejected a message that is not the id of a job");
             // It becomes a dead letter; a dead letter is deleted.
