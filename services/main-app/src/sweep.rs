@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs_core::{Event, State, step};
+use jobs_core::{Event, Priority, State, step};
 use jobs_queue::JobQueue;
 use jobs_runner::Backoff;
 use jobs_store::{Change, Error, JobEvent, JobSnapshot, SweepStore, apply};
@@ -21,11 +21,15 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Highest number of jobs in one sweep.
 const BATCH: u32 = 500;
 
-/// Interval of the search for lost messages.
+/// Shortest interval of the search for lost messages.
 const LOST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Age of a published message, in milliseconds, after which it is lost if no message waits
-/// in the broker and no worker has claimed its job.
+/// Ratio of the interval to the duration of the search, at least: while a priority has a long
+/// backlog, the search of the others reads many rows.
+const LOST_IDLE_RATIO: u32 = 20;
+
+/// Age of a published message, in milliseconds, after which it is lost if no message of its
+/// priority waits in the broker and no worker has claimed its job.
 const LOST_AFTER_MS: i64 = 30_000;
 
 /// Error of an attempt whose lease expired.
@@ -43,8 +47,9 @@ pub(crate) async fn run(store: Arc<dyn SweepStore>, outbox: Outbox, queue: Arc<d
     loop {
         let mut swept = sweep(store.as_ref(), &outbox).await;
         if Instant::now() >= next_search && swept.is_ok() {
-            swept = publish_lost(store.as_ref(), queue.as_ref(), &outbox).await.map(|()| 0);
-            next_search = Instant::now() + LOST_INTERVAL;
+            let began = Instant::now();
+            swept = publish_lost(store.as_ref(), queue.as_ref(), &outbox, LOST_AFTER_MS).await.map(|()| 0);
+            next_search = Instant::now() + LOST_INTERVAL.max(began.elapsed() * LOST_IDLE_RATIO);
         }
         if Instant::now() >= next_delete && swept.is_ok() {
             let age_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX / 2);
@@ -90,13 +95,20 @@ async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> 
     Ok(count)
 }
 
-/// Publishes again the messages that the broker has lost.
-async fn publish_lost(store: &dyn SweepStore, queue: &dyn JobQueue, outbox: &Outbox) -> Result<(), Error> {
+/// Publishes again the messages that the broker has lost, of each priority that has no waiting
+/// message: while messages wait, those of unclaimed jobs may be among them.
+async fn publish_lost(
+    store: &dyn SweepStore,
+    queue: &dyn JobQueue,
+    outbox: &Outbox,
+    lost_after_ms: i64,
+) -> Result<(), Error> {
     let Ok(depth) = queue.depth().await else { return Ok(()) };
-    if depth.waiting() > 0 {
+    let empty: Vec<Priority> = Priority::ALL.into_iter().filter(|priority| depth.of(*priority) == 0).collect();
+    if empty.is_empty() {
         return Ok(());
     }
-    let ids = store.unclaimed(LOST_AFTER_MS, BATCH).await?;
+    let ids = store.unclaimed(&empty, lost_after_ms, BATCH).await?;
     if ids.is_empty() {
         return Ok(());
     }
@@ -106,4 +118,69 @@ async fn publish_lost(store: &dyn SweepStore, queue: &dyn JobQueue, outbox: &Out
     let to_publish = applied.filter(|applied| applied.effects.is_some_and(|effects| effects.publish));
     outbox.publish(to_publish.map(|applied| applied.snapshot.into()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jobs_queue::{InProcessOptions, InProcessQueue, Message};
+    use jobs_store::{JobsStore, NewJob};
+    use kit_database::{Database, Options};
+    use kit_process::prometheus_client::registry::Registry;
+    use kit_web::requests;
+    use testkit::eventually;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::Metrics;
+
+    /// Accepts a job whose message the broker has confirmed.
+    async fn published(store: &dyn JobsStore, priority: Priority) -> Uuid {
+        let id = Uuid::now_v7();
+        let new = NewJob {
+            id,
+            key: None,
+            request_hash: [0; 32],
+            kind: "user-request".to_owned(),
+            payload: "{}".to_owned(),
+            priority,
+            max_attempts: 1,
+            run_at: 0,
+            traceparent: None,
+            callback_url: None,
+        };
+        store.accept(&[new]).await.unwrap();
+        store.mark_published(&[(id, 0)]).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn lost_messages_are_noticed_although_messages_of_other_priorities_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
+        let database = Database::open(&url, Options::DEFAULT).unwrap();
+        database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
+        let store = jobs_store::open(&database);
+        let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
+        let mut registry = Registry::default();
+        let requests = requests::Metrics::register(&mut registry);
+        let metrics = Metrics::register(&mut registry, requests);
+        let (outbox, worker) = Outbox::new(&metrics);
+        let publishing = tokio::spawn(worker.run(store.clone(), Arc::clone(&queue), metrics));
+        for lost in [Priority::High, Priority::High, Priority::Low] {
+            published(store.as_ref(), lost).await;
+        }
+        let waiting = published(store.as_ref(), Priority::Default).await;
+        queue.publish(vec![Message { job: waiting, priority: Priority::Default, traceparent: None }]).await;
+
+        // The age of no message is less than this.
+        publish_lost(store.as_ref(), queue.as_ref(), &outbox, -60_000).await.unwrap();
+        let expected = [2, 1, 1];
+        eventually(Duration::from_secs(20), "the lost messages", async || {
+            let depth = queue.depth().await.unwrap();
+            (Priority::ALL.map(|priority| depth.of(priority)) == expected).then_some(())
+        })
+        .await;
+        drop(outbox);
+        publishing.await.unwrap();
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs_core::Event;
+use jobs_core::{Event, Priority};
 use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue};
 use jobs_store::{JobEvent, SweepStore, apply};
 use kit_database::{Database, Options};
@@ -91,7 +91,7 @@ impl Jobs {
 /// instead of waiting for the sweeper.
 async fn publish_anew(store: &dyn SweepStore) -> jobs_store::Result<()> {
     loop {
-        let ids = store.unclaimed(0, 500).await?;
+        let ids = store.unclaimed(&Priority::ALL, 0, 500).await?;
         if ids.is_empty() {
             return Ok(());
         }

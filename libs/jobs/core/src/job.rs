@@ -109,13 +109,19 @@ pub enum Event {
         /// Delay before the next attempt, in milliseconds, if the lease has expired.
         delay_ms: i64,
     },
-    /// The job's message became a dead letter.
+    /// The job's message became a dead letter, because workers rejected it or did not
+    /// acknowledge it.
     DeadLettered {
         /// Delay before the message is published again, in milliseconds.
         delay_ms: i64,
     },
-    /// The broker lost the job's message: the queues are empty and no worker claimed
-    /// the job.
+    /// The broker removed the job's message before a worker had it. The attempt does not count.
+    MessageEvicted {
+        /// Delay before the message is published again, in milliseconds.
+        delay_ms: i64,
+    },
+    /// The broker lost the job's message: no message of its priority waits, and no worker
+    /// claimed the job.
     MessageLost,
     /// A client cancels the job.
     Cancel,
@@ -153,6 +159,7 @@ pub fn step(job: &Job, event: Event, now: i64) -> Option<(Job, Effects)> {
         Event::Release { token, delay_ms } => held(job, token).map(|job| release(job, delay_ms, now)),
         Event::Sweep { delay_ms } => sweep(job, delay_ms, now),
         Event::DeadLettered { delay_ms } => dead_lettered(job, delay_ms, now),
+        Event::MessageEvicted { delay_ms } => message_evicted(job, delay_ms, now),
         Event::MessageLost => message_lost(job, now),
         Event::Cancel => cancel(job),
         Event::Retry => retry(job, now),
@@ -221,6 +228,13 @@ fn dead_lettered(job: &Job, delay_ms: i64, now: i64) -> Option<(Job, Effects)> {
     }
     let job = Job { attempt: job.attempt.saturating_add(1), ..job.clone() };
     Some(end_attempt(&job, Outcome::Undeliverable, false, delay_ms, now))
+}
+
+fn message_evicted(job: &Job, delay_ms: i64, now: i64) -> Option<(Job, Effects)> {
+    // The new token makes the confirm of the removed message outdated. The sweeper publishes the
+    // next message.
+    let waiting = || Job { due_at: Some(now.saturating_add(delay_ms)), ..enter(job, State::Queued) };
+    (job.state == State::Queued).then(|| (waiting(), Effects::default()))
 }
 
 fn message_lost(job: &Job, now: i64) -> Option<(Job, Effects)> {

@@ -16,7 +16,22 @@ pub struct Delivery {
     pub message: Message,
     /// Whether the message may have been delivered before.
     pub redelivered: bool,
+    /// Why the message became a dead letter. `None` if it is none, or for an unknown reason.
+    pub death: Option<Death>,
     settle: Settle,
+}
+
+/// Why a message became a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// A consumer [rejected](Rejection::DeadLetter) it.
+    Rejected,
+    /// It was requeued more often than its queue allows.
+    DeliveryLimit,
+    /// It waited longer than a policy of the broker allows. No consumer has rejected it.
+    Expired,
+    /// The queue dropped it in favour of later messages. No consumer has rejected it.
+    LengthLimit,
 }
 
 /// What the queue does with a rejected message.
@@ -39,7 +54,11 @@ pub(crate) enum Outcome {
 impl Delivery {
     /// Calls `settle` once, with the outcome.
     pub(crate) fn new(message: Message, redelivered: bool, settle: impl FnOnce(Outcome) + Send + 'static) -> Self {
-        Self { message, redelivered, settle: Settle(Some(Box::new(settle))) }
+        Self { message, redelivered, death: None, settle: Settle(Some(Box::new(settle))) }
+    }
+
+    pub(crate) fn with_death(self, death: Option<Death>) -> Self {
+        Self { death, ..self }
     }
 
     /// Acknowledges the message: the queue deletes it.

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::delivery::Outcome;
 use crate::priorities::PriorityScheduler;
-use crate::{Consumer, Delivery, Depth, JobQueue, Message, Priority, PublishError, Rejection, Unavailable};
+use crate::{Consumer, Death, Delivery, Depth, JobQueue, Message, Priority, PublishError, Rejection, Unavailable};
 
 /// Limits of an [`InProcessQueue`].
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,8 @@ struct Stored {
     message: Message,
     /// Number of times that the message was requeued, since it is in its present queue.
     requeued: u32,
+    /// Why it is a dead letter.
+    death: Option<Death>,
 }
 
 impl InProcessQueue {
@@ -75,7 +77,7 @@ impl Inner {
         if state.waiting[message.priority.index()].len() >= capacity || state.dead.len() >= capacity {
             return Err(PublishError::Refused);
         }
-        state.waiting[message.priority.index()].push_back(Stored { message, requeued: 0 });
+        state.waiting[message.priority.index()].push_back(Stored { message, requeued: 0, death: None });
         Ok(())
     }
 
@@ -87,7 +89,13 @@ impl Inner {
             (Source::Waiting, Rejection::Requeue) if stored.requeued <= self.options.delivery_limit => {
                 state.waiting[stored.message.priority.index()].push_front(stored);
             }
-            (Source::Waiting, _) => state.dead.push_back(Stored { requeued: 0, ..stored }),
+            (Source::Waiting, rejection) => {
+                let death = match rejection {
+                    Rejection::Requeue => Death::DeliveryLimit,
+                    Rejection::DeadLetter => Death::Rejected,
+                };
+                state.dead.push_back(Stored { requeued: 0, death: Some(death), ..stored });
+            }
             (Source::Dead, Rejection::Requeue) => state.dead.push_front(stored),
             (Source::Dead, Rejection::DeadLetter) => {}
         }
@@ -188,7 +196,7 @@ impl InProcessConsumer {
     fn deliver(&self, stored: Stored) -> Delivery {
         let (inner, source) = (Arc::clone(&self.inner), self.source);
         let token = Arc::clone(&self.held[stored.message.priority.index()]);
-        let (message, redelivered) = (stored.message.clone(), stored.requeued > 0);
+        let (message, redelivered, death) = (stored.message.clone(), stored.requeued > 0, stored.death);
         Delivery::new(message, redelivered, move |outcome| {
             drop(token);
             if let Outcome::Rejected(rejection) = outcome {
@@ -196,6 +204,7 @@ impl InProcessConsumer {
             }
             inner.changed.notify_waiters();
         })
+        .with_death(death)
     }
 }
 

@@ -3,8 +3,8 @@
 //! - [`JobQueue::publish`] returns for each message whether it was *routed and stored*.
 //! - [`JobQueue::consume`] delivers each stored message at least once, in no guaranteed
 //!   order. A message is delivered again when its consumer is gone.
-//! - A message that is rejected, or requeued too often, becomes a
-//!   [dead letter](JobQueue::dead_letters).
+//! - A message that is rejected, requeued too often, or removed by a policy of the broker
+//!   becomes a [dead letter](JobQueue::dead_letters), with the reason of its [death](Death).
 //! - [`RabbitMqQueue`] uses a broker, [`InProcessQueue`] the memory of one process.
 //!
 //! The job's row in the database is authoritative. A message may be published twice, if
@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use args::AmqpArgs;
-pub use delivery::{Delivery, Rejection};
+pub use delivery::{Death, Delivery, Rejection};
 pub use in_process::{InProcessOptions, InProcessQueue};
 pub use jobs_core::Priority;
 pub use message::{Depth, Message};

@@ -1,9 +1,16 @@
 //! What the sweeper asks of the database.
 
 use async_trait::async_trait;
+use jobs_core::Priority;
 use uuid::Uuid;
 
 use crate::{Result, Snapshots, TransitionStore};
+
+/// The names of priorities as a list for `IN`; a list of none is never empty.
+pub(crate) fn names(priorities: &[Priority]) -> String {
+    let names: Vec<String> = priorities.iter().map(|priority| format!("'{}'", priority.name())).collect();
+    if names.is_empty() { "NULL".to_owned() } else { names.join(",") }
+}
 
 /// Finds jobs that need the sweeper.
 #[async_trait]
@@ -12,9 +19,9 @@ pub trait SweepStore: TransitionStore {
     /// [`PUBLISH_GRACE_MS`](jobs_core::job::PUBLISH_GRACE_MS), or up to a second longer.
     async fn take_due(&self, limit: u32) -> Result<Snapshots>;
 
-    /// Finds at most `limit` jobs whose message was confirmed more than `older_than_ms`
-    /// milliseconds ago and that no worker has claimed, the oldest first.
-    async fn unclaimed(&self, older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>>;
+    /// Finds at most `limit` jobs of these priorities whose message was confirmed more than
+    /// `older_than_ms` milliseconds ago and that no worker has claimed, the oldest first.
+    async fn unclaimed(&self, priorities: &[Priority], older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>>;
 
     /// Deletes at most `limit` jobs that ended more than `age_ms` milliseconds ago, with
     /// their attempts and callbacks. Returns the number of deleted jobs.

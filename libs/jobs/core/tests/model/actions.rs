@@ -25,6 +25,7 @@ pub(crate) enum Action {
     Missing(Id),
     Double(Id),
     DeadLetter(Id),
+    Evict(Id),
     Deliver(usize, Id),
     Claim(usize),
     ClaimAnswerLost(usize),
@@ -60,6 +61,7 @@ pub(crate) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
         push_if(actions, budget.lost_messages > 0, Action::MessageLost(id));
         push_if(actions, budget.doubled > 0, Action::Double(id));
         push_if(actions, budget.dead_letters > 0, Action::DeadLetter(id));
+        push_if(actions, budget.dead_letters > 0, Action::Evict(id));
         let idle = state.workers.iter().enumerate().filter(|(_, worker)| **worker == Worker::Idle);
         // Idle workers are equivalent.
         actions.extend(idle.take(1).map(|(worker, _)| Action::Deliver(worker, id)));
@@ -168,6 +170,11 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
             state.budget.dead_letters -= 1;
             state.take(id);
             apply_event(state, id, Event::DeadLettered { delay_ms: DELAY_MS });
+        }
+        Action::Evict(id) => {
+            state.budget.dead_letters -= 1;
+            state.take(id);
+            apply_event(state, id, Event::MessageEvicted { delay_ms: DELAY_MS });
         }
         Action::Deliver(worker, id) => {
             state.take(id);

@@ -9,7 +9,7 @@ use crate::many;
 
 /// An event under a token that is right, or wrong by one or two.
 fn events() -> impl Strategy<Value = (u8, i64, i64, bool)> {
-    (0_u8..12, prop_oneof![6 => Just(0_i64), 1 => -2_i64..3], 0_i64..5000, any::<bool>())
+    (0_u8..13, prop_oneof![6 => Just(0_i64), 1 => -2_i64..3], 0_i64..5000, any::<bool>())
 }
 
 fn event(job: &Job, (which, off, ms, permanent): (u8, i64, i64, bool)) -> Event {
@@ -24,6 +24,7 @@ fn event(job: &Job, (which, off, ms, permanent): (u8, i64, i64, bool)) -> Event 
         7 | 8 => Event::Sweep { delay_ms: ms },
         9 => Event::DeadLettered { delay_ms: ms },
         10 => Event::MessageLost,
+        11 => Event::MessageEvicted { delay_ms: ms },
         _ if permanent => Event::Cancel,
         _ => Event::Retry,
     }

@@ -1,11 +1,14 @@
 //! Encoding of messages: the body is the id of the job as text, a header holds the trace,
-//! and the routing key is the priority.
+//! and the routing key is the priority. The broker adds a header to dead letters.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
-use crate::{Message, Priority};
+use crate::{Death, Message, Priority};
+
+/// Header of a dead letter: a table for each queue in which it died, the latest first.
+const DEATHS: &str = "x-death";
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -46,9 +49,49 @@ pub(crate) fn message(
     Some(Message { job, priority: routing_key.parse().unwrap_or(default), traceparent })
 }
 
+/// Why a message became a dead letter the last time; `None` if it is none, or for a reason
+/// that is unknown.
+pub(crate) fn death(properties: &BasicProperties) -> Option<Death> {
+    let AMQPValue::FieldArray(deaths) = properties.headers().as_ref()?.inner().get(DEATHS)? else { return None };
+    let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };
+    let AMQPValue::LongString(reason) = latest.inner().get("reason")? else { return None };
+    match reason.as_bytes() {
+        b"rejected" => Some(Death::Rejected),
+        b"delivery_limit" => Some(Death::DeliveryLimit),
+        b"expired" => Some(Death::Expired),
+        b"maxlen" => Some(Death::LengthLimit),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use lapin::types::FieldArray;
+
     use super::*;
+
+    fn dead(reasons: &[&str]) -> BasicProperties {
+        let death = |reason: &&str| {
+            let mut table = FieldTable::default();
+            table.insert("reason".into(), AMQPValue::LongString((*reason).into()));
+            AMQPValue::FieldTable(table)
+        };
+        let mut headers = FieldTable::default();
+        let deaths = FieldArray::from(reasons.iter().map(death).collect::<Vec<_>>());
+        headers.insert(DEATHS.into(), AMQPValue::FieldArray(deaths));
+        BasicProperties::default().with_headers(headers)
+    }
+
+    #[test]
+    fn the_latest_death_counts() {
+        assert_eq!(death(&dead(&["expired", "rejected"])), Some(Death::Expired));
+        assert_eq!(death(&dead(&["maxlen"])), Some(Death::LengthLimit));
+        assert_eq!(death(&dead(&["delivery_limit"])), Some(Death::DeliveryLimit));
+        assert_eq!(death(&dead(&["rejected"])), Some(Death::Rejected));
+        for unknown in [dead(&["a reason of later versions"]), dead(&[]), BasicProperties::default()] {
+            assert_eq!(death(&unknown), None);
+        }
+    }
 
     #[test]
     fn what_is_sent_is_understood() {

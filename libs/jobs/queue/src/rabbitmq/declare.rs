@@ -1,4 +1,9 @@
 //! Declaring exchanges, queues and bindings.
+//!
+//! What exists is used as it is, although a declaration is refused: because it exists with other
+//! arguments, which a user chose, or because this user of the broker has no right to configure
+//! it. A queue that forgets its messages is used too, since main-app notices messages that are
+//! missing. The broker's reason is logged once for each connection.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
@@ -7,16 +12,30 @@ use lapin::{Channel, ErrorKind, ExchangeKind};
 
 use super::session::{Failure, Session};
 
-/// The result of one declaration.
-enum Declared {
-    /// It exists with these arguments.
-    Matches,
-    /// It exists with other arguments, and the broker closed the channel.
-    Differs(String),
+/// An exchange or a queue.
+pub(crate) enum Entity {
+    Exchange(ExchangeKind),
+    Queue(FieldTable),
 }
 
-/// A channel for declarations. When the broker closes it, because a declaration differs from
-/// what exists, the next one takes its place.
+/// The broker's answer to a request that it may refuse.
+enum Answer {
+    Done,
+    Refused(Refusal, lapin::Error),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The user has no right to do this.
+    Forbidden,
+    /// It exists with other arguments, or the broker does not accept an argument.
+    Differs,
+    /// It does not exist.
+    Missing,
+}
+
+/// A channel for declarations. The broker closes it when it refuses one; then the next channel
+/// takes its place.
 pub(crate) struct Declarations<'a> {
     session: &'a Session,
     channel: Channel,
@@ -33,43 +52,95 @@ impl<'a> Declarations<'a> {
         self.session.close_channel(&self.channel).await;
     }
 
-    pub(crate) async fn exchange(&mut self, name: ShortString, kind: ExchangeKind) -> Result<(), Failure> {
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declaring = self.channel.exchange_declare(name.clone(), kind, options, FieldTable::default());
-        let declared = declared(self.session.answer("the declaration of an exchange", declaring).await)?;
-        self.check(&name, declared).await
-    }
-
-    pub(crate) async fn queue(&mut self, name: ShortString, arguments: FieldTable) -> Result<(), Failure> {
-        let declaring = self.channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments);
-        let declared = declared(self.session.answer("the declaration of a queue", declaring).await)?;
-        self.check(&name, declared).await
-    }
-
-    pub(crate) async fn bind(&mut self, queue: ShortString, exchange: ShortString, key: &str) -> Result<(), Failure> {
-        let options = QueueBindOptions::default();
-        let binding = self.channel.queue_bind(queue, exchange, key.into(), options, FieldTable::default());
-        self.session.answer("the binding of a queue", binding).await
-    }
-
-    async fn check(&mut self, name: &ShortString, declared: Declared) -> Result<(), Failure> {
-        if let Declared::Differs(reason) = declared {
-            tracing::warn!(%name, reason, "exists with other arguments; using it as it is");
-            self.channel = self.session.channel().await?;
+    /// Declares an exchange or a queue, unless it exists and cannot be declared.
+    pub(crate) async fn declare(&mut self, name: ShortString, entity: Entity) -> Result<(), Failure> {
+        // The broker logs each refusal as an error, so a refused declaration is not repeated.
+        if self.session.is_used_as_it_is(name.as_str()) && self.exists(&name, &entity).await? {
+            return Ok(());
+        }
+        match self.request(&name, &entity, false).await? {
+            Answer::Done => {}
+            Answer::Refused(_, error) => {
+                if !self.exists(&name, &entity).await? {
+                    return Err(Failure::Missing { name: name.to_string(), reason: error.to_string() });
+                }
+                if self.session.use_as_it_is(name.as_str()) {
+                    tracing::warn!(%name, reason = %error, "cannot be declared; using it as it is");
+                }
+            }
         }
         Ok(())
     }
-}
 
-fn declared<T>(answer: Result<T, Failure>) -> Result<Declared, Failure> {
-    match answer {
-        Ok(_) => Ok(Declared::Matches),
-        Err(Failure::Amqp(error)) if differs(&error) => Ok(Declared::Differs(error.to_string())),
-        Err(failure) => Err(failure),
+    /// Binds a queue to an exchange. Without the right to do so, assumes that it is bound:
+    /// publishing reports a message that is not routed.
+    pub(crate) async fn bind(&mut self, queue: ShortString, exchange: ShortString, key: &str) -> Result<(), Failure> {
+        let binding = format!("binding of {queue}");
+        if self.session.is_used_as_it_is(&binding) {
+            return Ok(());
+        }
+        let options = QueueBindOptions::default();
+        let request = self.channel.queue_bind(queue, exchange, key.into(), options, FieldTable::default());
+        let answer = self.session.answer("the binding of a queue", request).await;
+        match self.answer(answer).await? {
+            Answer::Done => {}
+            Answer::Refused(Refusal::Forbidden, error) => {
+                self.session.use_as_it_is(&binding);
+                tracing::warn!(name = binding, reason = %error, "cannot be declared; using it as it is");
+            }
+            Answer::Refused(_, error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Whether it exists. Asking needs no right to configure.
+    async fn exists(&mut self, name: &ShortString, entity: &Entity) -> Result<bool, Failure> {
+        match self.request(name, entity, true).await? {
+            Answer::Done => Ok(true),
+            Answer::Refused(Refusal::Missing, _) => Ok(false),
+            Answer::Refused(_, error) => Err(error.into()),
+        }
+    }
+
+    async fn request(&mut self, name: &ShortString, entity: &Entity, passive: bool) -> Result<Answer, Failure> {
+        let name = name.clone();
+        let answer = match entity {
+            Entity::Exchange(kind) => {
+                let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
+                let declaring = self.channel.exchange_declare(name, kind.clone(), options, FieldTable::default());
+                self.session.answer("the declaration of an exchange", declaring).await
+            }
+            Entity::Queue(arguments) => {
+                let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
+                let declaring = self.channel.queue_declare(name, options, arguments.clone());
+                self.session.answer("the declaration of a queue", declaring).await.map(drop)
+            }
+        };
+        self.answer(answer).await
+    }
+
+    /// Tells a refusal from a failure. After a refusal, opens the next channel.
+    async fn answer(&mut self, answer: Result<(), Failure>) -> Result<Answer, Failure> {
+        match answer {
+            Ok(()) => Ok(Answer::Done),
+            Err(Failure::Amqp(error)) => match refusal(&error) {
+                Some(refusal) => {
+                    self.channel = self.session.channel().await?;
+                    Ok(Answer::Refused(refusal, error))
+                }
+                None => Err(error.into()),
+            },
+            Err(failure) => Err(failure),
+        }
     }
 }
 
-fn differs(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
-    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+fn refusal(error: &lapin::Error) -> Option<Refusal> {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return None };
+    match error.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Some(Refusal::Forbidden),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Some(Refusal::Differs),
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(Refusal::Missing),
+        _ => None,
+    }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::delivery::Outcome;
 use crate::priorities::PriorityScheduler;
-use crate::{Consumer, Delivery, Message, Priority};
+use crate::{Consumer, Death, Delivery, Message, Priority};
 
 /// Sends settlements to the channel that their deliveries came from.
 pub(crate) type Settlements = mpsc::UnboundedSender<(Acker, Outcome)>;
@@ -19,6 +19,7 @@ pub(crate) type Settlements = mpsc::UnboundedSender<(Acker, Outcome)>;
 pub(crate) struct Arrival {
     pub(crate) message: Message,
     pub(crate) redelivered: bool,
+    pub(crate) death: Option<Death>,
     pub(crate) acker: Acker,
     pub(crate) settlements: Settlements,
 }
@@ -128,8 +129,8 @@ impl Consumer for RabbitMqConsumer {
 
 impl Arrival {
     fn deliver(self) -> Delivery {
-        let Self { message, redelivered, acker, settlements } = self;
+        let Self { message, redelivered, death, acker, settlements } = self;
         // If the channel is gone, the broker delivers its messages again anyway.
-        Delivery::new(message, redelivered, move |outcome| drop(settlements.send((acker, outcome))))
+        Delivery::new(message, redelivered, move |outcome| drop(settlements.send((acker, outcome)))).with_death(death)
     }
 }

@@ -1,7 +1,8 @@
 //! A session: one connection to the broker, from its opening to its failure.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_rs::Runtime;
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     /// Time limit for an answer of the broker.
     timeout: Duration,
     failure: watch::Sender<Option<String>>,
+    /// Names of what exists and this connection cannot declare.
+    used_as_it_is: Mutex<BTreeSet<String>>,
 }
 
 /// Why a request to the broker failed.
@@ -42,6 +45,14 @@ pub(crate) enum Failure {
         what: &'static str,
         /// The time limit.
         within: Duration,
+    },
+    /// An exchange or a queue does not exist, and the broker refuses to create it.
+    #[error("{name} does not exist, and the broker refuses to create it: {reason}")]
+    Missing {
+        /// Name of the exchange or the queue.
+        name: String,
+        /// The broker's answer to the declaration.
+        reason: String,
     },
     /// The connection had already failed, for this reason.
     #[error("{0}")]
@@ -77,7 +88,8 @@ impl Session {
             Ok(connection) => {
                 let connection = connection?;
                 guard.disarm();
-                Ok(Self { connection, cutter, timeout, failure: watch::Sender::new(None) })
+                let used_as_it_is = Mutex::default();
+                Ok(Self { connection, cutter, timeout, failure: watch::Sender::new(None), used_as_it_is })
             }
             Err(_) => Err(Failure::Silence { what: "the opening of a connection", within: timeout }),
         }
@@ -85,17 +97,38 @@ impl Session {
 
     /// Waits for an answer, within the time limit. If there is none, the connection is
     /// declared failed.
+    ///
+    /// Every wait for lapin needs this method or a time limit of its own: lapin never completes
+    /// a settlement that it takes between the end of its I/O loop and the end of the task that
+    /// serves the loop.
     pub(crate) async fn answer<T>(
         &self,
         what: &'static str,
         asking: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, Failure> {
-        let Ok(answer) = tokio::time::timeout(self.timeout, asking).await else {
-            let silence = Failure::Silence { what, within: self.timeout };
-            self.fail(&silence);
-            return Err(silence);
-        };
-        Ok(answer?)
+        let answer = self.answer_or_silence(what, self.timeout, asking).await;
+        if let Err(silence @ Failure::Silence { .. }) = &answer {
+            self.fail(silence);
+        }
+        answer
+    }
+
+    /// Waits for an answer, `within` a time limit, until the connection has failed. Silence does
+    /// not fail the connection.
+    pub(crate) async fn answer_or_silence<T>(
+        &self,
+        what: &'static str,
+        within: Duration,
+        asking: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            answer = tokio::time::timeout(within, asking) => match answer {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(Failure::Silence { what, within }),
+            },
+            failure = self.failed() => Err(failure),
+        }
     }
 
     /// Opens a channel.
@@ -108,6 +141,16 @@ impl Session {
         if channel.status().connected() {
             let _ = self.answer("the closing of a channel", channel.close(200, "OK".into())).await;
         }
+    }
+
+    /// Notes that something exists and cannot be declared. Returns whether this is new.
+    pub(crate) fn use_as_it_is(&self, name: &str) -> bool {
+        self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    /// Whether something was [noted](Self::use_as_it_is).
+    pub(crate) fn is_used_as_it_is(&self, name: &str) -> bool {
+        self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// Declares the connection failed. Only the first reason is kept.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
@@ -115,14 +115,14 @@ impl Subscription {
         let (settlements, mut settled) = mpsc::unbounded_channel();
         let next = match self.fill(session, &channel, &settlements, &mut settled).await {
             Ok(Ended::Unsubscribed(consumer, next)) => {
-                self.unsubscribe(session, &channel, consumer, settlements, &mut settled).await;
+                self.unsubscribe(session, &channel, consumer, settlements, &mut settled).await?;
                 next
             }
             Ok(Ended::Closing) => {
                 drop(self.inbox.take_all(&settlements));
                 // Settlements that were made before are sent first.
                 settled.close();
-                settle_all(&mut settled).await;
+                settle_all(session, &mut settled).await?;
                 Next::Stop
             }
             Err(failure) => {
@@ -142,7 +142,7 @@ impl Subscription {
         settlements: &Settlements,
         settled: &mut Settled,
     ) -> Result<Ended, Failure> {
-        let mut consumer = self.consume(channel).await?;
+        let mut consumer = self.consume(session, channel).await?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut renewal = tokio::time::interval_at(Instant::now() + self.renewal, self.renewal);
         let (mut heard, mut unsettled) = (false, 0_usize);
@@ -153,7 +153,7 @@ impl Subscription {
                 () = self.abandoned.cancelled() => return Ok(Ended::Unsubscribed(consumer, Next::Stop)),
                 count = settled.recv_many(&mut batch, BATCH) => {
                     unsettled = unsettled.saturating_sub(count);
-                    settle(&mut batch).await;
+                    settle(session, &mut batch).await?;
                 }
                 _ = renewal.tick() => {
                     // Messages in progress would be delivered again.
@@ -168,7 +168,7 @@ impl Subscription {
                     } else {
                         tracing::warn!(source = ?self.source, "the queue was deleted; declaring it again");
                         self.topology.declare(session).await?;
-                        consumer = self.consume(channel).await?;
+                        consumer = self.consume(session, channel).await?;
                     }
                 }
             }
@@ -177,13 +177,10 @@ impl Subscription {
 
     /// Subscribes. A queue may not answer although the broker does, so this time limit does
     /// not fail the session.
-    async fn consume(&self, channel: &Channel) -> Result<Consumer, Failure> {
+    async fn consume(&self, session: &Session, channel: &Channel) -> Result<Consumer, Failure> {
         let options = BasicConsumeOptions::default();
         let consuming = channel.basic_consume(self.queue(), TAG.into(), options, FieldTable::default());
-        match tokio::time::timeout(self.timeout, consuming).await {
-            Ok(consumer) => Ok(consumer?),
-            Err(_) => Err(Failure::Silence { what: "a subscription", within: self.timeout }),
-        }
+        session.answer_or_silence("a subscription", self.timeout, consuming).await
     }
 
     fn arrive(&self, delivery: lapin::message::Delivery, settlements: &Settlements) {
@@ -193,7 +190,8 @@ impl Subscription {
             Source::Dead => Priority::Default,
         };
         if let Some(message) = codec::message(&data, routing_key.as_str(), &properties, priority) {
-            self.inbox.push(Arrival { message, redelivered, acker, settlements: settlements.clone() });
+            let death = codec::death(&properties);
+            self.inbox.push(Arrival { message, redelivered, death, acker, settlements: settlements.clone() });
         } else {
             tracing::warn!(source = ?self.source, bytes = data.len(), "rejected a message that is not the id of a job");
             // It becomes a dead letter; a dead letter is deleted.
@@ -207,32 +205,47 @@ impl Subscription {
         &self,
         session: &Session,
         channel: &Channel,
-        mut consumer: Consumer,
+        consumer: Consumer,
         settlements: Settlements,
         settled: &mut Settled,
-    ) {
-        let cancelling = channel.basic_cancel(TAG.into(), BasicCancelOptions::default());
-        if session.answer("the end of a subscription", cancelling).await.is_err() {
-            return;
-        }
-        // The stream ends, since the subscription is cancelled.
-        while let Some(Ok(delivery)) = consumer.next().await {
-            self.arrive(delivery, &settlements);
-        }
+    ) -> Result<(), Failure> {
+        let cancelled = self.cancel(session, channel, consumer, &settlements).await;
+        let unseen = self.inbox.take_all(&settlements);
+        cancelled?;
         // No handler has seen these messages, so they must not count as failed attempts.
         let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        let unseen = self.inbox.take_all(&settlements);
-        join_all(unseen.iter().map(|arrival| arrival.acker.nack(options))).await;
+        let requeuing = join_all(unseen.iter().map(|arrival| arrival.acker.nack(options)));
+        session.answer("requeued messages", requeuing.map(|_| Ok(()))).await?;
         drop((unseen, settlements));
         tokio::select! {
             // Ends when the last delivery is settled.
-            () = settle_all(settled) => {}
+            settled = settle_all(session, settled) => settled,
             () = self.closing.cancelled() => {
                 settled.close();
-                settle_all(settled).await;
+                settle_all(session, settled).await
             }
-            _ = session.failed() => {}
+            failure = session.failed() => Err(failure),
         }
+    }
+
+    /// Cancels the subscription, and takes the messages that were already on their way.
+    async fn cancel(
+        &self,
+        session: &Session,
+        channel: &Channel,
+        mut consumer: Consumer,
+        settlements: &Settlements,
+    ) -> Result<(), Failure> {
+        let cancelling = channel.basic_cancel(TAG.into(), BasicCancelOptions::default());
+        session.answer("the end of a subscription", cancelling).await?;
+        let draining = async {
+            // The stream ends, since the subscription is cancelled.
+            while let Some(Ok(delivery)) = consumer.next().await {
+                self.arrive(delivery, settlements);
+            }
+            Ok(())
+        };
+        session.answer("the last messages of a subscription", draining).await
     }
 
     fn queue(&self) -> ShortString {

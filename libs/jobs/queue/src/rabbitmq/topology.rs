@@ -5,7 +5,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::RabbitMqOptions;
-use super::declare::Declarations;
+use super::declare::{Declarations, Entity};
 use super::session::{Failure, Session};
 use crate::{Depth, Priority};
 
@@ -50,17 +50,16 @@ impl Topology {
         format!("{}.dlx", self.name).into()
     }
 
-    /// Declares all exchanges, queues and bindings. A queue or exchange that exists with
-    /// other arguments is used as it is: a user chose them, and using it is better than
-    /// failing.
+    /// Declares all exchanges, queues and bindings. What exists and cannot be declared is used
+    /// as it is: using it is better than failing.
     pub(crate) async fn declare(&self, session: &Session) -> Result<(), Failure> {
         let mut declarations = Declarations::begin(session).await?;
-        declarations.exchange(self.exchange(), ExchangeKind::Direct).await?;
-        declarations.exchange(self.dead_exchange(), ExchangeKind::Fanout).await?;
-        declarations.queue(self.dead_queue(), dead_arguments()).await?;
+        declarations.declare(self.exchange(), Entity::Exchange(ExchangeKind::Direct)).await?;
+        declarations.declare(self.dead_exchange(), Entity::Exchange(ExchangeKind::Fanout)).await?;
+        declarations.declare(self.dead_queue(), Entity::Queue(dead_arguments())).await?;
         declarations.bind(self.dead_queue(), self.dead_exchange(), "").await?;
         for priority in Priority::ALL {
-            declarations.queue(self.queue(priority), self.arguments()).await?;
+            declarations.declare(self.queue(priority), Entity::Queue(self.arguments())).await?;
             declarations.bind(self.queue(priority), self.exchange(), priority.name()).await?;
         }
         declarations.end().await;

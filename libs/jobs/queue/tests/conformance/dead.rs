@@ -1,6 +1,6 @@
 //! Dead letters.
 
-use jobs_queue::{Priority, Rejection};
+use jobs_queue::{Death, Priority, Rejection};
 
 use crate::backend::{Backend, DELIVERY_LIMIT, assert_same, message, messages, next, take};
 use crate::on_every_backend;
@@ -14,7 +14,14 @@ async fn what_is_rejected_for_good_is_dead(backend: &Backend) {
     }
     backend.wait_for_depth([0; 3], 3).await;
     let mut dead = backend.queue.dead_letters(5);
-    assert_same(&take(&mut dead, 3).await, &sent);
+    let mut letters = Vec::new();
+    for _ in &sent {
+        let letter = next(&mut dead).await;
+        assert_eq!(letter.death, Some(Death::Rejected));
+        letters.push(letter.message.clone());
+        letter.ack();
+    }
+    assert_same(&letters, &sent);
     backend.is_empty().await;
 }
 
@@ -26,7 +33,7 @@ async fn what_comes_back_too_often_is_dead(backend: &Backend) {
     let letter = loop {
         tokio::select! {
             delivery = next(&mut consumer) => {
-                assert_eq!(delivery.message, poison);
+                assert_eq!((&delivery.message, delivery.death), (&poison, None));
                 deliveries += 1;
                 delivery.reject(Rejection::Requeue);
             }
@@ -34,7 +41,7 @@ async fn what_comes_back_too_often_is_dead(backend: &Backend) {
         }
     };
     assert_eq!(deliveries, DELIVERY_LIMIT + 1);
-    assert_eq!(letter.message, poison);
+    assert_eq!((&letter.message, letter.death), (&poison, Some(Death::DeliveryLimit)));
     letter.ack();
     // The dead letter has not blocked other messages.
     let healthy = message(Priority::Default);

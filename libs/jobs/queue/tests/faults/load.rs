@@ -33,6 +33,8 @@ pub(crate) struct Load {
 struct Counts {
     confirmed: HashSet<Uuid>,
     received: HashMap<Uuid, u32>,
+    /// Number of jobs received, of each priority.
+    received_of: [usize; 3],
     errors: BTreeMap<&'static str, u32>,
     longest: Duration,
 }
@@ -44,7 +46,7 @@ impl Counts {
     }
 
     fn report(&self, what: &str) {
-        let Self { confirmed, received, errors, longest } = self;
+        let Self { confirmed, received, errors, longest, .. } = self;
         let deliveries: u32 = received.values().sum();
         eprintln!(
             "{what}: confirmed {}, lost {}, deliveries {deliveries}, of which again {}, failures {errors:?}, \
@@ -73,14 +75,16 @@ impl Load {
         self.counts.lock().unwrap()
     }
 
-    /// Waits until more messages have been confirmed and received.
+    /// Waits until more messages have been confirmed, and more of each priority received.
     pub(crate) async fn progress(&self, after: &str) {
-        let size = |counts: &Counts| (counts.confirmed.len(), counts.received.len());
+        let size = |counts: &Counts| (counts.confirmed.len(), counts.received_of);
         let before = size(&self.counts());
         let began = Instant::now();
-        eventually(SOON, format!("progress after {after}"), async || {
+        eventually_ok(SOON, format!("progress after {after}"), async || {
             let now = size(&self.counts());
-            (now.0 >= before.0 + 100 && now.1 >= before.1 + 100).then_some(())
+            let received = std::iter::zip(now.1, before.1).all(|(now, before)| now >= before + 15);
+            let progressed = received && now.0 >= before.0 + 100;
+            progressed.then_some(()).ok_or_else(|| format!("confirmed and received {now:?}, before {before:?}"))
         })
         .await;
         eprintln!("after {after}: messages go through again, {:?} later", began.elapsed());
@@ -101,11 +105,15 @@ impl Load {
             publisher.await.unwrap();
         }
         eventually_ok(SOON, "all that was confirmed", async || {
-            let counts = self.counts();
-            match (counts.missing(), counts.confirmed.len(), counts.received.len()) {
-                (0, ..) => Ok(()),
-                (missing, confirmed, received) => Err(format!("{missing} of {confirmed} missing, {received} received")),
+            let (missing, confirmed, received) = {
+                let counts = self.counts();
+                (counts.missing(), counts.confirmed.len(), counts.received_of)
+            };
+            if missing == 0 {
+                return Ok(());
             }
+            let depth = self.queue.depth().await;
+            Err(format!("{missing} of {confirmed} missing, received {received:?}, the broker has {depth:?}"))
         })
         .await;
         self.queue.close().await;
@@ -146,7 +154,14 @@ async fn publish(queue: Arc<RabbitMqQueue>, counts: Arc<Mutex<Counts>>, stop: Ca
 async fn consume(queue: Arc<RabbitMqQueue>, counts: Arc<Mutex<Counts>>) {
     let mut consumer = queue.consume(20);
     while let Some(delivery) = consumer.next().await {
-        *counts.lock().unwrap().received.entry(delivery.message.job).or_default() += 1;
+        {
+            let mut counts = counts.lock().unwrap();
+            let deliveries = counts.received.entry(delivery.message.job).or_default();
+            *deliveries += 1;
+            if *deliveries == 1 {
+                counts.received_of[delivery.message.priority.index()] += 1;
+            }
+        }
         delivery.ack();
     }
 }

@@ -7,6 +7,8 @@
 mod broker;
 mod load;
 mod network;
+mod permissions;
+mod policies;
 
 use std::time::Duration;
 

@@ -3,11 +3,12 @@
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use testkit::{Proxy, Server, eventually};
+use testkit::{Proxy, Server, eventually, eventually_ok};
+use uuid::Uuid;
 
 use crate::load::Load;
 use crate::{SOON, open, server, threads};
-use jobs_queue::JobQueue;
+use jobs_queue::{Delivery, JobQueue, Message, Priority};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_that_breaks_in_any_way_loses_nothing() {
@@ -33,6 +34,46 @@ async fn a_network_that_breaks_in_any_way_loses_nothing() {
     proxy.heal();
     load.progress("a black hole").await;
     load.finish("network").await;
+}
+
+/// lapin may never complete a settlement that is sent while its connection breaks. A
+/// subscription that waited for it would not subscribe again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_while_messages_are_settled_is_replaced_for_each_priority() {
+    const ROUNDS: usize = 20;
+    const PREFETCH: u16 = 20;
+    let server = server().await;
+    let proxy = Proxy::to(server.url()).await;
+    let (feeder, queue) = (open(server.url(), "settling"), open(&proxy.url(server.url()), "settling"));
+    let mut consumer = queue.consume(PREFETCH);
+    for round in 0..ROUNDS {
+        for priority in Priority::ALL {
+            let message = || Message { job: Uuid::now_v7(), priority, traceparent: None };
+            let messages: Vec<Message> = (0..PREFETCH).map(|_| message()).collect();
+            eventually_ok(SOON, "the messages to be stored", async || {
+                feeder.publish(messages.clone()).await.into_iter().collect::<Result<Vec<()>, _>>()
+            })
+            .await;
+        }
+        // This number arrives only if all three subscriptions work.
+        let mut held: Vec<Delivery> = Vec::new();
+        while held.len() < usize::from(PREFETCH) * Priority::ALL.len() {
+            let next = tokio::time::timeout(SOON, consumer.next()).await;
+            let next = next.unwrap_or_else(|_| panic!("round {round}: {} messages arrived", held.len()));
+            held.push(next.unwrap());
+        }
+        proxy.reset();
+        // From a thread of its own, so that the settlements spread over the end of the connection.
+        let settling = std::thread::spawn(move || {
+            for delivery in held {
+                delivery.ack();
+                std::thread::sleep(std::time::Duration::from_micros(20));
+            }
+        });
+        tokio::task::spawn_blocking(move || settling.join().unwrap()).await.unwrap();
+    }
+    queue.close().await;
+    feeder.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

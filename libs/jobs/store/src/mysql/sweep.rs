@@ -1,6 +1,7 @@
 //! Finding jobs for the sweeper.
 
 use async_trait::async_trait;
+use jobs_core::Priority;
 use jobs_core::job::PUBLISH_GRACE_MS;
 use kit_database::Result;
 use sqlx::Row;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 
 use super::{MySqlStore, NOW, TIMEOUT, answer, ids, list, only_row};
 use crate::chunks::chunks;
+use crate::sweep::names;
 use crate::{JobSnapshot, Snapshots, SweepStore, rows};
 
 #[async_trait]
@@ -35,10 +37,11 @@ impl SweepStore for MySqlStore {
         Ok(Snapshots { now, jobs })
     }
 
-    async fn unclaimed(&self, older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
+    async fn unclaimed(&self, priorities: &[Priority], older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
         let sql = format!(
             "SELECT id FROM jobs WHERE state = 'queued' AND published_at < {NOW} - {older_than_ms} \
-             ORDER BY run_at LIMIT {limit}"
+             AND priority IN ({}) ORDER BY run_at LIMIT {limit}",
+            names(priorities)
         );
         let answers = self.ask(&sql).await?;
         ids(answer(&answers, 0)?)

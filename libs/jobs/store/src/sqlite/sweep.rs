@@ -1,6 +1,7 @@
 //! Finding jobs for the sweeper.
 
 use async_trait::async_trait;
+use jobs_core::Priority;
 use jobs_core::job::PUBLISH_GRACE_MS;
 use kit_database::Result;
 use kit_database::sqlite::begin;
@@ -8,6 +9,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{SqliteStore, ids, list, now};
+use crate::sweep::names;
 use crate::{JobSnapshot, Snapshots, SweepStore, rows};
 
 #[async_trait]
@@ -39,12 +41,16 @@ impl SweepStore for SqliteStore {
         Ok(Snapshots { now, jobs })
     }
 
-    async fn unclaimed(&self, older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
+    async fn unclaimed(&self, priorities: &[Priority], older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
         let mut connection = self.pool.acquire().await?;
         let now = now(&mut connection).await?;
-        let sql = "SELECT id FROM jobs WHERE state = 'queued' AND published_at < ? ORDER BY run_at LIMIT ?";
+        let sql = format!(
+            "SELECT id FROM jobs WHERE state = 'queued' AND published_at < ? AND priority IN ({}) \
+             ORDER BY run_at LIMIT ?",
+            names(priorities)
+        );
         let before = now.saturating_sub(older_than_ms);
-        let found = sqlx::query(sql).bind(before).bind(limit).fetch_all(&mut *connection).await?;
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(before).bind(limit).fetch_all(&mut *connection).await?;
         ids(&found)
     }
 

@@ -42,7 +42,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         4 => vec(job.clone(), 1..4).prop_map(Ask::Claim),
         1 => (job.clone(), off.clone()).prop_map(|(job, off)| Ask::Renew(job, off)),
         2 => vec((job.clone(), off.clone()), 1..4).prop_map(Ask::Finish),
-        6 => (job, 0_u8..8, off, 0_i64..3).prop_map(|(job, what, off, delay)| Ask::Apply(job, what, off, delay)),
+        6 => (job, 0_u8..9, off, 0_i64..3).prop_map(|(job, what, off, delay)| Ask::Apply(job, what, off, delay)),
         2 => (1_i64..3).prop_map(Ask::Passes),
     ];
     vec(one, 1..40)
@@ -234,7 +234,8 @@ fn event(what: u8, token: i64, delay_ms: i64) -> Event {
         3 => Event::Sweep { delay_ms },
         4 => Event::DeadLettered { delay_ms },
         5 => Event::MessageLost,
-        6 => Event::Cancel,
+        6 => Event::MessageEvicted { delay_ms },
+        7 => Event::Cancel,
         _ => Event::Retry,
     }
 }

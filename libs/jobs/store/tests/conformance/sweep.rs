@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jobs_core::job::PUBLISH_GRACE_MS;
-use jobs_core::{Event, Outcome, State};
+use jobs_core::{Event, Outcome, Priority, State};
 use jobs_store::Snapshots;
 use uuid::Uuid;
 
@@ -46,8 +46,14 @@ async fn a_published_job_is_left_alone_until_its_message_is_lost(backend: Backen
     backend.claim(&[claimed], 1).await;
     backend.pass(PUBLISH_GRACE_MS).await;
     assert_eq!(due(&backend).await, Vec::<Uuid>::new());
-    assert_eq!(backend.store.unclaimed(1000, 10).await.unwrap(), [id]);
-    assert_eq!(backend.store.unclaimed(60_000, 10).await.unwrap(), Vec::<Uuid>::new());
+    let unclaimed = async |priorities: &[Priority], older_than_ms: i64| {
+        backend.store.unclaimed(priorities, older_than_ms, 10).await.unwrap()
+    };
+    assert_eq!(unclaimed(&Priority::ALL, 1000).await, [id]);
+    assert_eq!(unclaimed(&[Priority::Default], 1000).await, [id]);
+    assert_eq!(unclaimed(&Priority::ALL, 60_000).await, Vec::<Uuid>::new());
+    assert_eq!(unclaimed(&[Priority::High, Priority::Low], 1000).await, Vec::<Uuid>::new());
+    assert_eq!(unclaimed(&[], 1000).await, Vec::<Uuid>::new());
     let effects = backend.apply(id, Event::MessageLost).await.unwrap();
     assert!(effects.publish);
     let row = backend.row(id).await;
