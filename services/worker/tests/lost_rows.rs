@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const IDS: i64 = 30;
 
 /// For how many seconds in a row the ticks must be right.
-const SECONDS: i64 = 3;
+const SECONDS: i64 = 2;
 
 struct System {
     database: TestDatabase,
