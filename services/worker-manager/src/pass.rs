@@ -83,7 +83,12 @@ impl Pass<'_> {
             }
             Effect::Assign(term, batch) => Event::Done(self.assign(store, term, &batch).await?),
             Effect::SetDraining(term, workers, draining) => {
-                tracing::info!(term = term.number, workers = numbers(&workers), draining, "workers set to drain or back");
+                tracing::info!(
+                    term = term.number,
+                    workers = numbers(&workers),
+                    draining,
+                    "workers set to drain or back"
+                );
                 Event::Done(store.set_draining(term, &workers, draining).await?.is_some())
             }
             Effect::Scale { replicas, victims } => {
@@ -119,7 +124,9 @@ impl Pass<'_> {
     fn report_role(&self, before: Option<Term>, now: Option<Term>) {
         self.deps.metrics.leading.set(i64::from(now.is_some()));
         match (before, now) {
-            (before, Some(term)) if before != now => tracing::info!(term = term.number, holder = self.holder, "leading"),
+            (before, Some(term)) if before != now => {
+                tracing::info!(term = term.number, holder = self.holder, "leading")
+            }
             (Some(term), None) => tracing::warn!(term = term.number, holder = self.holder, "no longer leading"),
             _ => {}
         }

@@ -148,7 +148,10 @@ fn reports(process: &Process, from: usize) -> BTreeMap<i64, Vec<i64>> {
         let values = line["values"].as_str().unwrap_or_default();
         values.split(' ').filter_map(|pair| pair.split_once('=')?.0.parse().ok()).collect()
     };
-    lines.filter(|line| line["message"] == "tick").filter_map(|line| Some((line["second"].as_i64()?, ids(&line)))).collect()
+    lines
+        .filter(|line| line["message"] == "tick")
+        .filter_map(|line| Some((line["second"].as_i64()?, ids(&line))))
+        .collect()
 }
 
 async fn registered(process: &Process, from: usize) {

@@ -163,7 +163,8 @@ impl Observation {
     }
 }
 
-/// Worker operations. Under a registration that is dead or lost they change nothing.
+/// Worker operations. None of them needs the lease. Under a registration that is dead or
+/// lost they write neither to `workers` nor to any `owner`.
 impl Tables {
     /// Registers a worker under a new incarnation, and with this random `token`.
     pub fn register(&mut self, name: &str, capacity: u32, token: Token) -> Registration {
@@ -185,7 +186,10 @@ impl Tables {
     }
 
     /// Counts the seconds of every row that `worker` owns, reads the rows, and renews the
-    /// heartbeat. The next owner of a dead worker's rows catches them up.
+    /// heartbeat.
+    ///
+    /// Rows are counted whoever is registered under the number: a second is counted once
+    /// all the same, and the worker does not report it, because its heartbeat fails.
     pub fn tick(&mut self, worker: Registration) -> Tick {
         let counted = self.count(worker);
         let owned = self.values.values().filter(|row| row.owner == Some(worker.incarnation));
@@ -202,9 +206,6 @@ impl Tables {
     }
 
     fn count(&mut self, worker: Registration) -> Counted {
-        if self.living(worker).is_none() {
-            return Counted::default();
-        }
         let now = self.now_ms.div_euclid(1000);
         let owned = self.values.values_mut().filter(|row| row.owner == Some(worker.incarnation));
         let rows = owned.map(|row| u64::from(row.tick(now) > 0)).sum();

@@ -29,8 +29,8 @@ impl fmt::Display for Token {
     }
 }
 
-/// One registration of a worker. The worker gives it with every command, and the database
-/// executes the command only while its `workers` table holds this registration.
+/// One registration of a worker, which it names in every command. The database tells the
+/// worker that it lives only while the `workers` table records this registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registration {
     /// The number, which is the `owner` of the worker's rows.

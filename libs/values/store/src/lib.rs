@@ -26,7 +26,7 @@ pub static MIGRATIONS: Migrations =
     Migrations::new("values", sqlx::migrate!("migrations/mysql"), sqlx::migrate!("migrations/sqlite"));
 
 /// Operations of a worker. Every write is one transaction. Under a registration that is
-/// dead or lost it changes nothing.
+/// dead or lost it may count seconds, and changes nothing else.
 #[async_trait]
 pub trait WorkerStore: Send + Sync {
     /// Registers a worker that may own `capacity` ids, under a new incarnation and a

@@ -237,9 +237,8 @@ impl Lane {
         let (now, now_ms) = ("CAST(UNIX_TIMESTAMP() AS SIGNED)", "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)");
         let sql = format!(
             "BEGIN; \
-             SELECT COUNT(*) FROM workers WHERE incarnation = {owner} AND token = {token} AND state <> 'dead' INTO @held; \
              UPDATE `values` SET value = value + ({now} - last_tick), last_tick = LAST_INSERT_ID({now}) \
-             WHERE owner = {owner} AND @held = 1 AND last_tick < {now} AND value <= {max} - GREATEST({now} - last_tick, 0); \
+             WHERE owner = {owner} AND last_tick < {now} AND value <= {max} - GREATEST({now} - last_tick, 0); \
              UPDATE workers SET heartbeat = LAST_INSERT_ID({now_ms}) \
              WHERE incarnation = {owner} AND token = {token} AND state <> 'dead' AND generation = 0; \
              COMMIT",

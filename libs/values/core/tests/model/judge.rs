@@ -31,7 +31,7 @@ fn rows(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent) {
         let moved = old.owner != new.owner;
         let right_epoch = new.epoch == old.epoch + i64::from(moved);
         let right_owner = !moved || may_move(before, sent, old, new);
-        let right_tick = old.value == new.value || is_tick_of(before, sent, old.owner);
+        let right_tick = old.value == new.value || is_tick_of(sent, old.owner);
         let Some(account) = state.ledger.get_mut(id) else { continue };
         let right_sum = account.count(new.value - old.value, second);
         if moved && old.owner.is_some() && matches!(sent, Sent::Manager(_)) {
@@ -65,9 +65,9 @@ impl Account {
     }
 }
 
-fn is_tick_of(before: &Tables, sent: &Sent, owner: Option<Incarnation>) -> bool {
+fn is_tick_of(sent: &Sent, owner: Option<Incarnation>) -> bool {
     let Sent::Worker(_, command) = sent else { return false };
-    ticker(*command).is_some_and(|worker| owner == Some(worker.incarnation) && is_living(before, worker))
+    ticker(*command).is_some_and(|worker| owner == Some(worker.incarnation))
 }
 
 /// The worker whose rows `command` ticks.
@@ -121,6 +121,7 @@ pub(crate) fn report(
     model.witnesses.note(Witness::ReportedUnread, unread && report.is_some_and(|report| !report.values.is_empty()));
     model.witnesses.note(Witness::LightTickDisbelieved, unread && report.is_none());
     let (Some(report), Some(worker)) = (report, ticker(command)) else { return };
+    state.require(Rule::Fence, is_living(&state.tables, worker));
     let owned = state.tables.values.values().filter(|row| row.owner == Some(worker.incarnation));
     let right = owned.map(|row| (row.id, row.value)).eq(report.values.iter().copied());
     state.require(Rule::Report, right && report.second == state.second());
@@ -163,10 +164,9 @@ pub(crate) fn term_of(effect: &Effect) -> Option<Term> {
 fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer: &Answer) {
     match (sent, answer) {
         (Sent::Worker(_, command), Answer::Worker(Outcome::Ticked(Tick { counted, beat, .. }))) => {
-            let rejected = !beat.alive && counted.rows == 0;
             let replaced = ticker(*command).is_some_and(|worker| before.workers.contains_key(&worker.incarnation));
-            model.witnesses.note(Witness::ZombieRejected, rejected);
-            model.witnesses.note(Witness::NumberCameAgain, rejected && replaced);
+            model.witnesses.note(Witness::ZombieRejected, !beat.alive && counted.rows == 0);
+            model.witnesses.note(Witness::NumberCameAgain, !beat.alive && replaced);
             witness_tick(model, state, before, *command, counted.rows);
         }
         (Sent::Worker(_, command), Answer::Worker(Outcome::LightlyTicked(LightTick { counted, .. }))) => {

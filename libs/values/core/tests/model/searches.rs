@@ -113,6 +113,8 @@ const LOST_REGISTRATIONS: Config = Config {
 /// The lease is lost, and its terms come again, while moves are in transit.
 const LOST_LEASES: Config = Config {
     name: "lost leases",
+    pods: 2,
+    max_pods: 2,
     lives: 3,
     terms: 3,
     budget: Budget { lost_leases: 1, expiries: 1, given_up: 1, ..NOTHING },
@@ -258,7 +260,7 @@ fn larger() {
     let endings = Budget { expiries: 1, ..ENDINGS.budget };
     search(Config { name: "larger endings", lives: 4, terms: 2, budget: endings, ..ENDINGS }, &[Witness::Takeover]);
     let losses = Budget { lost_registrations: 1, seconds: 1, ..LOST_LEASES.budget };
-    search(Config { name: "larger losses", pods: 2, max_pods: 2, budget: losses, ..LOST_LEASES }, &[]);
+    search(Config { name: "larger losses", pods: 3, max_pods: 3, budget: losses, ..LOST_LEASES }, &[]);
     let registrations = Budget { twice: 1, ..LOST_REGISTRATIONS.budget };
     search(Config { name: "larger lost registrations", lives: 4, budget: registrations, ..LOST_REGISTRATIONS }, &[]);
     search(Config { name: "larger rival scaling", pods: 3, max_pods: 3, ..RIVAL_SCALING }, &[]);

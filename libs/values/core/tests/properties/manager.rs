@@ -36,7 +36,15 @@ fn won(now_ms: i64, term: i64) -> Event {
 
 fn worker(incarnation: i64, state: WorkerState, capacity: u32, heartbeat: i64) -> WorkerRow {
     let name = format!("w{incarnation}");
-    WorkerRow { incarnation: Incarnation(incarnation), name, state, capacity, heartbeat, generation: 0, token: Token(9) }
+    WorkerRow {
+        incarnation: Incarnation(incarnation),
+        name,
+        state,
+        capacity,
+        heartbeat,
+        generation: 0,
+        token: Token(9),
+    }
 }
 
 /// An observation of one worker without ids, whose last heartbeat is from `heartbeat`.

@@ -324,7 +324,10 @@ fn the_former_life_of_a_pod_is_neither_counted_nor_removed() {
     let life = |incarnation, name: &str, state, load| {
         let name = name.to_owned();
         let incarnation = Incarnation(incarnation);
-        (WorkerRow { incarnation, name, state, capacity: 5, heartbeat: 0, generation: 0, token: Token::default() }, load)
+        (
+            WorkerRow { incarnation, name, state, capacity: 5, heartbeat: 0, generation: 0, token: Token::default() },
+            load,
+        )
     };
     let (active, draining) = (WorkerState::Active, WorkerState::Draining);
     let workers =

@@ -35,7 +35,7 @@ impl WorkerStore for MySqlStore {
         let count = count_unlocked_sql(worker.incarnation);
         let answers = self.run(&tick_sql(worker, &count, &format!(", {} AS due", due_sql()))).await?;
         let mut still_locked = false;
-        for row in &answer(&answers, 5)?.rows {
+        for row in &answer(&answers, 4)?.rows {
             still_locked |= row.try_get::<bool, _>("due")?;
         }
         let tick = read_tick(&answers)?;
@@ -64,18 +64,18 @@ impl WorkerStore for MySqlStore {
 
     async fn retire(&self, worker: Registration) -> Result<u64> {
         let sql = format!(
-            "BEGIN; {held}; \
+            "BEGIN; \
+             UPDATE workers SET state = 'dead' WHERE {living}; \
+             SET @held = ROW_COUNT(); \
              UPDATE (SELECT id FROM `values` WHERE owner = {owner} AND @held = 1 \
                      ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
              STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
              SET row_of.owner = NULL, row_of.epoch = row_of.epoch + 1; \
-             UPDATE workers SET state = 'dead' WHERE {living}; \
              COMMIT",
-            held = held_sql(worker),
             owner = worker.incarnation,
             living = living_sql(worker),
         );
-        Ok(answer(&self.run(&sql).await?, 2)?.affected)
+        Ok(answer(&self.run(&sql).await?, 3)?.affected)
     }
 }
 
@@ -110,20 +110,14 @@ fn living_sql(Registration { incarnation, token }: Registration) -> String {
     format!("incarnation = {incarnation} AND token = {token} AND state <> 'dead'")
 }
 
-/// Sets `@held` to whether the registration holds its number. Reads without a lock: the
-/// manager locks rows of `values` before rows of `workers`, so a lock here could deadlock.
-fn held_sql(worker: Registration) -> String {
-    format!("SELECT COUNT(*) FROM workers WHERE {} INTO @held", living_sql(worker))
-}
-
-/// Counts the seconds of the rows of `worker`, if `@held`. That every second is counted
-/// once rests on this statement alone: `owner` fences, and `last_tick` makes it
-/// idempotent, so that running it late or twice counts the same seconds. `SET` assigns
-/// from left to right, so `value` comes before `last_tick`.
+/// Counts the seconds of the rows of `worker`. That each is counted once rests on this
+/// statement alone: `owner` fences, and `last_tick` makes it idempotent, so that running
+/// it late, twice or for two workers with one number counts the same seconds. `SET`
+/// assigns from left to right, so `value` comes before `last_tick`.
 fn count_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \
-         WHERE owner = {worker} AND @held = 1 AND {}",
+         WHERE owner = {worker} AND {}",
         due_sql()
     )
 }
@@ -137,7 +131,7 @@ fn count_sql(worker: Incarnation) -> String {
 /// open.
 fn count_unlocked_sql(worker: Incarnation) -> String {
     format!(
-        "UPDATE (SELECT id, last_tick AS counted FROM `values` WHERE owner = {worker} AND @held = 1 AND {due} \
+        "UPDATE (SELECT id, last_tick AS counted FROM `values` WHERE owner = {worker} AND {due} \
                  ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
          STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
          SET row_of.value = row_of.value + ({NOW} - free.counted), row_of.last_tick = {COUNTED} \
@@ -149,10 +143,9 @@ fn count_unlocked_sql(worker: Incarnation) -> String {
 /// A transaction that counts, renews the heartbeat, and reads the rows.
 fn tick_sql(worker: Registration, count: &str, more_columns: &str) -> String {
     format!(
-        "BEGIN; {held}; {count}; {beat}; \
+        "BEGIN; {count}; {beat}; \
          SELECT id, value, last_tick{more_columns} FROM `values` WHERE owner = {owner} ORDER BY id; \
          COMMIT",
-        held = held_sql(worker),
         beat = beat_sql(worker, ""),
         owner = worker.incarnation,
     )
@@ -160,9 +153,9 @@ fn tick_sql(worker: Registration, count: &str, more_columns: &str) -> String {
 
 fn read_tick(answers: &[Answer]) -> Result<Tick> {
     Ok(Tick {
-        counted: counted(answer(answers, 2)?),
-        beat: read_beat(answers.get(3..5).unwrap_or_default())?,
-        rows: answer(answers, 5)?
+        counted: counted(answer(answers, 1)?),
+        beat: read_beat(answers.get(2..4).unwrap_or_default())?,
+        rows: answer(answers, 4)?
             .rows
             .iter()
             .map(|row| Ok(OwnedRow { id: row.try_get(0)?, value: row.try_get(1)?, last_tick: row.try_get(2)? }))
@@ -174,18 +167,17 @@ fn read_tick(answers: &[Answer]) -> Result<Tick> {
 /// is in the acknowledgements of its two writes.
 fn light_tick_sql(worker: Registration, generation: i64) -> String {
     format!(
-        "BEGIN; {held}; {count}; \
+        "BEGIN; {count}; \
          UPDATE workers SET heartbeat = LAST_INSERT_ID({NOW_MS}) WHERE {living} AND generation = {generation}; \
          COMMIT",
-        held = held_sql(worker),
         count = count_sql(worker.incarnation),
         living = living_sql(worker),
     )
 }
 
 fn read_light_tick(answers: &[Answer]) -> Result<LightTick> {
-    let beat = answer(answers, 3)?;
-    Ok(LightTick { counted: counted(answer(answers, 2)?), beat_ms: remembered(beat).filter(|_| beat.affected == 1) })
+    let beat = answer(answers, 2)?;
+    Ok(LightTick { counted: counted(answer(answers, 1)?), beat_ms: remembered(beat).filter(|_| beat.affected == 1) })
 }
 
 fn counted(answer: &Answer) -> Counted {

@@ -40,11 +40,12 @@ impl ManagerStore for SqliteStore {
     async fn observe(&self, term: Term) -> Result<Option<Observation>> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let held: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM manager_lease WHERE id = 1 AND term = ? AND token = ?")
-            .bind(term.number)
-            .bind(term.token.0)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let held: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM manager_lease WHERE id = 1 AND term = ? AND token = ?")
+                .bind(term.number)
+                .bind(term.token.0)
+                .fetch_one(&mut *transaction)
+                .await?;
         if held == 0 {
             return Ok(None);
         }

@@ -36,7 +36,7 @@ impl WorkerStore for SqliteStore {
     async fn tick(&self, worker: Registration) -> Result<Tick> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let counted = count(&mut transaction, worker, now_ms).await?;
+        let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
         let rows = sqlx::query("SELECT id, value, last_tick FROM `values` WHERE owner = ? ORDER BY id")
             .bind(worker.incarnation.0)
@@ -52,7 +52,7 @@ impl WorkerStore for SqliteStore {
     async fn light_tick(&self, worker: Registration, generation: i64) -> Result<LightTick> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let counted = count(&mut transaction, worker, now_ms).await?;
+        let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let found = sqlx::query(
             "UPDATE workers SET heartbeat = ? \
              WHERE incarnation = ? AND token = ? AND state <> 'dead' AND generation = ?",
@@ -86,14 +86,13 @@ impl WorkerStore for SqliteStore {
 
     async fn retire(&self, worker: Registration) -> Result<u64> {
         let mut transaction = begin(&self.pool).await?;
-        let held = sqlx::query(
-            "UPDATE workers SET state = 'dead' WHERE incarnation = ? AND token = ? AND state <> 'dead'",
-        )
-        .bind(worker.incarnation.0)
-        .bind(worker.token.0)
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
+        let held =
+            sqlx::query("UPDATE workers SET state = 'dead' WHERE incarnation = ? AND token = ? AND state <> 'dead'")
+                .bind(worker.incarnation.0)
+                .bind(worker.token.0)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
         if held == 0 {
             return Ok(0);
         }
@@ -109,17 +108,15 @@ impl WorkerStore for SqliteStore {
 
 /// Counts the seconds of the rows of `worker`. The safety argument is that of the same
 /// statement for MySQL.
-async fn count(connection: &mut SqliteConnection, worker: Registration, now_ms: i64) -> Result<Counted> {
+async fn count(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64) -> Result<Counted> {
     let second = now_ms.div_euclid(1000);
     let rows = sqlx::query(
         "UPDATE `values` SET value = value + (?1 - last_tick), last_tick = ?1 \
-         WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - MAX(?1 - last_tick, 0) \
-         AND EXISTS (SELECT 1 FROM workers WHERE incarnation = ?2 AND token = ?4 AND state <> 'dead')",
+         WHERE owner = ?2 AND last_tick < ?1 AND value <= ?3 - MAX(?1 - last_tick, 0)",
     )
     .bind(second)
-    .bind(worker.incarnation.0)
+    .bind(worker.0)
     .bind(i64::MAX)
-    .bind(worker.token.0)
     .execute(connection)
     .await?
     .rows_affected();

@@ -86,7 +86,8 @@ async fn locked_and_uncommitted_rows_do_not_hold_up_moves() {
     run(&mut user, "INSERT INTO `values` (id) VALUES (30), (34)").await;
     run(&mut user, "SELECT * FROM `values` WHERE id IN (3, 32) FOR UPDATE").await;
     let term = backend.lead().await;
-    let transfers = [Transfer { from: None, to: heir.incarnation, count: 10 },
+    let transfers = [
+        Transfer { from: None, to: heir.incarnation, count: 10 },
         Transfer { from: Some(dead.incarnation), to: heir.incarnation, count: 10 },
     ];
     assert_eq!(backend.store.assign(term, &transfers).await.unwrap(), Some(2 + 10));
@@ -150,7 +151,10 @@ async fn retiring_leaves_a_locked_row_to_the_manager() {
     assert_eq!(backend.store.retire(worker).await.unwrap(), 19);
     let contents = backend.contents().await;
     assert_eq!(contents.workers[&worker.incarnation].state, WorkerState::Dead);
-    assert!(contents.values.values().all(|row| row.owner == (row.id == 7).then_some(worker.incarnation)), "{contents:?}");
+    assert!(
+        contents.values.values().all(|row| row.owner == (row.id == 7).then_some(worker.incarnation)),
+        "{contents:?}"
+    );
     run(&mut user, "COMMIT").await;
     let term = backend.lead().await;
     let (_, orphans) = backend.store.observe(term).await.unwrap().expect("the lease").fleet();

@@ -28,8 +28,8 @@ on_every_backend!(
     a_light_tick_of_the_dead_is_no_heartbeat,
     a_light_tick_shows_by_its_count_that_rows_came_or_went,
     a_zombie_is_told_and_changes_nothing_after_a_takeover,
-    who_was_declared_dead_counts_nothing,
-    who_never_registered_counts_nothing,
+    who_was_declared_dead_only_counts,
+    who_never_registered_only_counts,
     a_number_that_comes_again_fences_its_older_holder,
     a_registration_without_a_token_is_not_taken_for_one_with,
     leaving_is_for_good,
@@ -107,7 +107,10 @@ async fn a_tick_counts_a_second_once(backend: Backend) {
 
 async fn negative_values_count_upwards(backend: Backend) {
     let worker = backend.worker().await;
-    backend.sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (7, -10, {})", worker.incarnation)).await.unwrap();
+    backend
+        .sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (7, -10, {})", worker.incarnation))
+        .await
+        .unwrap();
     backend.advance(4000, None).await;
     backend.store.tick(worker).await.unwrap();
     let row = backend.row(7).await;
@@ -263,8 +266,9 @@ async fn a_light_tick_of_the_dead_is_no_heartbeat(backend: Backend) {
     backend.store.expire(term, &[worker.incarnation], 2000).await.unwrap();
     let before = backend.contents().await.workers;
     let tick = backend.store.light_tick(worker, 0).await.unwrap();
-    assert_eq!(tick, LightTick::default());
+    assert_eq!((tick.beat_ms, tick.counted.rows), (None, 1));
     assert_eq!(backend.contents().await.workers, before, "the dead do not come back");
+    assert!(backend.row(7).await.is_consistent());
     assert_eq!(backend.store.light_tick(NOBODY, 0).await.unwrap(), LightTick::default());
 }
 
@@ -411,19 +415,19 @@ async fn a_zombie_is_told_and_changes_nothing_after_a_takeover(backend: Backend)
     assert!(backend.row(7).await.is_consistent());
 }
 
-async fn who_was_declared_dead_counts_nothing(backend: Backend) {
+async fn who_was_declared_dead_only_counts(backend: Backend) {
     let worker = backend.worker().await;
     backend.owned(7, worker).await;
     backend.advance(5000, None).await;
     let term = backend.lead().await;
     backend.store.expire(term, &[worker.incarnation], 2000).await.unwrap();
-    nothing_is_done_for(&backend, worker).await;
+    is_fenced(&backend, worker).await;
 }
 
-async fn who_never_registered_counts_nothing(backend: Backend) {
+async fn who_never_registered_only_counts(backend: Backend) {
     backend.owned(7, NOBODY).await;
     backend.advance(1000, None).await;
-    nothing_is_done_for(&backend, NOBODY).await;
+    is_fenced(&backend, NOBODY).await;
     assert!(backend.contents().await.workers.is_empty());
 }
 
@@ -434,15 +438,15 @@ async fn a_number_that_comes_again_fences_its_older_holder(backend: Backend) {
     backend.owned(7, older).await;
     backend.lose_registrations().await;
     backend.advance(2000, None).await;
-    nothing_is_done_for(&backend, older).await;
+    is_fenced(&backend, older).await;
 
     let newer = backend.worker().await;
     assert_eq!(newer.incarnation, older.incarnation);
     assert_ne!(newer.token, older.token);
     backend.advance(2000, None).await;
-    nothing_is_done_for(&backend, older).await;
+    is_fenced(&backend, older).await;
     let tick = backend.store.tick(newer).await.unwrap();
-    assert!(tick.beat.alive && tick.counted.rows == 1, "{tick:?}");
+    assert!(tick.beat.alive && tick.rows.len() == 1, "{tick:?}");
     backend.advance(2000, None).await;
     assert_eq!(backend.store.light_tick(newer, 0).await.unwrap().counted.rows, 1);
     assert!(backend.store.leave(newer).await.unwrap().alive);
@@ -456,20 +460,23 @@ async fn a_registration_without_a_token_is_not_taken_for_one_with(backend: Backe
     backend.sql("UPDATE workers SET token = 0").await.unwrap();
     backend.advance(2000, None).await;
     assert_ne!(worker.token, Token(0));
-    nothing_is_done_for(&backend, worker).await;
+    is_fenced(&backend, worker).await;
 }
 
-/// Checks that no command of `worker`, who owns id 7, changes anything, and that the
-/// worker learns it.
-async fn nothing_is_done_for(backend: &Backend, worker: Registration) {
+/// Checks that every command of `worker`, who owns id 7, answers that it is not
+/// registered, counts seconds as they are, and changes nothing else.
+async fn is_fenced(backend: &Backend, worker: Registration) {
     let before = backend.contents().await;
     let tick = backend.store.tick(worker).await.unwrap();
-    assert!(!tick.beat.alive && tick.counted.rows == 0, "{tick:?}");
-    assert_eq!(backend.store.light_tick(worker, 0).await.unwrap(), LightTick::default());
+    assert_eq!((tick.beat.alive, tick.counted.rows), (false, 1));
+    assert_eq!(backend.store.light_tick(worker, 0).await.unwrap().beat_ms, None);
     assert!(!backend.store.heartbeat(worker).await.unwrap().alive);
     assert!(!backend.store.leave(worker).await.unwrap().alive);
     assert_eq!(backend.store.retire(worker).await.unwrap(), 0);
-    assert_eq!(backend.contents().await, before);
+    let after = backend.contents().await;
+    assert_eq!((after.workers, after.lease), (before.workers, before.lease));
+    let (old, new) = (before.values[&7], after.values[&7]);
+    assert!(new.is_consistent() && (new.owner, new.epoch) == (old.owner, old.epoch), "{old:?} {new:?}");
 }
 
 async fn leaving_is_for_good(backend: Backend) {
