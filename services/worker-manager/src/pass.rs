@@ -74,7 +74,7 @@ impl Pass<'_> {
                 let expired = store.expire(term, &workers, self.dead_after_ms).await?;
                 self.deps.metrics.expired.inc_by(expired.unwrap_or(0));
                 tracing::info!(
-                    term = term.0,
+                    term = term.number,
                     workers = numbers(&workers),
                     expired,
                     "workers without a heartbeat declared dead"
@@ -83,7 +83,12 @@ impl Pass<'_> {
             }
             Effect::Assign(term, batch) => Event::Done(self.assign(store, term, &batch).await?),
             Effect::SetDraining(term, workers, draining) => {
-                tracing::info!(term = term.0, workers = numbers(&workers), draining, "workers set to drain or back");
+                tracing::info!(
+                    term = term.number,
+                    workers = numbers(&workers),
+                    draining,
+                    "workers set to drain or back"
+                );
                 Event::Done(store.set_draining(term, &workers, draining).await?.is_some())
             }
             Effect::Scale { replicas, victims } => {
@@ -103,7 +108,7 @@ impl Pass<'_> {
             self.deps.metrics.moves.inc_by(moved);
             self.deps.metrics.optimal_moves.inc_by(batch.optimum);
             let transfers = describe(&batch.transfers);
-            tracing::info!(term = term.0, moved, optimum = batch.optimum, transfers, "ids moved");
+            tracing::info!(term = term.number, moved, optimum = batch.optimum, transfers, "ids moved");
         }
         Ok(moved.is_some())
     }
@@ -119,8 +124,10 @@ impl Pass<'_> {
     fn report_role(&self, before: Option<Term>, now: Option<Term>) {
         self.deps.metrics.leading.set(i64::from(now.is_some()));
         match (before, now) {
-            (before, Some(term)) if before != now => tracing::info!(term = term.0, holder = self.holder, "leading"),
-            (Some(term), None) => tracing::warn!(term = term.0, holder = self.holder, "no longer leading"),
+            (before, Some(term)) if before != now => {
+                tracing::info!(term = term.number, holder = self.holder, "leading")
+            }
+            (Some(term), None) => tracing::warn!(term = term.number, holder = self.holder, "no longer leading"),
             _ => {}
         }
     }

@@ -29,7 +29,10 @@ impl Metrics {
                 histogram(0.001, 2.0, 12),
             ),
             late_ticks: registry.declare("worker_late_ticks", "Ticks that skipped a second, to be caught up"),
-            fenced: registry.declare("worker_fenced", "Times a worker was declared dead and registered again"),
+            fenced: registry.declare(
+                "worker_fenced",
+                "Times a worker was declared dead, or lost its registration, and registered again",
+            ),
             store_errors: registry.declare("worker_store_errors", "Commands that the database did not answer"),
         }
     }

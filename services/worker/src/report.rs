@@ -37,7 +37,7 @@ impl Reporter {
         let incarnation = incarnation.map_or(0, |incarnation| incarnation.0);
         if change.fenced {
             self.metrics.fenced.inc();
-            tracing::warn!(worker = self.name, "declared dead; registering again");
+            tracing::warn!(worker = self.name, "declared dead, or its registration was lost; registering again");
         }
         if !change.gained.is_empty() || !change.lost.is_empty() {
             let (gained, lost) = (&change.gained, &change.lost);

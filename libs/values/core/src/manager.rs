@@ -140,7 +140,7 @@ impl Manager {
         self.leading = campaign.won;
         let Some(term) = campaign.won else { return Vec::new() };
         // The remembered state is valid if no other manager has led in between.
-        if self.won.replace(term).is_none_or(|last| last.0 + 1 != term.0) {
+        if self.won.replace(term).is_none_or(|last| last.number + 1 != term.number) {
             self.scaling = Scaling::default();
         }
         vec![Effect::Observe(term)]

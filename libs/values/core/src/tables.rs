@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::{Orphans, Transfer, WorkerLoad};
-use crate::types::{Incarnation, Lease, Term, ValueRow, WorkerRow, WorkerState};
+use crate::types::{Incarnation, Lease, Registration, Term, Token, ValueRow, WorkerRow, WorkerState};
 
 /// All rows, and the database's clock.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tables {
     /// The database's clock, in milliseconds since the Unix epoch. It may step back.
     pub now_ms: i64,
@@ -18,9 +18,22 @@ pub struct Tables {
     pub values: BTreeMap<i64, ValueRow>,
     /// The `workers` table.
     pub workers: BTreeMap<Incarnation, WorkerRow>,
-    /// The `manager_lease` table.
-    pub lease: Lease,
+    /// The row of the `manager_lease` table; `None` if someone deleted it.
+    pub lease: Option<Lease>,
     last_incarnation: i64,
+}
+
+/// The tables as the migrations make them, at the Unix epoch.
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            now_ms: 0,
+            values: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            lease: Some(Lease::default()),
+            last_incarnation: 0,
+        }
+    }
 }
 
 /// The result of a heartbeat, which every write of a worker carries.
@@ -28,7 +41,8 @@ pub struct Tables {
 pub struct Beat {
     /// The database's clock, in milliseconds since the Unix epoch.
     pub now_ms: i64,
-    /// `false` once the worker has been declared dead; it then has to register again.
+    /// `false` once the registration is dead or lost; the worker then has to register
+    /// again.
     pub alive: bool,
     /// The generation of the worker, which changes whenever its ids do.
     pub generation: i64,
@@ -58,8 +72,8 @@ impl Tick {
 pub struct LightTick {
     /// What was counted.
     pub counted: Counted,
-    /// The heartbeat, in milliseconds by the database's clock; `None` if the worker is
-    /// dead or has another generation than it expected.
+    /// The heartbeat, in milliseconds by the database's clock; `None` if the registration
+    /// is dead or lost, or has another generation than the worker expected.
     pub beat_ms: Option<i64>,
 }
 
@@ -149,10 +163,11 @@ impl Observation {
     }
 }
 
-/// Worker operations. None of them needs the lease: a row's `owner` is the fence.
+/// Worker operations. None of them needs the lease. Under a registration that is dead or
+/// lost they write neither to `workers` nor to any `owner`.
 impl Tables {
-    /// Registers a worker under a new incarnation.
-    pub fn register(&mut self, name: &str, capacity: u32) -> Incarnation {
+    /// Registers a worker under a new incarnation, and with this random `token`.
+    pub fn register(&mut self, name: &str, capacity: u32, token: Token) -> Registration {
         self.last_incarnation += 1;
         let incarnation = Incarnation(self.last_incarnation);
         self.workers.insert(
@@ -164,40 +179,41 @@ impl Tables {
                 capacity,
                 heartbeat: self.now_ms,
                 generation: 0,
+                token,
             },
         );
-        incarnation
+        Registration { incarnation, token }
     }
 
     /// Counts the seconds of every row that `worker` owns, reads the rows, and renews the
     /// heartbeat.
     ///
-    /// Rows are counted in any state of the worker: ownership alone decides. The next
-    /// owner of a dead worker's rows catches them up.
-    pub fn tick(&mut self, worker: Incarnation) -> Tick {
+    /// Rows are counted whoever is registered under the number: a second is counted once
+    /// all the same, and the worker does not report it, because its heartbeat fails.
+    pub fn tick(&mut self, worker: Registration) -> Tick {
         let counted = self.count(worker);
-        let owned = self.values.values().filter(|row| row.owner == Some(worker));
+        let owned = self.values.values().filter(|row| row.owner == Some(worker.incarnation));
         let rows = owned.map(|row| OwnedRow { id: row.id, value: row.value, last_tick: row.last_tick }).collect();
         Tick { beat: self.heartbeat(worker), counted, rows }
     }
 
     /// Counts as [`Tables::tick`] does, without reading rows. Renews the heartbeat only
-    /// if `worker` is alive and still has this `generation`.
-    pub fn light_tick(&mut self, worker: Incarnation, generation: i64) -> LightTick {
+    /// if `worker` still has this `generation`.
+    pub fn light_tick(&mut self, worker: Registration, generation: i64) -> LightTick {
         let counted = self.count(worker);
         let expected = self.living(worker).is_some_and(|row| row.generation == generation);
         LightTick { counted, beat_ms: expected.then(|| self.heartbeat(worker).now_ms) }
     }
 
-    fn count(&mut self, worker: Incarnation) -> Counted {
+    fn count(&mut self, worker: Registration) -> Counted {
         let now = self.now_ms.div_euclid(1000);
-        let owned = self.values.values_mut().filter(|row| row.owner == Some(worker));
+        let owned = self.values.values_mut().filter(|row| row.owner == Some(worker.incarnation));
         let rows = owned.map(|row| u64::from(row.tick(now) > 0)).sum();
         Counted { rows, second: (rows > 0).then_some(now) }
     }
 
     /// Renews the heartbeat of `worker`.
-    pub fn heartbeat(&mut self, worker: Incarnation) -> Beat {
+    pub fn heartbeat(&mut self, worker: Registration) -> Beat {
         let now_ms = self.now_ms;
         match self.living(worker) {
             Some(row) => {
@@ -210,7 +226,7 @@ impl Tables {
 
     /// Renews the heartbeat of `worker`, which is about to exit: it drains and receives no
     /// more ids.
-    pub fn leave(&mut self, worker: Incarnation) -> Beat {
+    pub fn leave(&mut self, worker: Registration) -> Beat {
         if let Some(row) = self.living(worker) {
             row.state = WorkerState::Draining;
             row.capacity = 0;
@@ -219,12 +235,11 @@ impl Tables {
     }
 
     /// Ends `worker`: releases the ids that it still owns, and returns their number.
-    pub fn retire(&mut self, worker: Incarnation) -> u64 {
-        if let Some(row) = self.living(worker) {
-            row.state = WorkerState::Dead;
-        }
+    pub fn retire(&mut self, worker: Registration) -> u64 {
+        let Some(row) = self.living(worker) else { return 0 };
+        row.state = WorkerState::Dead;
         let mut released = 0;
-        for row in self.values.values_mut().filter(|row| row.owner == Some(worker)) {
+        for row in self.values.values_mut().filter(|row| row.owner == Some(worker.incarnation)) {
             row.owner = None;
             row.epoch += 1;
             released += 1;
@@ -232,44 +247,57 @@ impl Tables {
         released
     }
 
-    fn living(&mut self, worker: Incarnation) -> Option<&mut WorkerRow> {
-        self.workers.get_mut(&worker).filter(|row| row.state != WorkerState::Dead)
+    /// The row of this registration, unless it is dead or lost.
+    fn living(&mut self, worker: Registration) -> Option<&mut WorkerRow> {
+        self.numbered(worker.incarnation).filter(|row| row.token == worker.token)
+    }
+
+    /// The row of the living worker that has this number.
+    fn numbered(&mut self, incarnation: Incarnation) -> Option<&mut WorkerRow> {
+        self.workers.get_mut(&incarnation).filter(|row| row.state != WorkerState::Dead)
     }
 }
 
 /// Manager operations. All but [`Tables::campaign`] are fenced: under a stale term they
 /// change nothing and return `None`.
 impl Tables {
-    /// Takes the lease under the next term if it is free or held by `holder`. A lease that
-    /// ends later than any holder could have asked for is free, too: the clock stepped
-    /// back.
-    pub fn campaign(&mut self, holder: &str, ttl_ms: i64) -> Campaign {
+    /// Takes the lease under the next term, with this random `token`, if it is free or
+    /// held by `holder`. A lease that ends later than any holder could have asked for is
+    /// free, too: the clock stepped back. If the row is gone, it is made again; its terms
+    /// continue at the clock, which no earlier term has reached.
+    pub fn campaign(&mut self, holder: &str, ttl_ms: i64, token: Token) -> Campaign {
         let now_ms = self.now_ms;
-        let held = self.lease.until > now_ms && self.lease.until <= now_ms + 2 * ttl_ms;
-        if held && self.lease.holder != holder {
+        let lease = self.lease.get_or_insert_with(|| Lease { term: now_ms, ..Lease::default() });
+        let held = lease.until > now_ms && lease.until <= now_ms + 2 * ttl_ms;
+        if held && lease.holder != holder {
             return Campaign { now_ms, won: None };
         }
-        self.lease = Lease { term: self.lease.term + 1, holder: holder.to_owned(), until: now_ms + ttl_ms };
-        Campaign { now_ms, won: Some(Term(self.lease.term)) }
+        *lease = Lease { term: lease.term + 1, holder: holder.to_owned(), until: now_ms + ttl_ms, token };
+        Campaign { now_ms, won: Some(lease.current()) }
     }
 
     /// Renews the lease, if half of it is over, and reads the workers and their loads.
     pub fn observe(&mut self, term: Term, ttl_ms: i64) -> Option<Observation> {
-        if self.lease.term != term.0 {
-            return None;
+        let now_ms = self.now_ms;
+        let lease = self.held(term)?;
+        if lease.until < now_ms + ttl_ms / 2 {
+            lease.until = now_ms + ttl_ms;
         }
-        if self.lease.until < self.now_ms + ttl_ms / 2 {
-            self.lease.until = self.now_ms + ttl_ms;
-        }
+        Some(self.overview())
+    }
+
+    /// Reads the workers and their loads. Needs no lease.
+    #[must_use]
+    pub fn overview(&self) -> Observation {
         let mut loads = BTreeMap::new();
         for row in self.values.values() {
             *loads.entry(row.owner).or_insert(0) += 1;
         }
-        Some(Observation {
+        Observation {
             now_ms: self.now_ms,
             workers: self.workers.values().filter(|worker| worker.state != WorkerState::Dead).cloned().collect(),
             loads: loads.into_iter().collect(),
-        })
+        }
     }
 
     /// Declares those of `workers` dead whose heartbeat is not within `dead_after_ms`
@@ -279,7 +307,7 @@ impl Tables {
         let now_ms = self.now_ms;
         let mut expired = 0;
         for worker in workers {
-            if let Some(row) = self.living(*worker)
+            if let Some(row) = self.numbered(*worker)
                 && is_stale(row.heartbeat, now_ms, dead_after_ms)
             {
                 row.state = WorkerState::Dead;
@@ -315,7 +343,7 @@ impl Tables {
     pub fn set_draining(&mut self, term: Term, ttl_ms: i64, workers: &[Incarnation], draining: bool) -> Option<()> {
         self.renew(term, ttl_ms)?;
         for worker in workers {
-            if let Some(row) = self.living(*worker).filter(|row| row.capacity > 0) {
+            if let Some(row) = self.numbered(*worker).filter(|row| row.capacity > 0) {
                 row.state = if draining { WorkerState::Draining } else { WorkerState::Active };
             }
         }
@@ -324,17 +352,35 @@ impl Tables {
 
     /// Ends the term at once, so that no manager waits for the lease to expire.
     pub fn resign(&mut self, term: Term) {
-        if self.lease.term == term.0 {
-            self.lease.until = 0;
+        if let Some(lease) = self.held(term) {
+            lease.until = 0;
         }
     }
 
     fn renew(&mut self, term: Term, ttl_ms: i64) -> Option<()> {
-        if self.lease.term != term.0 {
-            return None;
-        }
-        self.lease.until = self.now_ms + ttl_ms;
+        let until = self.now_ms + ttl_ms;
+        self.held(term)?.until = until;
         Some(())
+    }
+
+    /// The row of the lease, if it records this term.
+    fn held(&mut self, term: Term) -> Option<&mut Lease> {
+        self.lease.as_mut().filter(|lease| lease.current() == term)
+    }
+}
+
+/// Losses of rows: someone emptied a table, or a replica without the last transactions
+/// became the primary.
+impl Tables {
+    /// Loses the registrations after `last`, whose numbers then come again.
+    pub fn lose_registrations(&mut self, last: i64) {
+        self.workers.retain(|worker, _| worker.0 <= last);
+        self.last_incarnation = last.min(self.last_incarnation);
+    }
+
+    /// Loses the row of the lease.
+    pub fn lose_lease(&mut self) {
+        self.lease = None;
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One registration of a worker. The database assigns incarnations in ascending order
-/// and never reuses one, so a row's `owner` is also its fence.
+/// The number of a registration. The database assigns numbers in ascending order, and
+/// hands one out again only if it lost the registration; see [`Registration`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub i64);
@@ -16,14 +16,48 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// The term of a leading manager. Every manager that takes the lease gets the next term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A random number that tells two holders of the same number apart. The database hands
+/// out a number again after it lost the rows that recorded it: someone emptied the table,
+/// or a replica without the last transactions became the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Term(pub i64);
+pub struct Token(pub i64);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One registration of a worker, which it names in every command. The database tells the
+/// worker that it lives only while the `workers` table records this registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Registration {
+    /// The number, which is the `owner` of the worker's rows.
+    pub incarnation: Incarnation,
+    /// Tells this registration from others under the same number.
+    pub token: Token,
+}
+
+impl From<Registration> for Incarnation {
+    fn from(registration: Registration) -> Self {
+        registration.incarnation
+    }
+}
+
+/// The term of a leading manager. Every manager that takes the lease gets the next number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term {
+    /// Grows by one with every takeover. After the lease was lost, it continues at the
+    /// number of milliseconds since the Unix epoch, which is greater than earlier terms.
+    pub number: i64,
+    /// Tells this term from others under the same number.
+    pub token: Token,
+}
 
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.number.fmt(f)
     }
 }
 
@@ -138,6 +172,16 @@ pub struct WorkerRow {
     pub heartbeat: i64,
     /// Grows whenever ids are given to it or taken from it, so that it looks.
     pub generation: i64,
+    /// The token of the registration.
+    pub token: Token,
+}
+
+impl WorkerRow {
+    /// The registration that the row records.
+    #[must_use]
+    pub const fn registration(&self) -> Registration {
+        Registration { incarnation: self.incarnation, token: self.token }
+    }
 }
 
 /// The single row of the `manager_lease` table.
@@ -149,4 +193,14 @@ pub struct Lease {
     pub holder: String,
     /// When the lease expires, in milliseconds since the Unix epoch by the database's clock.
     pub until: i64,
+    /// The token of the term.
+    pub token: Token,
+}
+
+impl Lease {
+    /// The term that the row records.
+    #[must_use]
+    pub const fn current(&self) -> Term {
+        Term { number: self.term, token: self.token }
+    }
 }

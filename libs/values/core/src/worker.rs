@@ -10,7 +10,7 @@
 //! owns the same rows. A *light* tick checks that it does; a *full* tick reads them.
 
 use crate::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
-use crate::types::Incarnation;
+use crate::types::{Incarnation, Registration};
 
 /// Milliseconds between two writes of a worker: a tick, and half a second later a heartbeat.
 pub const BEAT_MS: i64 = 500;
@@ -33,15 +33,15 @@ pub enum Command {
     /// Register under a new incarnation.
     Register,
     /// Count the seconds of all owned ids, and read them.
-    Tick(Incarnation),
+    Tick(Registration),
     /// Count the seconds of all owned ids, which the worker has read in this generation.
-    LightTick(Incarnation, i64),
+    LightTick(Registration, i64),
     /// Renew the heartbeat.
-    Heartbeat(Incarnation),
+    Heartbeat(Registration),
     /// Renew the heartbeat, and ask the manager to move the ids away.
-    Leave(Incarnation),
+    Leave(Registration),
     /// Release the remaining ids and end.
-    Retire(Incarnation),
+    Retire(Registration),
 }
 
 /// What a worker does next.
@@ -57,7 +57,7 @@ pub enum Next {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Of [`Command::Register`].
-    Registered(Incarnation),
+    Registered(Registration),
     /// Of [`Command::Tick`].
     Ticked(Tick),
     /// Of [`Command::LightTick`].
@@ -77,7 +77,7 @@ pub struct Change {
     pub gained: Vec<i64>,
     /// Ids that it ticked before and no longer owns.
     pub lost: Vec<i64>,
-    /// Whether it was declared dead, and so registers again.
+    /// Whether its registration was dead or lost, and so it registers again.
     pub fenced: bool,
     /// The ids and values after the tick, if the worker knows them.
     pub report: Option<Report>,
@@ -108,7 +108,7 @@ enum Ending {
 /// A worker through all its incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Worker {
-    incarnation: Option<Incarnation>,
+    registration: Option<Registration>,
     /// The rows as the last full tick read them; `None` makes the next tick a full one.
     found: Option<Found>,
     last_tick_ms: i64,
@@ -135,10 +135,16 @@ impl Worker {
         Self::default()
     }
 
+    /// The current registration, if the worker is registered.
+    #[must_use]
+    pub const fn registration(&self) -> Option<Registration> {
+        self.registration
+    }
+
     /// The current incarnation, if the worker is registered.
     #[must_use]
-    pub const fn incarnation(&self) -> Option<Incarnation> {
-        self.incarnation
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.registration.map(Incarnation::from)
     }
 
     /// Asks the worker to end after the manager has moved its ids away.
@@ -156,30 +162,30 @@ impl Worker {
     /// The next command, and when it is due.
     #[must_use]
     pub fn next(&self) -> Next {
-        let Some(incarnation) = self.incarnation else {
+        let Some(registration) = self.registration else {
             return if self.ending.is_some() { Next::Exit } else { Next::Run(Command::Register, None) };
         };
         match self.ending {
             Some(Ending::Ended) => Next::Exit,
-            Some(Ending::Over) => Next::Run(Command::Retire(incarnation), None),
-            Some(Ending::Asked) => Next::Run(Command::Leave(incarnation), None),
-            Some(Ending::Leaving) | None => self.next_beat(incarnation),
+            Some(Ending::Over) => Next::Run(Command::Retire(registration), None),
+            Some(Ending::Asked) => Next::Run(Command::Leave(registration), None),
+            Some(Ending::Leaving) | None => self.next_beat(registration),
         }
     }
 
-    fn next_beat(&self, incarnation: Incarnation) -> Next {
+    fn next_beat(&self, registration: Registration) -> Next {
         let Some(found) = self.found else {
-            return Next::Run(Command::Tick(incarnation), None);
+            return Next::Run(Command::Tick(registration), None);
         };
-        let tick_at = (self.last_tick_ms.div_euclid(1000) + 1) * 1000 + phase_ms(incarnation);
+        let tick_at = (self.last_tick_ms.div_euclid(1000) + 1) * 1000 + phase_ms(registration.incarnation);
         let beat_at = self.last_beat_ms + BEAT_MS;
         if tick_at > beat_at + SLACK_MS {
-            return Next::Run(Command::Heartbeat(incarnation), Some(beat_at));
+            return Next::Run(Command::Heartbeat(registration), Some(beat_at));
         }
         let tick = if found.is_good_at(tick_at) {
-            Command::LightTick(incarnation, found.generation)
+            Command::LightTick(registration, found.generation)
         } else {
-            Command::Tick(incarnation)
+            Command::Tick(registration)
         };
         Next::Run(tick, Some(tick_at))
     }
@@ -187,8 +193,8 @@ impl Worker {
     /// Applies the outcome of a command.
     pub fn apply(&mut self, outcome: &Outcome) -> Change {
         match outcome {
-            Outcome::Registered(incarnation) => {
-                self.incarnation = Some(*incarnation);
+            Outcome::Registered(registration) => {
+                self.registration = Some(*registration);
                 self.found = None;
                 Change::default()
             }
@@ -267,7 +273,7 @@ impl Worker {
     }
 
     fn fenced(&mut self) -> Change {
-        self.incarnation = None;
+        self.registration = None;
         Change { fenced: true, ..self.forget() }
     }
 

@@ -16,7 +16,7 @@ use kit_database::{Database, Migrations};
 pub use kit_database::{Error, Result};
 use values_core::assignment::Transfer;
 use values_core::tables::{Beat, Campaign, LightTick, Observation, Tick};
-use values_core::types::{Incarnation, Term, ValueRow};
+use values_core::types::{Incarnation, Registration, Term, Token, ValueRow};
 
 pub use crate::mysql::MySqlStore;
 pub use crate::sqlite::SqliteStore;
@@ -25,31 +25,33 @@ pub use crate::sqlite::SqliteStore;
 pub static MIGRATIONS: Migrations =
     Migrations::new("values", sqlx::migrate!("migrations/mysql"), sqlx::migrate!("migrations/sqlite"));
 
-/// Operations of a worker. Every write is one transaction.
+/// Operations of a worker. Every write is one transaction. Under a registration that is
+/// dead or lost it may count seconds, and changes nothing else.
 #[async_trait]
 pub trait WorkerStore: Send + Sync {
-    /// Registers a worker that may own `capacity` ids, and returns its new incarnation.
-    async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation>;
+    /// Registers a worker that may own `capacity` ids, under a new incarnation and a
+    /// random token.
+    async fn register(&self, name: &str, capacity: u32) -> Result<Registration>;
 
     /// Counts the seconds of every id that `worker` owns, renews its heartbeat, and
     /// reads its rows.
-    async fn tick(&self, worker: Incarnation) -> Result<Tick>;
+    async fn tick(&self, worker: Registration) -> Result<Tick>;
 
     /// Counts the seconds without reading the rows, and renews the heartbeat only if
     /// `worker` still has this `generation`. While another session holds a lock on one
     /// of the rows, it may do nothing and return [`LightTick::default`].
-    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick>;
+    async fn light_tick(&self, worker: Registration, generation: i64) -> Result<LightTick>;
 
     /// Renews the heartbeat of `worker`.
-    async fn heartbeat(&self, worker: Incarnation) -> Result<Beat>;
+    async fn heartbeat(&self, worker: Registration) -> Result<Beat>;
 
     /// Renews the heartbeat of `worker` and sets its capacity to 0, so that the manager
     /// moves its ids away.
-    async fn leave(&self, worker: Incarnation) -> Result<Beat>;
+    async fn leave(&self, worker: Registration) -> Result<Beat>;
 
     /// Sets `worker` to dead, releases the ids that it still owns, and returns their
     /// number. A row that another session has locked keeps the dead owner.
-    async fn retire(&self, worker: Incarnation) -> Result<u64>;
+    async fn retire(&self, worker: Registration) -> Result<u64>;
 }
 
 /// Operations of a manager. Under a stale term every operation changes nothing and
@@ -57,7 +59,7 @@ pub trait WorkerStore: Send + Sync {
 #[async_trait]
 pub trait ManagerStore: Send + Sync {
     /// Takes the lease under the next term, if it is free or held by `holder`. Each
-    /// manager needs a name of its own.
+    /// manager needs a name of its own. If the row of the lease is gone, makes it again.
     async fn campaign(&self, holder: &str) -> Result<Campaign>;
 
     /// Renews the lease, and reads the workers and how many ids each owns.
@@ -113,8 +115,10 @@ pub trait CatalogStore: Send + Sync {
     /// Checks that the database answers and has the tables.
     async fn ping(&self) -> Result<()>;
 
-    /// Adds `count` ids above the largest one, and returns them in order.
-    async fn add_count(&self, count: u32) -> Result<Vec<i64>>;
+    /// Adds `count` ids above the largest one, and returns them in order. Ids above
+    /// [`MAX_ID`], which only SQL can add, do not count as the largest. Adds nothing and
+    /// returns `None` if there is no room up to [`MAX_ID`].
+    async fn add_count(&self, count: u32) -> Result<Option<Vec<i64>>>;
 
     /// Adds all of `values`, or none.
     async fn add(&self, values: &[NewValue]) -> Result<Added>;
@@ -145,6 +149,10 @@ pub trait ValuesStore: WorkerStore + ManagerStore + CatalogStore {}
 
 impl<T: WorkerStore + ManagerStore + CatalogStore> ValuesStore for T {}
 
+/// The largest id that [`CatalogStore::add_count`] adds: 2^53 − 1, the largest integer
+/// that every JSON parser reads exactly.
+pub const MAX_ID: i64 = (1 << 53) - 1;
+
 /// Milliseconds after which the manager's lease expires unless it is renewed.
 pub const LEASE_TTL_MS: i64 = 1000;
 
@@ -168,6 +176,17 @@ pub fn open(database: &Database) -> Arc<dyn ValuesStore> {
 fn list(numbers: impl IntoIterator<Item = i64>) -> String {
     let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
     if numbers.is_empty() { "NULL".to_owned() } else { numbers.join(",") }
+}
+
+/// A new random token. Rows of releases without tokens have 0, so it is not 0.
+fn new_token() -> Token {
+    Token(fastrand::i64(1..))
+}
+
+/// The `count` ids after `largest`; `None` if some would be above [`MAX_ID`].
+fn ids_above(largest: i64, count: u32) -> Option<Vec<i64>> {
+    let count = i64::from(count);
+    (count <= MAX_ID - largest).then(|| (1..=count).map(|i| largest + i).collect())
 }
 
 /// The ids that occur more than once.

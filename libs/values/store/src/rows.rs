@@ -2,16 +2,27 @@
 
 use kit_database::{Error, Result};
 use sqlx::FromRow;
-use values_core::types::{Incarnation, ValueRow, WorkerRow};
+use values_core::types::{Incarnation, Token, ValueRow, WorkerRow};
 
-use crate::{NewValue, Page, list};
+use crate::{MAX_ID, NewValue, Page, list};
 
 /// Reads workers that are not dead.
-pub(crate) const WORKERS: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers \
+pub(crate) const WORKERS: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation, token FROM workers \
                                   WHERE state <> 'dead' ORDER BY incarnation";
 
 /// Counts ids by owner.
 pub(crate) const LOADS: &str = "SELECT owner, COUNT(*) FROM `values` GROUP BY owner ORDER BY owner";
+
+/// Reads the largest id up to [`MAX_ID`]; 0 if all are below 1.
+pub(crate) fn largest_sql() -> String {
+    format!("SELECT COALESCE(MAX(id), 0) FROM `values` WHERE id BETWEEN 1 AND {MAX_ID}")
+}
+
+/// Adds ids that count from 0.
+pub(crate) fn insert_ids_sql(ids: &[i64]) -> String {
+    let rows: Vec<String> = ids.iter().map(|id| format!("({id})")).collect();
+    format!("INSERT INTO `values` (id) VALUES {}", rows.join(","))
+}
 
 /// Checks that the tables exist.
 pub(crate) const PING: &str = "SELECT id FROM `values` LIMIT 1";
@@ -70,15 +81,17 @@ pub(crate) struct StoredWorker {
     capacity: u32,
     heartbeat: i64,
     generation: i64,
+    token: i64,
 }
 
 impl TryFrom<StoredWorker> for WorkerRow {
     type Error = Error;
 
     fn try_from(row: StoredWorker) -> Result<Self> {
-        let StoredWorker { incarnation, name, state, capacity, heartbeat, generation } = row;
+        let StoredWorker { incarnation, name, state, capacity, heartbeat, generation, token } = row;
         let state = state.parse().map_err(|error| Error::Refused(sqlx::Error::Decode(Box::new(error))))?;
-        Ok(Self { incarnation: Incarnation(incarnation), name, state, capacity, heartbeat, generation })
+        let (incarnation, token) = (Incarnation(incarnation), Token(token));
+        Ok(Self { incarnation, name, state, capacity, heartbeat, generation, token })
     }
 }
 

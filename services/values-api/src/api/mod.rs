@@ -7,7 +7,6 @@ pub(crate) mod workers;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
 use kit_web::{Problem, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,7 +48,10 @@ fn problem(error: &Error) -> Problem {
             tracing::warn!(%error, "the database does not answer");
             Problem::unavailable("The database does not answer at the moment.")
         }
-        Error::Duplicate => Problem::new(StatusCode::CONFLICT, "There is no free id above the largest one."),
+        Error::Duplicate => {
+            tracing::warn!("other clients keep adding the same ids");
+            Problem::unavailable("Other clients add ids above the largest one at the moment; nothing was added.")
+        }
         error => Problem::internal(error),
     }
 }

@@ -10,7 +10,7 @@ use kit_web::extract::{Json, NoParameters, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use values_core::types::{Incarnation, ValueRow};
-use values_store::{Added, NewValue, Page};
+use values_store::{Added, MAX_ID, NewValue, Page};
 
 use super::{State, problem};
 
@@ -20,14 +20,14 @@ const MAX_COUNT: u32 = 100_000;
 /// Highest number of rows in one page.
 const MAX_PAGE: u32 = 1000;
 
-/// The largest integer that every JSON parser reads exactly: 2^53 − 1.
-const MAX_SAFE: i64 = (1 << 53) - 1;
+/// The largest value that a client may choose: 2^53 − 1, as for ids.
+const MAX_VALUE: i64 = MAX_ID;
 
 /// Ids to add: either how many, or which.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddRequest {
-    /// How many ids to add above the largest one, 1 to 100000.
+    /// How many ids to add above the largest one, 1 to 100000. The ids end at 2^53 − 1.
     #[schema(minimum = 1, maximum = 100_000)]
     count: Option<u64>,
     /// Which ids to add, at most 100000, none of which may exist.
@@ -89,7 +89,7 @@ impl From<ValueRow> for Value {
     responses(
         (status = 201, body = AddResponse),
         (status = 400, body = Problem, description = "not JSON"),
-        (status = 409, body = Problem, description = "some of the ids exist; nothing was added"),
+        (status = 409, body = Problem, description = "some of the ids exist, or there is no room above the largest id; nothing was added"),
         (status = 413, body = Problem),
         (status = 415, body = Problem),
         (status = 422, body = Problem, description = "nothing was added"),
@@ -104,7 +104,8 @@ pub(super) async fn add(
     let ids = match (request.count, request.values) {
         (Some(count), None) => {
             let count = checked_count(count)?;
-            state.store.add_count(count).await.map_err(|error| problem(&error))?
+            let ids = state.store.add_count(count).await.map_err(|error| problem(&error))?;
+            ids.ok_or_else(|| no_room(count))?
         }
         (None, Some(values)) => add_values(&state, &values).await?,
         _ => return Err(Problem::unprocessable("Give either count or values.")),
@@ -116,11 +117,11 @@ async fn add_values(state: &State, values: &[AddValue]) -> Result<Vec<i64>, Prob
     checked_count(values.len() as u64)?;
     let mut ids = BTreeSet::new();
     for AddValue { id, value } in values {
-        if !(1..=MAX_SAFE).contains(id) {
-            return Err(Problem::unprocessable(format!("id {id} is not between 1 and {MAX_SAFE}")));
+        if !(1..=MAX_ID).contains(id) {
+            return Err(Problem::unprocessable(format!("id {id} is not between 1 and {MAX_ID}")));
         }
-        if !(-MAX_SAFE..=MAX_SAFE).contains(value) {
-            return Err(Problem::unprocessable(format!("value {value} is not between -{MAX_SAFE} and {MAX_SAFE}")));
+        if !(-MAX_VALUE..=MAX_VALUE).contains(value) {
+            return Err(Problem::unprocessable(format!("value {value} is not between -{MAX_VALUE} and {MAX_VALUE}")));
         }
         if !ids.insert(*id) {
             return Err(Problem::unprocessable(format!("id {id} is there twice")));
@@ -134,6 +135,16 @@ async fn add_values(state: &State, values: &[AddValue]) -> Result<Vec<i64>, Prob
             format!("Nothing was added, since these ids exist, and possibly more: {ids:?}"),
         )),
     }
+}
+
+fn no_room(count: u32) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        format!(
+            "Nothing was added, since there are fewer than {count} ids between the largest one and {MAX_ID}. \
+             Remove the largest ids, or choose ids with values."
+        ),
+    )
 }
 
 fn checked_count(count: u64) -> Result<u32, Problem> {

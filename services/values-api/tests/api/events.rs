@@ -20,7 +20,7 @@ async fn watchers_see_states_and_moves_and_are_let_go_at_the_end() {
     assert_eq!((name.as_str(), &state["ids"], &state["workers"][0]["name"]), ("state", &2.into(), &"a worker".into()));
 
     let term = server.store.campaign("test").await.unwrap().won.unwrap();
-    let transfer = values_core::assignment::Transfer { from: None, to: worker, count: 1 };
+    let transfer = values_core::assignment::Transfer { from: None, to: worker.incarnation, count: 1 };
     server.store.assign(term, &[transfer]).await.unwrap();
     let moves = loop {
         let (name, data) = events.next().await.unwrap();
@@ -28,7 +28,7 @@ async fn watchers_see_states_and_moves_and_are_let_go_at_the_end() {
             break data;
         }
     };
-    assert_eq!(moves, serde_json::json!([{ "id": 1, "from": null, "to": worker.0 }]));
+    assert_eq!(moves, serde_json::json!([{ "id": 1, "from": null, "to": worker.incarnation.0 }]));
 
     server.shutdown.drain();
     while events.next().await.is_some() {}

@@ -45,15 +45,33 @@ async fn ids_that_exist_are_named_and_nothing_is_added() {
 }
 
 #[tokio::test]
+async fn new_ids_end_at_the_documented_limit() {
+    const MAX: i64 = 9_007_199_254_740_991;
+    let server = Server::start().await;
+    server.post(&json!({ "values": [{ "id": MAX - 1 }] }).to_string()).await;
+    let response = server.post(r#"{"count": 2}"#).await;
+    assert_eq!(response.status(), 409);
+    let problem: Value = response.json().await.unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains(&MAX.to_string()), "{problem}");
+    assert_eq!(ids(&server.json("/values").await), [MAX - 1], "nothing was added");
+    let response: Value = server.post(r#"{"count": 1}"#).await.json().await.unwrap();
+    assert_eq!(response["ids"], json!([MAX]));
+    assert_eq!(server.post(r#"{"count": 1}"#).await.status(), 409);
+    server.delete("/values?count=2").await;
+    let response: Value = server.post(r#"{"count": 2}"#).await.json().await.unwrap();
+    assert_eq!(response["ids"], json!([1, 2]));
+}
+
+#[tokio::test]
 async fn a_list_can_be_narrowed_to_a_worker() {
     let server = Server::start().await;
     server.post(r#"{"count": 4}"#).await;
     let worker = server.store.register("a worker", 20).await.unwrap();
     let term = server.store.campaign("test").await.unwrap().won.unwrap();
-    let transfer = values_core::assignment::Transfer { from: None, to: worker, count: 2 };
+    let transfer = values_core::assignment::Transfer { from: None, to: worker.incarnation, count: 2 };
     server.store.assign(term, &[transfer]).await.unwrap();
 
-    assert_eq!(ids(&server.json(&format!("/values?worker={worker}")).await), [1, 2]);
+    assert_eq!(ids(&server.json(&format!("/values?worker={}", worker.incarnation)).await), [1, 2]);
     assert_eq!(ids(&server.json("/values?worker=a%20worker").await), [1, 2]);
     assert_eq!(server.get("/values?worker=nobody").await.status(), 404);
     let workers = server.json("/workers").await;

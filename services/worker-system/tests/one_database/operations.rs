@@ -35,10 +35,10 @@ async fn values(database: Database) {
     let store = values_store::open(&database);
     let worker = store.register("worker", u32::MAX).await.unwrap();
     for round in 1..=ROUNDS {
-        assert_eq!(store.add_count(1).await.unwrap(), [round]);
+        assert_eq!(store.add_count(1).await.unwrap().unwrap(), [round]);
         // A manager may take its own lease again, with the next term.
         let term = store.campaign("manager").await.unwrap().won.unwrap();
-        let transfer = Transfer { from: None, to: worker, count: 1 };
+        let transfer = Transfer { from: None, to: worker.incarnation, count: 1 };
         assert_eq!(store.assign(term, &[transfer]).await.unwrap(), Some(1));
         let tick = store.tick(worker).await.unwrap();
         assert!(tick.beat.alive && i64::try_from(tick.rows.len()).unwrap() == round, "{tick:?}");

@@ -11,7 +11,7 @@ use kit_process::{HumanDuration, telemetry};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use values_core::types::Incarnation;
+use values_core::types::{Incarnation, Registration};
 use values_core::worker::{Command, Next};
 use values_store::MySqlStore;
 use worker::{Config, Deps, Metrics, Runner};
@@ -20,7 +20,7 @@ use worker::{Config, Deps, Metrics, Runner};
 pub(super) struct Product {
     scripts: Scripts,
     runner: Runner,
-    incarnation: Incarnation,
+    registration: Registration,
 }
 
 impl Product {
@@ -35,13 +35,18 @@ impl Product {
         };
         let mut runner = Runner::new(config, deps);
         anyhow::ensure!(runner.run(Command::Register).await, "the worker could not register");
-        let incarnation = runner.worker().incarnation().expect("it has just registered");
-        Ok(Self { scripts, runner, incarnation })
+        let registration = runner.worker().registration().expect("it has just registered");
+        Ok(Self { scripts, runner, registration })
     }
 
     /// The worker's incarnation, as in `values.owner`.
     pub(super) const fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.registration.incarnation
+    }
+
+    /// The worker's registration.
+    pub(super) const fn registration(&self) -> Registration {
+        self.registration
     }
 
     /// Sets the clock of the connection to a time so late in `second` that after a tick,

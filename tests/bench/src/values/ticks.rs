@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use testkit::MariaDb;
 use tokio::task::JoinSet;
+use values_core::types::Registration;
 
 use super::Options;
 use super::product::Product;
@@ -233,14 +234,14 @@ impl Lane {
     /// Executes the statements of `values_store::mysql::worker`, for rows that no other
     /// session locks.
     async fn tick_same_statements(&mut self) -> anyhow::Result<()> {
-        let owner = self.product.incarnation();
+        let Registration { incarnation: owner, token } = self.product.registration();
         let (now, now_ms) = ("CAST(UNIX_TIMESTAMP() AS SIGNED)", "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)");
         let sql = format!(
             "BEGIN; \
              UPDATE `values` SET value = value + ({now} - last_tick), last_tick = LAST_INSERT_ID({now}) \
              WHERE owner = {owner} AND last_tick < {now} AND value <= {max} - GREATEST({now} - last_tick, 0); \
              UPDATE workers SET heartbeat = LAST_INSERT_ID({now_ms}) \
-             WHERE incarnation = {owner} AND state <> 'dead' AND generation = 0; \
+             WHERE incarnation = {owner} AND token = {token} AND state <> 'dead' AND generation = 0; \
              COMMIT",
             max = i64::MAX
         );

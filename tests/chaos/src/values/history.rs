@@ -191,6 +191,7 @@ impl History {
             ("manager_lease", Change::Update(old, new)) => {
                 self.leased(self.layout.lease(old)?, self.layout.lease(new)?, done);
             }
+            ("manager_lease", Change::Insert(new)) => self.lease_made(self.layout.lease(new)?),
             _ => {}
         }
         Ok(())
@@ -283,6 +284,14 @@ impl History {
         }
         self.term = new.term;
         done.term = Some(old.term);
+    }
+
+    /// The row of the lease was lost and made again: terms continue above all earlier ones.
+    fn lease_made(&mut self, new: Lease) {
+        if new.term < self.term {
+            self.findings.terms.add(|| format!("made again as {new:?} after term {}", self.term));
+        }
+        self.term = new.term;
     }
 
     /// Checks that a tick is one transaction of one worker and contains its heartbeat.
@@ -472,6 +481,17 @@ mod tests {
         let more = (8..=9)
             .flat_map(|id| [vec![add(row(id, 0, None, 0))], vec![update(row(id, 0, None, 0), row(id, 0, Some(1), 1))]]);
         assert_eq!(findings(more.collect()).overfull.count, 1);
+    }
+
+    #[test]
+    fn terms_that_go_back_when_the_lease_is_made_again_are_found() {
+        let made = |term: i64| {
+            let image = ["1", &term.to_string(), "", "0"].map(|it| Some(it.to_owned()));
+            vec![event("manager_lease", Change::Insert(image.into()))]
+        };
+        let found = findings(vec![made(900), vec![lease(900, 901, 104_000)]]);
+        assert_eq!(counts(&found), [0; 9], "{found:?}");
+        assert_eq!(counts(&findings(vec![made(0)])), [0, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]

@@ -46,13 +46,17 @@ pub(crate) enum Fault {
     CutApiReply,
     /// Another SQL session locks some rows for a while.
     LockRows,
+    /// The table of workers is emptied, so that their numbers come again.
+    LoseRegistrations,
+    /// The row of the lease is deleted.
+    LoseLease,
     RestartDatabase,
     KillDatabase,
 }
 
 impl Fault {
     /// The faults of a round.
-    pub(crate) const ROUND: [Self; 15] = [
+    pub(crate) const ROUND: [Self; 17] = [
         Self::KillWorker,
         Self::KillWorker,
         Self::StopWorker,
@@ -68,6 +72,8 @@ impl Fault {
         Self::CutAssignReply,
         Self::CutApiReply,
         Self::LockRows,
+        Self::LoseRegistrations,
+        Self::LoseLease,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -85,6 +91,8 @@ impl Fault {
             Self::CutAssignReply => "connection cut after an assignment's commit",
             Self::CutApiReply => "connection cut after an API change's commit",
             Self::LockRows => "rows locked by a session for a while",
+            Self::LoseRegistrations => "registrations of workers lost",
+            Self::LoseLease => "lease of the managers lost",
             Self::RestartDatabase => "restart of the database",
             Self::KillDatabase => "SIGKILL of the database",
         }
@@ -141,6 +149,10 @@ impl Injector {
             Fault::Reset | Fault::Refuse | Fault::BlackHole | Fault::LoseReplies => self.harm_network(fault, rng).await,
             Fault::CutTickReply | Fault::CutAssignReply | Fault::CutApiReply => self.cut_reply(fault, rng).await,
             Fault::LockRows => self.lock_rows(fault, rng).await,
+            Fault::LoseRegistrations | Fault::LoseLease => {
+                self.lose_rows(fault).await;
+                Ok(())
+            }
             Fault::RestartDatabase | Fault::KillDatabase => {
                 self.harm_database(fault, rng).await;
                 Ok(())
@@ -287,6 +299,28 @@ impl Injector {
         let _ = session.close().await;
         drop(active);
         Ok(())
+    }
+
+    /// Deletes rows. If the database stops meanwhile, does so on another connection.
+    async fn lose_rows(&self, fault: Fault) {
+        let sql = match fault {
+            // The log has no rows of a `TRUNCATE`, so these statements replace it.
+            Fault::LoseRegistrations => {
+                "LOCK TABLES workers WRITE; DELETE FROM workers; ALTER TABLE workers AUTO_INCREMENT = 1; UNLOCK TABLES"
+            }
+            _ => "DELETE FROM manager_lease",
+        };
+        if self.is_over() {
+            return;
+        }
+        let active = self.board.begin(fault.name(), "all");
+        eventually_ok(DEADLINE, fault.name(), async || {
+            let mut session = MySqlConnection::connect(self.cluster.database.url()).await?;
+            session.execute(sqlx::raw_sql(sql)).await?;
+            session.close().await
+        })
+        .await;
+        drop(active);
     }
 
     async fn harm_database(&self, fault: Fault, mut rng: Rng) {

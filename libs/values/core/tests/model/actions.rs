@@ -32,6 +32,10 @@ pub(crate) enum Action {
     AddRow,
     /// A user removes a row.
     RemoveRow(i64),
+    /// The registrations after this number are lost.
+    LoseRegistrations(i64),
+    /// The row of the lease is lost.
+    LoseLease,
     /// An operator sets the number of pods.
     HandScale(u32),
     /// The platform executes this manager's order on a different pod.
@@ -64,6 +68,10 @@ pub(crate) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
     may(budget.added_rows, Action::AddRow);
     for id in state.tables.values.keys() {
         may(budget.removed_rows, Action::RemoveRow(*id));
+    }
+    may(budget.lost_leases.min(u8::from(state.tables.lease.is_some())), Action::LoseLease);
+    for last in 0..state.tables.workers.keys().last().map_or(0, |newest| newest.0) {
+        may(budget.lost_registrations, Action::LoseRegistrations(last));
     }
     for pod in state.existing_pods() {
         may(budget.worker_crashes, Action::CrashWorker(pod));
@@ -142,7 +150,7 @@ const fn is_write(effect: &Effect) -> bool {
 /// A manager may take the lease at any time, until the number of terms is used up.
 fn may_campaign(model: &Protocol, state: &State) -> bool {
     let on_their_way = state.strays.iter().filter(|stray| **stray == Sent::Manager(Effect::Campaign)).count();
-    state.tables.lease.term + i64::try_from(on_their_way).unwrap_or(0) < model.config.terms
+    state.reigns + i64::try_from(on_their_way).unwrap_or(0) < model.config.terms
 }
 
 /// The next effect of a manager: of its current pass, or the first of a new one.
@@ -192,6 +200,14 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
         Action::RemoveRow(id) => {
             state.budget.removed_rows -= 1;
             state.remove_row(id);
+        }
+        Action::LoseRegistrations(last) => {
+            state.budget.lost_registrations -= 1;
+            state.tables.lose_registrations(last);
+        }
+        Action::LoseLease => {
+            state.budget.lost_leases -= 1;
+            state.tables.lose_lease();
         }
         Action::HandScale(replicas) => {
             state.budget.hand_scales -= 1;

@@ -2,7 +2,7 @@
 
 use values_core::manager::{Effect, Event};
 use values_core::tables::{LightTick, Observation, Tables, Tick};
-use values_core::types::{Incarnation, Term, ValueRow, WorkerState};
+use values_core::types::{Incarnation, Lease, Registration, Term, ValueRow, WorkerState};
 use values_core::worker::{Command, Outcome, Report};
 
 use crate::Protocol;
@@ -35,7 +35,7 @@ fn rows(model: &Protocol, state: &mut State, before: &Tables, sent: &Sent) {
         let Some(account) = state.ledger.get_mut(id) else { continue };
         let right_sum = account.count(new.value - old.value, second);
         if moved && old.owner.is_some() && matches!(sent, Sent::Manager(_)) {
-            account.taken_over = !old.owner.is_some_and(|owner| is_living(before, owner));
+            account.taken_over = !old.owner.is_some_and(|owner| before.workers.contains_key(&owner));
         }
         model.witnesses.note(Witness::Takeover, account.taken_over && new.value > old.value);
         account.taken_over &= old.value == new.value;
@@ -66,11 +66,12 @@ impl Account {
 }
 
 fn is_tick_of(sent: &Sent, owner: Option<Incarnation>) -> bool {
-    matches!(sent, Sent::Worker(_, command) if owner.is_some() && ticker(*command) == owner)
+    let Sent::Worker(_, command) = sent else { return false };
+    ticker(*command).is_some_and(|worker| owner == Some(worker.incarnation))
 }
 
 /// The worker whose rows `command` ticks.
-const fn ticker(command: Command) -> Option<Incarnation> {
+const fn ticker(command: Command) -> Option<Registration> {
     match command {
         Command::Tick(worker) | Command::LightTick(worker, _) => Some(worker),
         _ => None,
@@ -81,20 +82,22 @@ const fn ticker(command: Command) -> Option<Incarnation> {
 /// a manager under the current term.
 fn may_move(before: &Tables, sent: &Sent, old: &ValueRow, new: &ValueRow) -> bool {
     match sent {
-        Sent::Worker(_, Command::Retire(worker)) => old.owner == Some(*worker) && new.owner.is_none(),
+        Sent::Worker(_, Command::Retire(worker)) => {
+            is_living(before, *worker) && old.owner == Some(worker.incarnation) && new.owner.is_none()
+        }
         Sent::Manager(Effect::Assign(term, batch)) => {
-            term.0 == before.lease.term
+            present(before) == Some(*term)
                 && batch.transfers.iter().any(|transfer| transfer.from == old.owner && Some(transfer.to) == new.owner)
         }
         _ => false,
     }
 }
 
-/// Workers: exactly the living ones learn that they are alive, and exactly those with the
+/// Workers: exactly the living registrations learn that they live, and exactly those with the
 /// generation that they expect get a heartbeat from a light tick.
 fn fence(state: &mut State, before: &Tables, command: Command, outcome: &Outcome) {
     if let (Command::LightTick(worker, generation), Outcome::LightlyTicked(tick)) = (command, outcome) {
-        let as_expected = before.workers.get(&worker).is_some_and(|row| row.generation == generation);
+        let as_expected = before.workers.get(&worker.incarnation).is_some_and(|row| row.generation == generation);
         state.require(Rule::Fence, tick.beat_ms.is_some() == (as_expected && is_living(before, worker)));
     }
     let told = match outcome {
@@ -118,7 +121,8 @@ pub(crate) fn report(
     model.witnesses.note(Witness::ReportedUnread, unread && report.is_some_and(|report| !report.values.is_empty()));
     model.witnesses.note(Witness::LightTickDisbelieved, unread && report.is_none());
     let (Some(report), Some(worker)) = (report, ticker(command)) else { return };
-    let owned = state.tables.values.values().filter(|row| row.owner == Some(worker));
+    state.require(Rule::Fence, is_living(&state.tables, worker));
+    let owned = state.tables.values.values().filter(|row| row.owner == Some(worker.incarnation));
     let right = owned.map(|row| (row.id, row.value)).eq(report.values.iter().copied());
     state.require(Rule::Report, right && report.second == state.second());
 }
@@ -133,11 +137,12 @@ fn terms(state: &mut State, before: &Tables, effect: &Effect, event: &Event) {
         _ => true,
     };
     let Some(term) = term_of(effect) else {
-        state.require(Rule::StaleTerm, state.tables.lease.term == before.lease.term + 1);
+        let number = |tables| present(tables).map_or(0, |term| term.number);
+        state.require(Rule::StaleTerm, number(&state.tables) == number(before) + 1);
         return;
     };
-    let current = term.0 == before.lease.term;
-    let untouched = state.tables.values == before.values && state.tables.lease.term == before.lease.term;
+    let current = present(before) == Some(term);
+    let untouched = state.tables.values == before.values && present(&state.tables) == present(before);
     state.require(Rule::StaleTerm, accepted == current && (current || untouched));
     if let (Effect::Assign(_, batch), true) = (effect, accepted) {
         let owner = |tables: &Tables, id| tables.values.get(id).and_then(|row| row.owner);
@@ -159,14 +164,18 @@ pub(crate) fn term_of(effect: &Effect) -> Option<Term> {
 fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer: &Answer) {
     match (sent, answer) {
         (Sent::Worker(_, command), Answer::Worker(Outcome::Ticked(Tick { counted, beat, .. }))) => {
+            let replaced = ticker(*command).is_some_and(|worker| before.workers.contains_key(&worker.incarnation));
             model.witnesses.note(Witness::ZombieRejected, !beat.alive && counted.rows == 0);
+            model.witnesses.note(Witness::NumberCameAgain, !beat.alive && replaced);
             witness_tick(model, state, before, *command, counted.rows);
         }
         (Sent::Worker(_, command), Answer::Worker(Outcome::LightlyTicked(LightTick { counted, .. }))) => {
             witness_tick(model, state, before, *command, counted.rows);
         }
-        (Sent::Manager(Effect::Assign(..)), Answer::Manager(Event::Done(done))) => {
+        (Sent::Manager(Effect::Assign(term, _)), Answer::Manager(Event::Done(done))) => {
+            let same_number = present(before).is_some_and(|present| present.number == term.number);
             model.witnesses.note(Witness::StaleAssignRefused, !done);
+            model.witnesses.note(Witness::TermCameAgain, !done && same_number);
         }
         (Sent::Manager(Effect::SetDraining(_, _, false)), Answer::Manager(Event::Done(true))) => {
             model.witnesses.note(Witness::Reactivated, true);
@@ -176,7 +185,8 @@ fn witness(model: &Protocol, state: &State, before: &Tables, sent: &Sent, answer
 }
 
 fn witness_tick(model: &Protocol, state: &State, before: &Tables, command: Command, changed: u64) {
-    let owned = || before.values.values().filter(|row| row.owner == ticker(command));
+    let worker = ticker(command).map(Incarnation::from);
+    let owned = || before.values.values().filter(|row| row.owner == worker);
     let unknown = |stray: &Sent| matches!(stray, Sent::Worker(_, other) if ticker(*other) == ticker(command));
     let counted = owned().count() > 0 && owned().all(|row| row.last_tick == state.second());
     let in_the_past = owned().any(|row| row.last_tick > state.second());
@@ -208,6 +218,12 @@ pub(crate) fn plan(config: &Config, state: &mut State, seen: &Observation, effec
     state.require(Rule::Optimum, planned == fewest_moves(&active, seen.ids()));
 }
 
-pub(crate) fn is_living(tables: &Tables, worker: Incarnation) -> bool {
-    tables.workers.get(&worker).is_some_and(|row| row.state != WorkerState::Dead)
+pub(crate) fn is_living(tables: &Tables, worker: Registration) -> bool {
+    let row = tables.workers.get(&worker.incarnation);
+    row.is_some_and(|row| row.registration() == worker && row.state != WorkerState::Dead)
+}
+
+/// The term that the lease records.
+pub(crate) fn present(tables: &Tables) -> Option<Term> {
+    tables.lease.as_ref().map(Lease::current)
 }

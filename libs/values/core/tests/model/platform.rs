@@ -4,7 +4,7 @@ use values_core::manager::Effect;
 use values_core::worker::{Next, Worker};
 
 use crate::Protocol;
-use crate::judge::is_living;
+use crate::judge::{is_living, present};
 use crate::properties::{Rule, Witness};
 use crate::state::{State, pod_name};
 
@@ -15,7 +15,8 @@ use crate::state::{State, pod_name};
 /// there are workers to name, the platform chooses the rest. Both cases count as wrong
 /// kills.
 pub(crate) fn obey(model: &Protocol, state: &mut State, manager: usize, replicas: u32, victims: &[String]) {
-    let leads = state.managers[manager].manager.term().is_some_and(|term| term.0 == state.tables.lease.term);
+    let led = state.managers[manager].manager.term();
+    let leads = led.is_some() && led == present(&state.tables);
     for (pod, loaded) in scale(state, replicas, victims) {
         let named = victims.contains(&pod_name(pod));
         model.witnesses.note(Witness::PodRemoved, named && !loaded);
@@ -56,15 +57,15 @@ fn start_missing(state: &mut State) {
 }
 
 fn is_ready(state: &State, pod: usize) -> bool {
-    let worker = state.pods[pod].as_ref().and_then(Worker::incarnation);
+    let worker = state.pods[pod].as_ref().and_then(Worker::registration);
     worker.is_some_and(|worker| is_living(&state.tables, worker))
 }
 
 /// Number of ids that would lose their living worker with this pod. Ids of a dead worker
 /// do not count.
 fn load(state: &State, pod: usize) -> usize {
-    let worker = state.pods[pod].as_ref().and_then(Worker::incarnation);
-    worker.filter(|worker| is_living(&state.tables, *worker)).map_or(0, |worker| state.load(Some(worker)))
+    let worker = state.pods[pod].as_ref().and_then(Worker::registration);
+    worker.filter(|worker| is_living(&state.tables, *worker)).map_or(0, |worker| state.load(Some(worker.incarnation)))
 }
 
 /// Records a worker that ended in order: by itself, and without ids.

@@ -37,6 +37,7 @@ pub(crate) const ONCE: &str = "each second of each id is counted exactly once";
 pub(crate) const CAPACITY: &str = "nobody owns more ids than its capacity";
 pub(crate) const OWNERSHIP: &str = "only its owner ticks or releases a row, only the leader moves it";
 pub(crate) const REPORT: &str = "a worker reports exactly the rows that its tick left it";
+pub(crate) const FENCE: &str = "exactly the living registrations are told that they live, and only they report";
 pub(crate) const STALE: &str = "no write under a stale term is accepted";
 
 /// The properties that the checker verifies.
@@ -54,9 +55,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always("epochs grow by one exactly when the owner changes", |_, state: &State| {
             state.keeps(Rule::Epoch)
         }),
-        Property::always("exactly the living workers are told that they live", |_, state: &State| {
-            state.keeps(Rule::Fence)
-        }),
+        Property::always(FENCE, |_, state: &State| state.keeps(Rule::Fence)),
         Property::always(REPORT, |_, state: &State| state.keeps(Rule::Report)),
         Property::always(STALE, |_, state: &State| state.keeps(Rule::StaleTerm)),
         Property::always("moves = optimum of what was observed", |_, state: &State| state.keeps(Rule::Optimum)),
@@ -80,6 +79,10 @@ pub(crate) enum Witness {
     RetryAfterUnknownCommit,
     /// A tick found its seconds already counted and changed nothing.
     TickedTwice,
+    /// The tick of a worker was not a heartbeat, because its number had come again.
+    NumberCameAgain,
+    /// Moves were refused because the number of their term had come again.
+    TermCameAgain,
     /// Moves of a deposed manager were refused.
     StaleAssignRefused,
     /// A worker drained, had no ids left, retired and ended.

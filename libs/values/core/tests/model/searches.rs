@@ -17,6 +17,8 @@ const NOTHING: Budget = Budget {
     expiries: 0,
     given_up: 0,
     twice: 0,
+    lost_registrations: 0,
+    lost_leases: 0,
     worker_crashes: 0,
     manager_crashes: 0,
     terminations: 0,
@@ -97,6 +99,26 @@ const ROWS: Config = Config {
     terms: 2,
     budget: Budget { seconds: 1, given_up: 1, added_rows: 1, removed_rows: 1, ..NOTHING },
     ..TICKS
+};
+
+/// Registrations are lost, and their numbers come again, while commands arrive late and a
+/// worker ends.
+const LOST_REGISTRATIONS: Config = Config {
+    name: "lost registrations",
+    lives: 3,
+    budget: Budget { seconds: 1, lost_registrations: 1, given_up: 1, terminations: 1, ..NOTHING },
+    ..TICKS
+};
+
+/// The lease is lost, and its terms come again, while moves are in transit.
+const LOST_LEASES: Config = Config {
+    name: "lost leases",
+    pods: 2,
+    max_pods: 2,
+    lives: 3,
+    terms: 3,
+    budget: Budget { lost_leases: 1, expiries: 1, given_up: 1, ..NOTHING },
+    ..RIVALS
 };
 
 /// A worker ends in order while commands arrive late and twice.
@@ -195,6 +217,16 @@ fn rows() {
 }
 
 #[test]
+fn lost_registrations() {
+    search(LOST_REGISTRATIONS, &[Witness::NumberCameAgain, Witness::GracefulEnd]);
+}
+
+#[test]
+fn lost_leases() {
+    search(LOST_LEASES, &[Witness::TermCameAgain]);
+}
+
+#[test]
 fn endings() {
     search(ENDINGS, &[Witness::GracefulEnd]);
 }
@@ -227,6 +259,10 @@ fn larger() {
     search(Config { name: "larger rows", capacity: 2, budget: rows, ..ROWS }, &[]);
     let endings = Budget { expiries: 1, ..ENDINGS.budget };
     search(Config { name: "larger endings", lives: 4, terms: 2, budget: endings, ..ENDINGS }, &[Witness::Takeover]);
+    let losses = Budget { lost_registrations: 1, seconds: 1, ..LOST_LEASES.budget };
+    search(Config { name: "larger losses", pods: 3, max_pods: 3, budget: losses, ..LOST_LEASES }, &[]);
+    let registrations = Budget { twice: 1, ..LOST_REGISTRATIONS.budget };
+    search(Config { name: "larger lost registrations", lives: 4, budget: registrations, ..LOST_REGISTRATIONS }, &[]);
     search(Config { name: "larger rival scaling", pods: 3, max_pods: 3, ..RIVAL_SCALING }, &[]);
 }
 
@@ -259,6 +295,18 @@ fn a_missing_owner_check_is_caught() {
 #[test]
 fn a_missing_generation_check_is_caught() {
     catch(LIGHT_TICKS, Mutation::LightTickIgnoresGeneration, properties::REPORT);
+}
+
+#[test]
+fn a_registration_without_a_token_is_caught() {
+    catch(LOST_REGISTRATIONS, Mutation::WorkerIgnoresToken, properties::FENCE);
+    catch(LOST_REGISTRATIONS, Mutation::WorkerIgnoresToken, properties::OWNERSHIP);
+}
+
+#[test]
+fn a_term_without_a_token_is_caught() {
+    catch(LOST_LEASES, Mutation::ManagerIgnoresToken, properties::STALE);
+    catch(LOST_LEASES, Mutation::ManagerIgnoresToken, properties::OWNERSHIP);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use values_core::manager::{self, Effect, Manager};
 use values_core::scaling;
 use values_core::tables::Tables;
-use values_core::types::{Incarnation, ValueRow};
+use values_core::types::{Incarnation, Token, ValueRow};
 use values_core::worker::{Command, Outcome, Worker};
 
 use crate::database;
@@ -30,7 +30,7 @@ pub(crate) struct Config {
     /// Whether bare heartbeats, and full ticks after light ones, are separate steps. If
     /// not, each one follows its tick within the same step.
     pub(crate) every_step: bool,
-    /// Highest number of incarnations.
+    /// Highest number of registrations.
     pub(crate) lives: i64,
     /// Highest number of terms.
     pub(crate) terms: i64,
@@ -50,6 +50,10 @@ pub(crate) struct Budget {
     pub(crate) given_up: u8,
     /// Commands that arrive twice.
     pub(crate) twice: u8,
+    /// Times that the latest registrations, or all, are lost.
+    pub(crate) lost_registrations: u8,
+    /// Times that the row of the lease is lost.
+    pub(crate) lost_leases: u8,
     pub(crate) worker_crashes: u8,
     pub(crate) manager_crashes: u8,
     /// Workers that an operator terminates.
@@ -74,8 +78,10 @@ pub(crate) struct State {
     pub(crate) strays: Vec<Sent>,
     /// The number of replicas of the Deployment.
     pub(crate) replicas: u32,
-    /// Number of incarnations assigned so far.
+    /// Number of registrations so far. The latest one has it as its token.
     pub(crate) lives: i64,
+    /// Number of terms so far. The latest one has it as its token.
+    pub(crate) reigns: i64,
     pub(crate) ledger: BTreeMap<i64, Account>,
     pub(crate) budget: Budget,
     /// Rules that the last step broke; see `properties`.
@@ -124,6 +130,7 @@ impl Config {
             strays: Vec::new(),
             replicas: self.pods,
             lives: 0,
+            reigns: 0,
             ledger: BTreeMap::new(),
             budget: self.budget,
             broken: 0,
@@ -131,9 +138,10 @@ impl Config {
         state.tables.now_ms = 1000;
         for pod in 0..self.pods as usize {
             let mut worker = Worker::new();
-            worker.apply(&Outcome::Registered(state.tables.register(&pod_name(pod), self.capacity)));
-            state.pods[pod] = Some(worker);
             state.lives += 1;
+            let registration = state.tables.register(&pod_name(pod), self.capacity, Token(state.lives));
+            worker.apply(&Outcome::Registered(registration));
+            state.pods[pod] = Some(worker);
         }
         database::forget_clocks(&mut state.tables);
         for _ in 0..self.ids {

@@ -6,7 +6,7 @@ use values_core::assignment::plan;
 use values_core::manager::{CONTACT_GAP_MS, Effect, Event, Manager, Policy, Replicas};
 use values_core::scaling::{self, Mode};
 use values_core::tables::{Campaign, Observation};
-use values_core::types::{Incarnation, Term, WorkerRow, WorkerState};
+use values_core::types::{Incarnation, Term, Token, WorkerRow, WorkerState};
 
 use crate::many;
 
@@ -22,17 +22,29 @@ fn leader(batch: u64, mode: Mode, now_ms: i64) -> Manager {
     let mut manager = Manager::new(policy(batch, mode));
     assert_eq!(manager.step(Event::Pass), [Effect::Campaign]);
     let effects = manager.step(won(now_ms, 1));
-    assert_eq!(effects, [Effect::Observe(Term(1))]);
+    assert_eq!(effects, [Effect::Observe(term_of(1))]);
     manager
 }
 
+const fn term_of(number: i64) -> Term {
+    Term { number, token: Token(7) }
+}
+
 fn won(now_ms: i64, term: i64) -> Event {
-    Event::Campaigned(Campaign { now_ms, won: Some(Term(term)) })
+    Event::Campaigned(Campaign { now_ms, won: Some(term_of(term)) })
 }
 
 fn worker(incarnation: i64, state: WorkerState, capacity: u32, heartbeat: i64) -> WorkerRow {
     let name = format!("w{incarnation}");
-    WorkerRow { incarnation: Incarnation(incarnation), name, state, capacity, heartbeat, generation: 0 }
+    WorkerRow {
+        incarnation: Incarnation(incarnation),
+        name,
+        state,
+        capacity,
+        heartbeat,
+        generation: 0,
+        token: Token(9),
+    }
 }
 
 /// An observation of one worker without ids, whose last heartbeat is from `heartbeat`.
@@ -74,7 +86,7 @@ proptest! {
         let mut sizes = Vec::new();
         for effect in effects {
             let Effect::Assign(term, part) = effect else { continue };
-            prop_assert_eq!(term, Term(1));
+            prop_assert_eq!(term, term_of(1));
             let size: u64 = part.transfers.iter().map(|transfer| transfer.count).sum();
             prop_assert_eq!(size, part.optimum);
             prop_assert!(part.transfers.iter().all(|transfer| transfer.count > 0));
@@ -140,8 +152,8 @@ fn trusting() -> (Manager, i64) {
 fn a_silent_worker_is_expired_and_looked_at_again() {
     let (mut manager, now) = trusting();
     let effects = manager.step(alone(now, now - DEAD_AFTER_MS - 1));
-    assert_eq!(effects, [Effect::Expire(Term(1), vec![Incarnation(1)])]);
-    assert_eq!(manager.step(Event::Expired(Some(1))), [Effect::Observe(Term(1))]);
+    assert_eq!(effects, [Effect::Expire(term_of(1), vec![Incarnation(1)])]);
+    assert_eq!(manager.step(Event::Expired(Some(1))), [Effect::Observe(term_of(1))]);
 }
 
 #[test]
@@ -240,5 +252,5 @@ fn in_manual_mode_it_only_puts_drained_workers_back_to_work() {
     let workers = vec![worker(1, WorkerState::Draining, 20, 0), worker(2, WorkerState::Draining, 0, 0)];
     let seen = Observation { now_ms: 0, workers, loads: Vec::new() };
     let effects = manager.step(Event::Observed(Some(seen), Replicas::Unknown));
-    assert_eq!(effects, [Effect::SetDraining(Term(1), vec![Incarnation(1)], false)]);
+    assert_eq!(effects, [Effect::SetDraining(term_of(1), vec![Incarnation(1)], false)]);
 }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use values_core::assignment::{Orphans, WorkerLoad, plan};
 use values_core::scaling::{Decision, Mode, Policy, Scaling, View};
-use values_core::types::{Incarnation, WorkerRow, WorkerState};
+use values_core::types::{Incarnation, Token, WorkerRow, WorkerState};
 
 use crate::many;
 
@@ -59,7 +59,7 @@ impl Cluster {
     fn pod(&self, name: String) -> WorkerRow {
         let incarnation = Incarnation(self.next);
         let (state, capacity) = (WorkerState::Active, self.policy.capacity);
-        WorkerRow { incarnation, name, state, capacity, heartbeat: 0, generation: 0 }
+        WorkerRow { incarnation, name, state, capacity, heartbeat: 0, generation: 0, token: Token::default() }
     }
 
     /// Assigns every id to a worker, as the manager's next pass would.
@@ -324,7 +324,10 @@ fn the_former_life_of_a_pod_is_neither_counted_nor_removed() {
     let life = |incarnation, name: &str, state, load| {
         let name = name.to_owned();
         let incarnation = Incarnation(incarnation);
-        (WorkerRow { incarnation, name, state, capacity: 5, heartbeat: 0, generation: 0 }, load)
+        (
+            WorkerRow { incarnation, name, state, capacity: 5, heartbeat: 0, generation: 0, token: Token::default() },
+            load,
+        )
     };
     let (active, draining) = (WorkerState::Active, WorkerState::Draining);
     let workers =

@@ -1,10 +1,12 @@
 //! A worker in simulated time, against the production tables.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use values_core::assignment::Transfer;
 use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tables, Tick};
-use values_core::types::{Incarnation, Term, ValueRow, WorkerState};
+use values_core::types::{Incarnation, Registration, Term, Token, ValueRow, WorkerState};
 use values_core::worker::{Change, Command, Next, Outcome, REREAD_SECONDS, Report, Worker, phase_ms};
 
 use crate::many;
@@ -23,7 +25,7 @@ impl Run {
         let mut tables = Tables::default();
         tables.now_ms = now_ms;
         for _ in 0..lives {
-            let other = tables.register("other", 1);
+            let other = tables.register("other", 1, fresh_token());
             tables.retire(other);
         }
         Self { tables, worker: Worker::new(), log: Vec::new() }
@@ -59,14 +61,19 @@ impl Run {
         }
     }
 
-    /// The worker's present incarnation.
-    fn life(&self) -> Incarnation {
-        self.worker.incarnation().expect("a registered worker")
+    /// The worker's present registration.
+    fn life(&self) -> Registration {
+        self.worker.registration().expect("a registered worker")
+    }
+
+    /// The present term of the lease.
+    fn term(&self) -> Term {
+        self.tables.lease.as_ref().expect("a lease").current()
     }
 
     fn give(&mut self, id: i64) {
         let second = self.tables.now_ms.div_euclid(1000);
-        let owner = Some(self.life());
+        let owner = Some(self.life().incarnation);
         self.tables.values.insert(id, ValueRow { owner, ..ValueRow::new(id, 0, second) });
     }
 
@@ -76,13 +83,19 @@ impl Run {
     }
 }
 
+/// A token that no one else has.
+fn fresh_token() -> Token {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    Token(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
 const fn is_tick(command: Command) -> bool {
     matches!(command, Command::Tick(_) | Command::LightTick(..))
 }
 
 fn run(tables: &mut Tables, command: Command) -> Outcome {
     match command {
-        Command::Register => Outcome::Registered(tables.register("pod", 20)),
+        Command::Register => Outcome::Registered(tables.register("pod", 20, fresh_token())),
         Command::Tick(worker) => Outcome::Ticked(tables.tick(worker)),
         Command::LightTick(worker, generation) => Outcome::LightlyTicked(tables.light_tick(worker, generation)),
         Command::Heartbeat(worker) => Outcome::Beat(tables.heartbeat(worker)),
@@ -109,6 +122,8 @@ enum Happening {
     /// The manager moves some of the worker's rows away.
     Taken(u64),
     DeclaredDead,
+    /// The registrations are lost, and another worker gets the number of this one.
+    NumberComesAgain,
 }
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -121,13 +136,14 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         3 => (1_u64..4).prop_map(Happening::Given),
         2 => (1_u64..4).prop_map(Happening::Taken),
         1 => Just(Happening::DeclaredDead),
+        1 => Just(Happening::NumberComesAgain),
     ];
     vec(one, 1..80)
 }
 
 impl Run {
     fn happens(&mut self, happening: &Happening) {
-        let (term, second) = (Term(1), self.tables.now_ms.div_euclid(1000));
+        let (term, second) = (self.term(), self.tables.now_ms.div_euclid(1000));
         let other = Incarnation(i64::MAX);
         let worker = self.worker.incarnation().unwrap_or(other);
         match happening {
@@ -156,6 +172,12 @@ impl Run {
                     row.state = WorkerState::Dead;
                 }
             }
+            Happening::NumberComesAgain => {
+                if let Some(Incarnation(number)) = self.worker.incarnation() {
+                    self.tables.lose_registrations(number - 1);
+                    self.tables.register("other", 20, fresh_token());
+                }
+            }
         }
     }
 }
@@ -166,7 +188,7 @@ proptest! {
     #[test]
     fn it_reports_exactly_what_its_tick_left_in_the_table(start in 10_000_i64..100_000, happenings in happenings()) {
         let mut run = Run::new(start, 3);
-        run.tables.campaign("m", 1000);
+        run.tables.campaign("m", 1000, fresh_token());
         for happening in &happenings {
             run.happens(happening);
             let command = run.next();
@@ -291,7 +313,7 @@ proptest! {
             let beat = Beat { now_ms: number.rem_euclid(1 << 40), alive, generation: number % 3 };
             worker.apply(&match command {
                 _ if what % 3 == 0 => Outcome::Failed,
-                Command::Register => Outcome::Registered(Incarnation(number)),
+                Command::Register => Outcome::Registered(Registration { incarnation: Incarnation(number), token: Token(0) }),
                 Command::Tick(_) => {
                     let rows = vec![OwnedRow { id: number % 5, value: 1, last_tick: number % 7 }];
                     Outcome::Ticked(Tick { beat, counted: Counted { rows: 1, second: Some(number % 7) }, rows })
@@ -330,7 +352,7 @@ fn at_rest_it_reads_its_rows_once_in_ten_seconds() {
 fn a_row_that_stands_still_is_read_each_second() {
     let mut run = registered();
     run.give(1);
-    run.tables.values.insert(2, ValueRow { owner: Some(run.life()), ..ValueRow::new(2, i64::MAX, 0) });
+    run.tables.values.insert(2, ValueRow { owner: Some(run.life().incarnation), ..ValueRow::new(2, i64::MAX, 0) });
     run.worker.apply(&Outcome::Failed);
     for _ in 0..20 {
         run.step(5);
@@ -361,8 +383,8 @@ fn a_draining_worker_leaves_then_retires_when_empty_then_ends() {
     let life = run.life();
     run.worker.drain();
     run.step(0);
-    assert_eq!(run.tables.workers[&life].state, WorkerState::Draining);
-    assert_eq!(run.tables.workers[&life].capacity, 0);
+    assert_eq!(run.tables.workers[&life.incarnation].state, WorkerState::Draining);
+    assert_eq!(run.tables.workers[&life.incarnation].capacity, 0);
     for _ in 0..6 {
         run.step(0);
         assert!(!matches!(run.next(), Command::Retire(_)), "it still owns an id");
@@ -372,7 +394,7 @@ fn a_draining_worker_leaves_then_retires_when_empty_then_ends() {
     let commands: Vec<_> = run.log.iter().map(|(_, command)| *command).collect();
     assert_eq!(commands[commands.len() - 2..], [Command::Tick(life), Command::Retire(life)]);
     assert_eq!(run.worker.next(), Next::Exit);
-    assert_eq!(run.tables.workers[&life].state, WorkerState::Dead);
+    assert_eq!(run.tables.workers[&life.incarnation].state, WorkerState::Dead);
 }
 
 #[test]
@@ -409,7 +431,7 @@ fn a_fenced_worker_says_what_it_lost_and_registers_anew() {
     run.worker.apply(&Outcome::Failed);
     run.step(0);
     let old = run.life();
-    run.tables.workers.get_mut(&old).expect("its row").state = WorkerState::Dead;
+    run.tables.workers.get_mut(&old.incarnation).expect("its row").state = WorkerState::Dead;
     let tick = run.tables.tick(old);
     let change = run.worker.apply(&Outcome::Ticked(tick));
     assert!(change.fenced);
@@ -421,13 +443,42 @@ fn a_fenced_worker_says_what_it_lost_and_registers_anew() {
 }
 
 #[test]
+fn a_worker_whose_number_came_again_is_fenced_and_reports_nothing() {
+    let commands: [fn(Registration) -> Command; 4] =
+        [Command::Tick, Command::Heartbeat, Command::Leave, |worker| Command::LightTick(worker, 0)];
+    for command in commands {
+        let mut run = registered();
+        run.give(1);
+        let old = run.life();
+        run.tables.lose_registrations(0);
+        let new = run.tables.register("other", 20, fresh_token());
+        assert_eq!(new.incarnation, old.incarnation);
+        let workers = run.tables.workers.clone();
+        run.tables.now_ms += 5000;
+        let outcome = self::run(&mut run.tables, command(old));
+        let mut reports = vec![run.worker.apply(&outcome).report];
+        if let Command::Tick(worker) = run.next() {
+            let tick = run.tables.tick(worker);
+            reports.push(run.worker.apply(&Outcome::Ticked(tick)).report);
+        }
+        assert_eq!(run.next(), Command::Register);
+        assert!(reports.iter().all(Option::is_none), "{reports:?}");
+        assert_eq!(run.tables.retire(old), 0);
+        assert_eq!(run.tables.workers, workers);
+        let tick = run.tables.tick(new);
+        let row = run.tables.values[&1];
+        assert!(tick.beat.alive && row.is_consistent() && row.owner == Some(new.incarnation), "{tick:?} {row:?}");
+    }
+}
+
+#[test]
 fn a_changed_assignment_ticks_at_once_and_is_told() {
     let mut run = registered();
     let life = run.life();
-    run.tables.campaign("m", 1000);
+    run.tables.campaign("m", 1000, fresh_token());
     run.tables.values.insert(5, ValueRow::new(5, 0, 10));
-    let transfer = Transfer { from: None, to: life, count: 1 };
-    run.tables.assign(Term(1), 1000, &[transfer]).expect("the lease");
+    let transfer = Transfer { from: None, to: life.incarnation, count: 1 };
+    run.tables.assign(run.term(), 1000, &[transfer]).expect("the lease");
     while !matches!(run.log.last(), Some((_, Command::Heartbeat(_)))) {
         run.step(0);
     }

@@ -11,10 +11,13 @@ use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
 use super::{MySqlStore, answer, observation_sql, only_row, read_observation};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, list, repeated, rows};
+use crate::{Added, CHUNK, CatalogStore, MAX_ID, NewValue, Page, ids_above, list, repeated, rows};
 
 /// The timeout of requests that add or remove up to 100,000 rows.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often ids are chosen, if others keep choosing the same.
+const ATTEMPTS: usize = 20;
 
 #[async_trait]
 impl CatalogStore for MySqlStore {
@@ -22,30 +25,13 @@ impl CatalogStore for MySqlStore {
         self.run(rows::PING).await.map(drop)
     }
 
-    async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
-        let mut sql = String::from("BEGIN");
-        let mut left = count as usize;
-        while left > 0 {
-            let rows = left.min(CHUNK);
-            left -= rows;
-            let rows = vec!["()"; rows].join(",");
-            // A multi-primary cluster leaves gaps between generated ids.
-            let _ = write!(
-                sql,
-                "; INSERT INTO `values` () VALUES {rows}; \
-                 SELECT CAST(LAST_INSERT_ID() AS SIGNED), CAST(@@auto_increment_increment AS SIGNED)"
-            );
+    async fn add_count(&self, count: u32) -> Result<Option<Vec<i64>>> {
+        match self.add_generated(count).await {
+            // The database generates no more ids, or only ids that are too large. It never
+            // goes back, even when those that made it go there are removed.
+            Err(Error::Duplicate | Error::Refused(_)) => self.add_above_largest(count).await,
+            ids => ids.map(Some),
         }
-        sql += "; COMMIT";
-        let answers = self.run_long(&sql).await?;
-        let mut ids = Vec::with_capacity(count as usize);
-        for pair in answers.get(1..).unwrap_or_default().chunks_exact(2) {
-            let row = only_row(&pair[1])?;
-            let (first, step): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let rows = i64::try_from(pair[0].affected).unwrap_or(0);
-            ids.extend((0..rows).map(|row| first.saturating_add(step.saturating_mul(row))));
-        }
-        Ok(ids)
     }
 
     async fn add(&self, values: &[NewValue]) -> Result<Added> {
@@ -99,6 +85,53 @@ impl CatalogStore for MySqlStore {
 impl MySqlStore {
     async fn run_long(&self, sql: &str) -> Result<Vec<Answer>> {
         self.scripts.run(sql, TIMEOUT).await
+    }
+
+    /// Adds ids that the database generates, which takes no lock that another caller waits
+    /// for. Fails if it generates an id above [`MAX_ID`].
+    async fn add_generated(&self, count: u32) -> Result<Vec<i64>> {
+        let mut sql = String::from("BEGIN");
+        let mut left = count as usize;
+        while left > 0 {
+            let rows = left.min(CHUNK);
+            left -= rows;
+            let values = vec!["()"; rows].join(",");
+            // A multi-primary cluster leaves gaps between generated ids. The last column
+            // overflows if the last id is above the limit, which fails the transaction.
+            let _ = write!(
+                sql,
+                "; INSERT INTO `values` () VALUES {values}; \
+                 SELECT CAST(LAST_INSERT_ID() AS SIGNED), CAST(@@auto_increment_increment AS SIGNED), \
+                        CAST(LAST_INSERT_ID() AS SIGNED) + CAST(@@auto_increment_increment AS SIGNED) * {} + {}",
+                rows - 1,
+                i64::MAX - MAX_ID
+            );
+        }
+        sql += "; COMMIT";
+        let answers = self.run_long(&sql).await?;
+        let mut ids = Vec::with_capacity(count as usize);
+        for pair in answers.get(1..).unwrap_or_default().chunks_exact(2) {
+            let row = only_row(&pair[1])?;
+            let (first, step): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let rows = i64::try_from(pair[0].affected).unwrap_or(0);
+            ids.extend((0..rows).map(|row| first.saturating_add(step.saturating_mul(row))));
+        }
+        Ok(ids)
+    }
+
+    /// Adds ids that this process chooses. If another one chose the same, chooses again.
+    async fn add_above_largest(&self, count: u32) -> Result<Option<Vec<i64>>> {
+        for _ in 0..ATTEMPTS {
+            let answers = self.run_long(&rows::largest_sql()).await?;
+            let largest = only_row(answer(&answers, 0)?)?.try_get(0)?;
+            let Some(ids) = ids_above(largest, count) else { return Ok(None) };
+            let inserts: Vec<String> = ids.chunks(CHUNK).map(rows::insert_ids_sql).collect();
+            match self.run_long(&format!("BEGIN; {}; COMMIT", inserts.join("; "))).await {
+                Err(Error::Duplicate) => {}
+                added => return added.map(|_| Some(ids)),
+            }
+        }
+        Err(Error::Duplicate)
     }
 
     async fn largest(&self, count: u32, locking: &str) -> Result<Vec<i64>> {

@@ -10,37 +10,31 @@ use values_core::assignment::Transfer;
 use values_core::tables::{Campaign, Observation, concerned};
 use values_core::types::{Incarnation, Term};
 
-use super::{MySqlStore, NOW_MS, answer, observation_sql, only_row, read_observation};
-use crate::{LEASE_TTL_MS, ManagerStore, list};
+use super::{MySqlStore, NOW_MS, answer, observation_sql, only_row, read_observation, unexpected};
+use crate::{LEASE_TTL_MS, ManagerStore, list, new_token};
 
 #[async_trait]
 impl ManagerStore for MySqlStore {
     async fn campaign(&self, holder: &str) -> Result<Campaign> {
-        let holder = text(holder);
-        let sql = format!(
-            "BEGIN; \
-             UPDATE manager_lease SET term = term + 1, holder = {holder}, until = {NOW_MS} + {LEASE_TTL_MS} \
-             WHERE id = 1 AND (until <= {NOW_MS} OR until > {NOW_MS} + 2 * {LEASE_TTL_MS} OR holder = {holder}); \
-             SELECT {NOW_MS}, term FROM manager_lease WHERE id = 1; \
-             COMMIT"
-        );
-        let answers = self.run(&sql).await?;
-        let won = answer(&answers, 1)?.affected == 1;
-        let row = only_row(answer(&answers, 2)?)?;
-        let term = Term(row.try_get(1)?);
-        Ok(Campaign { now_ms: row.try_get(0)?, won: won.then_some(term) })
+        if let Some(campaign) = self.take_lease(holder).await? {
+            return Ok(campaign);
+        }
+        // Someone deleted the row. Terms continue at the clock, which no term has reached.
+        self.run(&format!("INSERT IGNORE INTO manager_lease (id, term) VALUES (1, {NOW_MS})")).await?;
+        self.take_lease(holder).await?.ok_or_else(|| unexpected("a lease"))
     }
 
     async fn observe(&self, term: Term) -> Result<Option<Observation>> {
         let sql = format!(
             "UPDATE manager_lease SET until = {NOW_MS} + {LEASE_TTL_MS} \
-             WHERE id = 1 AND term = {term} AND until < {NOW_MS} + {LEASE_TTL_MS} / 2; \
-             SELECT term = {term} FROM manager_lease WHERE id = 1; {}",
-            observation_sql()
+             WHERE {held} AND until < {NOW_MS} + {LEASE_TTL_MS} / 2; \
+             SELECT COUNT(*) FROM manager_lease WHERE {held}; {}",
+            observation_sql(),
+            held = held_sql(term)
         );
         let answers = self.run(&sql).await?;
-        let held: bool = only_row(answer(&answers, 1)?)?.try_get(0)?;
-        if !held {
+        let held: i64 = only_row(answer(&answers, 1)?)?.try_get(0)?;
+        if held == 0 {
             return Ok(None);
         }
         read_observation(answers.get(2..).unwrap_or_default()).map(Some)
@@ -91,9 +85,34 @@ impl ManagerStore for MySqlStore {
     }
 
     async fn resign(&self, term: Term) -> Result<()> {
-        let sql = format!("UPDATE manager_lease SET until = 0 WHERE id = 1 AND term = {term}");
+        let sql = format!("UPDATE manager_lease SET until = 0 WHERE {}", held_sql(term));
         self.run(&sql).await.map(drop)
     }
+}
+
+impl MySqlStore {
+    /// Takes the lease if it is free; `None` if its row is gone.
+    async fn take_lease(&self, holder: &str) -> Result<Option<Campaign>> {
+        let (holder, token) = (text(holder), new_token());
+        let sql = format!(
+            "BEGIN; \
+             UPDATE manager_lease \
+             SET term = term + 1, holder = {holder}, until = {NOW_MS} + {LEASE_TTL_MS}, token = {token} \
+             WHERE id = 1 AND (until <= {NOW_MS} OR until > {NOW_MS} + 2 * {LEASE_TTL_MS} OR holder = {holder}); \
+             SELECT {NOW_MS}, term FROM manager_lease WHERE id = 1; \
+             COMMIT"
+        );
+        let answers = self.run(&sql).await?;
+        let won = answer(&answers, 1)?.affected == 1;
+        let Some(row) = answer(&answers, 2)?.rows.first() else { return Ok(None) };
+        let term = Term { number: row.try_get(1)?, token };
+        Ok(Some(Campaign { now_ms: row.try_get(0)?, won: won.then_some(term) }))
+    }
+}
+
+/// The condition that finds the row of the lease if it records `term`.
+fn held_sql(Term { number, token }: Term) -> String {
+    format!("id = 1 AND term = {number} AND token = {token}")
 }
 
 /// A transaction that first renews the lease. This locks the lease to the end of the
@@ -101,10 +120,11 @@ impl ManagerStore for MySqlStore {
 fn fenced(term: Term, sql: &str) -> String {
     format!(
         "BEGIN; \
-         UPDATE manager_lease SET until = {NOW_MS} + {LEASE_TTL_MS} WHERE id = 1 AND term = {term}; \
+         UPDATE manager_lease SET until = {NOW_MS} + {LEASE_TTL_MS} WHERE {held}; \
          SET @held = ROW_COUNT(); \
          {sql}; \
-         COMMIT"
+         COMMIT",
+        held = held_sql(term)
     )
 }
 

@@ -5,73 +5,77 @@ use kit_database::Result;
 use kit_database::mysql::{Answer, text};
 use sqlx::Row;
 use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
-use values_core::types::Incarnation;
+use values_core::types::{Incarnation, Registration};
 
 use super::{ENDLESS, MySqlStore, NOW, NOW_MS, answer, only_row, unexpected};
-use crate::{FORGET_DEAD_MS, WorkerStore};
+use crate::{FORGET_DEAD_MS, WorkerStore, new_token};
 
 #[async_trait]
 impl WorkerStore for MySqlStore {
-    async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation> {
-        let name = text(name);
+    async fn register(&self, name: &str, capacity: u32) -> Result<Registration> {
+        let (name, token) = (text(name), new_token());
         let sql = format!(
             "BEGIN; \
              DELETE FROM workers WHERE state = 'dead' AND heartbeat < {NOW_MS} - {FORGET_DEAD_MS}; \
-             INSERT INTO workers (name, capacity, heartbeat) VALUES ({name}, {capacity}, {NOW_MS}); \
+             INSERT INTO workers (name, capacity, heartbeat, token) VALUES ({name}, {capacity}, {NOW_MS}, {token}); \
              COMMIT"
         );
         let answers = self.run(&sql).await?;
-        remembered(answer(&answers, 2)?).map(Incarnation).ok_or_else(|| unexpected("a new key"))
+        let incarnation = remembered(answer(&answers, 2)?).map(Incarnation).ok_or_else(|| unexpected("a new key"))?;
+        Ok(Registration { incarnation, token })
     }
 
-    async fn tick(&self, worker: Incarnation) -> Result<Tick> {
-        if !self.is_obstructed(worker) {
-            match self.run(&tick_sql(worker, &count_sql(worker), "")).await {
+    async fn tick(&self, worker: Registration) -> Result<Tick> {
+        if !self.is_obstructed(worker.incarnation) {
+            match self.run(&tick_sql(worker, &count_sql(worker.incarnation), "")).await {
                 Err(error) if error.is_lock_wait_timeout() => {}
                 answers => return read_tick(&answers?),
             }
         }
-        let answers =
-            self.run(&tick_sql(worker, &count_unlocked_sql(worker), &format!(", {} AS due", due_sql()))).await?;
+        let count = count_unlocked_sql(worker.incarnation);
+        let answers = self.run(&tick_sql(worker, &count, &format!(", {} AS due", due_sql()))).await?;
         let mut still_locked = false;
         for row in &answer(&answers, 4)?.rows {
             still_locked |= row.try_get::<bool, _>("due")?;
         }
         let tick = read_tick(&answers)?;
-        self.set_obstructed(worker, still_locked && tick.beat.alive);
+        self.set_obstructed(worker.incarnation, still_locked && tick.beat.alive);
         Ok(tick)
     }
 
-    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
+    async fn light_tick(&self, worker: Registration, generation: i64) -> Result<LightTick> {
         match self.run(&light_tick_sql(worker, generation)).await {
             Err(error) if error.is_lock_wait_timeout() => {
                 // The full tick that follows skips locked rows instead of waiting again.
-                self.set_obstructed(worker, true);
+                self.set_obstructed(worker.incarnation, true);
                 Ok(LightTick::default())
             }
             answers => read_light_tick(&answers?),
         }
     }
 
-    async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
+    async fn heartbeat(&self, worker: Registration) -> Result<Beat> {
         read_beat(&self.run(&beat_sql(worker, "")).await?)
     }
 
-    async fn leave(&self, worker: Incarnation) -> Result<Beat> {
+    async fn leave(&self, worker: Registration) -> Result<Beat> {
         read_beat(&self.run(&beat_sql(worker, ", state = 'draining', capacity = 0")).await?)
     }
 
-    async fn retire(&self, worker: Incarnation) -> Result<u64> {
+    async fn retire(&self, worker: Registration) -> Result<u64> {
         let sql = format!(
             "BEGIN; \
-             UPDATE (SELECT id FROM `values` WHERE owner = {worker} \
+             UPDATE workers SET state = 'dead' WHERE {living}; \
+             SET @held = ROW_COUNT(); \
+             UPDATE (SELECT id FROM `values` WHERE owner = {owner} AND @held = 1 \
                      ORDER BY id LIMIT {ENDLESS} FOR UPDATE SKIP LOCKED) AS free \
              STRAIGHT_JOIN `values` AS row_of ON row_of.id = free.id \
              SET row_of.owner = NULL, row_of.epoch = row_of.epoch + 1; \
-             UPDATE workers SET state = 'dead' WHERE incarnation = {worker}; \
-             COMMIT"
+             COMMIT",
+            owner = worker.incarnation,
+            living = living_sql(worker),
         );
-        Ok(answer(&self.run(&sql).await?, 1)?.affected)
+        Ok(answer(&self.run(&sql).await?, 3)?.affected)
     }
 }
 
@@ -101,10 +105,15 @@ fn due_sql() -> String {
     format!("last_tick < {NOW} AND value <= {} - GREATEST({NOW} - last_tick, 0)", i64::MAX)
 }
 
-/// Counts the seconds of the rows of `worker`. Safety rests on this statement alone:
-/// `owner` fences, and `last_tick` makes it idempotent, so that running it late or
-/// twice counts the same seconds. `SET` assigns from left to right, so `value` comes
-/// before `last_tick`.
+/// The condition that finds the row of this registration, unless it is dead or lost.
+fn living_sql(Registration { incarnation, token }: Registration) -> String {
+    format!("incarnation = {incarnation} AND token = {token} AND state <> 'dead'")
+}
+
+/// Counts the seconds of the rows of `worker`. That each is counted once rests on this
+/// statement alone: `owner` fences, and `last_tick` makes it idempotent, so that running
+/// it late, twice or for two workers with one number counts the same seconds. `SET`
+/// assigns from left to right, so `value` comes before `last_tick`.
 fn count_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \
@@ -132,12 +141,13 @@ fn count_unlocked_sql(worker: Incarnation) -> String {
 }
 
 /// A transaction that counts, renews the heartbeat, and reads the rows.
-fn tick_sql(worker: Incarnation, count: &str, more_columns: &str) -> String {
+fn tick_sql(worker: Registration, count: &str, more_columns: &str) -> String {
     format!(
         "BEGIN; {count}; {beat}; \
-         SELECT id, value, last_tick{more_columns} FROM `values` WHERE owner = {worker} ORDER BY id; \
+         SELECT id, value, last_tick{more_columns} FROM `values` WHERE owner = {owner} ORDER BY id; \
          COMMIT",
-        beat = beat_sql(worker, "")
+        beat = beat_sql(worker, ""),
+        owner = worker.incarnation,
     )
 }
 
@@ -155,13 +165,13 @@ fn read_tick(answers: &[Answer]) -> Result<Tick> {
 
 /// A transaction that counts and renews the heartbeat without reading rows. Its result
 /// is in the acknowledgements of its two writes.
-fn light_tick_sql(worker: Incarnation, generation: i64) -> String {
+fn light_tick_sql(worker: Registration, generation: i64) -> String {
     format!(
         "BEGIN; {count}; \
-         UPDATE workers SET heartbeat = LAST_INSERT_ID({NOW_MS}) \
-         WHERE incarnation = {worker} AND state <> 'dead' AND generation = {generation}; \
+         UPDATE workers SET heartbeat = LAST_INSERT_ID({NOW_MS}) WHERE {living} AND generation = {generation}; \
          COMMIT",
-        count = count_sql(worker)
+        count = count_sql(worker.incarnation),
+        living = living_sql(worker),
     )
 }
 
@@ -181,10 +191,11 @@ fn remembered(answer: &Answer) -> Option<i64> {
 }
 
 /// Two statements: a heartbeat that also sets `set`, and a read of its result.
-fn beat_sql(worker: Incarnation, set: &str) -> String {
+fn beat_sql(worker: Registration, set: &str) -> String {
     format!(
-        "UPDATE workers SET heartbeat = {NOW_MS}{set} WHERE incarnation = {worker} AND state <> 'dead'; \
-         SELECT {NOW_MS}, (SELECT generation FROM workers WHERE incarnation = {worker} AND state <> 'dead')"
+        "UPDATE workers SET heartbeat = {NOW_MS}{set} WHERE {living}; \
+         SELECT {NOW_MS}, (SELECT generation FROM workers WHERE {living})",
+        living = living_sql(worker)
     )
 }
 

@@ -8,7 +8,7 @@ use values_core::tables::Observation;
 use values_core::types::ValueRow;
 
 use super::{SqliteStore, now_ms, observe};
-use crate::{Added, CHUNK, CatalogStore, NewValue, Page, repeated, rows};
+use crate::{Added, CHUNK, CatalogStore, NewValue, Page, ids_above, repeated, rows};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
@@ -17,19 +17,15 @@ impl CatalogStore for SqliteStore {
         Ok(())
     }
 
-    async fn add_count(&self, count: u32) -> Result<Vec<i64>> {
+    async fn add_count(&self, count: u32) -> Result<Option<Vec<i64>>> {
         let mut transaction = begin(&self.pool).await?;
-        let largest: i64 = sqlx::query_scalar("SELECT MAX(0, COALESCE(MAX(id), 0)) FROM `values`")
-            .fetch_one(&mut *transaction)
-            .await?;
-        let ids: Vec<i64> = (0..i64::from(count)).map(|i| largest.saturating_add(1).saturating_add(i)).collect();
+        let largest = sqlx::query_scalar(AssertSqlSafe(rows::largest_sql())).fetch_one(&mut *transaction).await?;
+        let Some(ids) = ids_above(largest, count) else { return Ok(None) };
         for chunk in ids.chunks(CHUNK) {
-            let rows: Vec<String> = chunk.iter().map(|id| format!("({id})")).collect();
-            let sql = format!("INSERT INTO `values` (id) VALUES {}", rows.join(","));
-            sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+            sqlx::query(AssertSqlSafe(rows::insert_ids_sql(chunk))).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        Ok(ids)
+        Ok(Some(ids))
     }
 
     async fn add(&self, values: &[NewValue]) -> Result<Added> {

@@ -9,34 +9,44 @@ use values_core::tables::{Campaign, Observation, concerned};
 use values_core::types::{Incarnation, Term};
 
 use super::{SqliteStore, now_ms, observe};
-use crate::{LEASE_TTL_MS, ManagerStore, list};
+use crate::{LEASE_TTL_MS, ManagerStore, list, new_token};
 
 #[async_trait]
 impl ManagerStore for SqliteStore {
     async fn campaign(&self, holder: &str) -> Result<Campaign> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
+        // Makes the row again if someone deleted it. Terms continue at the clock, which no
+        // term has reached.
+        sqlx::query("INSERT OR IGNORE INTO manager_lease (id, term) VALUES (1, ?)")
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
+        let token = new_token();
         let term: Option<i64> = sqlx::query_scalar(
-            "UPDATE manager_lease SET term = term + 1, holder = ?1, until = ?2 + ?3 \
+            "UPDATE manager_lease SET term = term + 1, holder = ?1, until = ?2 + ?3, token = ?4 \
              WHERE id = 1 AND (until <= ?2 OR until > ?2 + 2 * ?3 OR holder = ?1) RETURNING term",
         )
         .bind(holder)
         .bind(now_ms)
         .bind(LEASE_TTL_MS)
+        .bind(token.0)
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(Campaign { now_ms, won: term.map(Term) })
+        Ok(Campaign { now_ms, won: term.map(|number| Term { number, token }) })
     }
 
     async fn observe(&self, term: Term) -> Result<Option<Observation>> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let held: bool = sqlx::query_scalar("SELECT term = ? FROM manager_lease WHERE id = 1")
-            .bind(term.0)
-            .fetch_one(&mut *transaction)
-            .await?;
-        if !held {
+        let held: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM manager_lease WHERE id = 1 AND term = ? AND token = ?")
+                .bind(term.number)
+                .bind(term.token.0)
+                .fetch_one(&mut *transaction)
+                .await?;
+        if held == 0 {
             return Ok(None);
         }
         sqlx::query("UPDATE manager_lease SET until = ?1 + ?2 WHERE id = 1 AND until < ?1 + ?2 / 2")
@@ -97,8 +107,9 @@ impl ManagerStore for SqliteStore {
     }
 
     async fn resign(&self, term: Term) -> Result<()> {
-        sqlx::query("UPDATE manager_lease SET until = 0 WHERE id = 1 AND term = ?")
-            .bind(term.0)
+        sqlx::query("UPDATE manager_lease SET until = 0 WHERE id = 1 AND term = ? AND token = ?")
+            .bind(term.number)
+            .bind(term.token.0)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -111,9 +122,10 @@ impl SqliteStore {
     async fn fenced(&self, term: Term) -> Result<Option<(Transaction<'static, Sqlite>, i64)>> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let held = sqlx::query("UPDATE manager_lease SET until = ? WHERE id = 1 AND term = ?")
+        let held = sqlx::query("UPDATE manager_lease SET until = ? WHERE id = 1 AND term = ? AND token = ?")
             .bind(now_ms + LEASE_TTL_MS)
-            .bind(term.0)
+            .bind(term.number)
+            .bind(term.token.0)
             .execute(&mut *transaction)
             .await?
             .rows_affected()

@@ -5,39 +5,41 @@ use kit_database::Result;
 use kit_database::sqlite::begin;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
-use values_core::types::Incarnation;
+use values_core::types::{Incarnation, Registration};
 
 use super::{SqliteStore, now_ms};
-use crate::{FORGET_DEAD_MS, WorkerStore};
+use crate::{FORGET_DEAD_MS, WorkerStore, new_token};
 
 #[async_trait]
 impl WorkerStore for SqliteStore {
-    async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation> {
+    async fn register(&self, name: &str, capacity: u32) -> Result<Registration> {
         let mut transaction = begin(&self.pool).await?;
         let now = now_ms(&mut transaction).await?;
         sqlx::query("DELETE FROM workers WHERE state = 'dead' AND heartbeat < ?")
             .bind(now - FORGET_DEAD_MS)
             .execute(&mut *transaction)
             .await?;
+        let token = new_token();
         let incarnation = sqlx::query_scalar(
-            "INSERT INTO workers (name, capacity, heartbeat) VALUES (?, ?, ?) RETURNING incarnation",
+            "INSERT INTO workers (name, capacity, heartbeat, token) VALUES (?, ?, ?, ?) RETURNING incarnation",
         )
         .bind(name)
         .bind(capacity)
         .bind(now)
+        .bind(token.0)
         .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(Incarnation(incarnation))
+        Ok(Registration { incarnation: Incarnation(incarnation), token })
     }
 
-    async fn tick(&self, worker: Incarnation) -> Result<Tick> {
+    async fn tick(&self, worker: Registration) -> Result<Tick> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let counted = count(&mut transaction, worker, now_ms).await?;
+        let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
         let rows = sqlx::query("SELECT id, value, last_tick FROM `values` WHERE owner = ? ORDER BY id")
-            .bind(worker.0)
+            .bind(worker.incarnation.0)
             .fetch_all(&mut *transaction)
             .await?
             .iter()
@@ -47,15 +49,17 @@ impl WorkerStore for SqliteStore {
         Ok(Tick { beat, counted, rows })
     }
 
-    async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
+    async fn light_tick(&self, worker: Registration, generation: i64) -> Result<LightTick> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
-        let counted = count(&mut transaction, worker, now_ms).await?;
+        let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let found = sqlx::query(
-            "UPDATE workers SET heartbeat = ? WHERE incarnation = ? AND state <> 'dead' AND generation = ?",
+            "UPDATE workers SET heartbeat = ? \
+             WHERE incarnation = ? AND token = ? AND state <> 'dead' AND generation = ?",
         )
         .bind(now_ms)
-        .bind(worker.0)
+        .bind(worker.incarnation.0)
+        .bind(worker.token.0)
         .bind(generation)
         .execute(&mut *transaction)
         .await?
@@ -64,7 +68,7 @@ impl WorkerStore for SqliteStore {
         Ok(LightTick { counted, beat_ms: (found == 1).then_some(now_ms) })
     }
 
-    async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
+    async fn heartbeat(&self, worker: Registration) -> Result<Beat> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
@@ -72,7 +76,7 @@ impl WorkerStore for SqliteStore {
         Ok(beat)
     }
 
-    async fn leave(&self, worker: Incarnation) -> Result<Beat> {
+    async fn leave(&self, worker: Registration) -> Result<Beat> {
         let mut transaction = begin(&self.pool).await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, ", state = 'draining', capacity = 0").await?;
@@ -80,17 +84,23 @@ impl WorkerStore for SqliteStore {
         Ok(beat)
     }
 
-    async fn retire(&self, worker: Incarnation) -> Result<u64> {
+    async fn retire(&self, worker: Registration) -> Result<u64> {
         let mut transaction = begin(&self.pool).await?;
+        let held =
+            sqlx::query("UPDATE workers SET state = 'dead' WHERE incarnation = ? AND token = ? AND state <> 'dead'")
+                .bind(worker.incarnation.0)
+                .bind(worker.token.0)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+        if held == 0 {
+            return Ok(0);
+        }
         let released = sqlx::query("UPDATE `values` SET owner = NULL, epoch = epoch + 1 WHERE owner = ?")
-            .bind(worker.0)
+            .bind(worker.incarnation.0)
             .execute(&mut *transaction)
             .await?
             .rows_affected();
-        sqlx::query("UPDATE workers SET state = 'dead' WHERE incarnation = ?")
-            .bind(worker.0)
-            .execute(&mut *transaction)
-            .await?;
         transaction.commit().await?;
         Ok(released)
     }
@@ -114,10 +124,11 @@ async fn count(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i
 }
 
 /// A heartbeat that also sets `set`, and a read of its result.
-async fn beat(connection: &mut SqliteConnection, worker: Incarnation, now_ms: i64, set: &'static str) -> Result<Beat> {
+async fn beat(connection: &mut SqliteConnection, worker: Registration, now_ms: i64, set: &'static str) -> Result<Beat> {
+    let Registration { incarnation, token } = worker;
     let sql = format!(
         "UPDATE workers SET heartbeat = {now_ms}{set} \
-         WHERE incarnation = {worker} AND state <> 'dead' RETURNING generation"
+         WHERE incarnation = {incarnation} AND token = {token} AND state <> 'dead' RETURNING generation"
     );
     let generation: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *connection).await?;
     Ok(Beat { now_ms, alive: generation.is_some(), generation: generation.unwrap_or(0) })

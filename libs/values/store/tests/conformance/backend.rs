@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use kit_database::mysql::text;
 use kit_database::{Options, sqlx};
 use testkit::SqlBackend;
-use values_core::types::{Incarnation, Lease, Term, ValueRow, WorkerRow};
+use values_core::types::{Incarnation, Lease, Registration, Term, Token, ValueRow, WorkerRow};
 use values_store::{MIGRATIONS, Page, ValuesStore};
 
 /// Start time, far enough from zero that clocks can be set back.
@@ -30,7 +30,7 @@ pub(crate) struct Backend {
 pub(crate) struct Contents {
     pub(crate) values: BTreeMap<i64, ValueRow>,
     pub(crate) workers: BTreeMap<Incarnation, WorkerRow>,
-    pub(crate) lease: Lease,
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Backend {
@@ -111,8 +111,8 @@ impl Backend {
                 row.last_tick -= seconds;
             }
             model.workers.values_mut().for_each(|row| row.heartbeat -= ms);
-            if model.lease.until != 0 {
-                model.lease.until -= ms;
+            if let Some(lease) = model.lease.as_mut().filter(|lease| lease.until != 0) {
+                lease.until -= ms;
             }
         }
     }
@@ -138,13 +138,24 @@ impl Backend {
 
     /// Empties all tables.
     pub(crate) async fn reset(&self) {
-        let sql = match self.sql.on_server() {
-            None => "DELETE FROM `values`; DELETE FROM workers; DELETE FROM sqlite_sequence",
-            Some(_) => "TRUNCATE `values`; TRUNCATE workers",
-        };
-        self.sql(sql).await.expect("the tables can be emptied");
-        self.sql("UPDATE manager_lease SET term = 0, holder = '', until = 0").await.expect("the lease can be reset");
+        self.sql("DELETE FROM `values`").await.expect("the table can be emptied");
+        self.lose_registrations().await;
+        self.sql("DELETE FROM manager_lease; INSERT INTO manager_lease (id) VALUES (1)").await.expect("a new lease");
         self.set_clock(START_MS).await;
+    }
+
+    /// Empties the table of workers, so that their numbers come again.
+    pub(crate) async fn lose_registrations(&self) {
+        let sql = match self.sql.on_server() {
+            None => "DELETE FROM workers; DELETE FROM sqlite_sequence WHERE name = 'workers'",
+            Some(_) => "TRUNCATE workers",
+        };
+        self.sql(sql).await.expect("the table can be emptied");
+    }
+
+    /// Deletes the row of the lease.
+    pub(crate) async fn lose_lease(&self) {
+        self.sql("DELETE FROM manager_lease").await.expect("the lease can be deleted");
     }
 
     pub(crate) async fn contents(&self) -> Contents {
@@ -161,25 +172,26 @@ impl Backend {
     }
 
     async fn workers(&self) -> BTreeMap<Incarnation, WorkerRow> {
-        const SQL: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation FROM workers";
-        type Row = (i64, String, String, u32, i64, i64);
+        const SQL: &str = "SELECT incarnation, name, state, capacity, heartbeat, generation, token FROM workers";
+        type Row = (i64, String, String, u32, i64, i64, i64);
         let rows: Vec<Row> = self.sql.rows(SQL).await;
-        let row = |(incarnation, name, state, capacity, heartbeat, generation): Row| {
+        let row = |(incarnation, name, state, capacity, heartbeat, generation, token): Row| {
             let incarnation = Incarnation(incarnation);
             let state = state.parse().expect("a known state");
-            (incarnation, WorkerRow { incarnation, name, state, capacity, heartbeat, generation })
+            let token = Token(token);
+            (incarnation, WorkerRow { incarnation, name, state, capacity, heartbeat, generation, token })
         };
         rows.into_iter().map(row).collect()
     }
 
-    async fn lease(&self) -> Lease {
-        const SQL: &str = "SELECT term, holder, until FROM manager_lease";
-        let (term, holder, until) = self.sql.rows(SQL).await.remove(0);
-        Lease { term, holder, until }
+    async fn lease(&self) -> Option<Lease> {
+        const SQL: &str = "SELECT term, holder, until, token FROM manager_lease";
+        let rows: Vec<(i64, String, i64, i64)> = self.sql.rows(SQL).await;
+        rows.into_iter().next().map(|(term, holder, until, token)| Lease { term, holder, until, token: Token(token) })
     }
 
     /// Registers a worker with room for 20 ids.
-    pub(crate) async fn worker(&self) -> Incarnation {
+    pub(crate) async fn worker(&self) -> Registration {
         self.store.register("worker", 20).await.expect("a worker")
     }
 
@@ -190,7 +202,8 @@ impl Backend {
     }
 
     /// Adds an id with the owner `owner`, as a user could.
-    pub(crate) async fn owned(&self, id: i64, owner: Incarnation) {
+    pub(crate) async fn owned(&self, id: i64, owner: impl Into<Incarnation>) {
+        let owner = owner.into();
         self.sql(&format!("INSERT INTO `values` (id, owner) VALUES ({id}, {owner})")).await.expect("a new id");
     }
 }

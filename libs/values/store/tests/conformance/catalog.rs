@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kit_database::{Database, Error, Options};
 use testkit::{MariaDb, MariaDbOptions, on_every_backend};
-use values_store::{Added, NewValue, Page};
+use values_store::{Added, MAX_ID, NewValue, Page};
 
 use crate::backend::Backend;
 
@@ -14,7 +14,9 @@ on_every_backend!(
     new_ids_are_at_least_one,
     new_ids_of_concurrent_callers_differ,
     thousands_of_new_ids,
-    no_id_is_above_the_largest_possible,
+    new_ids_end_at_the_limit,
+    ids_above_the_limit_do_not_count_as_the_largest,
+    ids_that_concurrent_callers_choose_differ,
     given_ids_count_from_given_values,
     what_exists_is_named_and_nothing_is_added,
     what_is_given_twice_is_named_and_nothing_is_added,
@@ -35,17 +37,17 @@ async fn it_answers_once_there_are_tables(backend: Backend) {
 }
 
 async fn new_ids_are_above_the_largest(backend: Backend) {
-    assert_eq!(backend.store.add_count(2).await.unwrap(), [1, 2]);
+    assert_eq!(backend.store.add_count(2).await.unwrap().unwrap(), [1, 2]);
     backend.sql("INSERT INTO `values` (id) VALUES (100)").await.unwrap();
-    assert_eq!(backend.store.add_count(3).await.unwrap(), [101, 102, 103]);
-    assert_eq!(backend.store.add_count(0).await.unwrap(), [0_i64; 0]);
+    assert_eq!(backend.store.add_count(3).await.unwrap().unwrap(), [101, 102, 103]);
+    assert_eq!(backend.store.add_count(0).await.unwrap().unwrap(), [0_i64; 0]);
     let row = backend.row(101).await;
     assert_eq!((row.value, row.initial_value, row.owner, row.epoch), (0, 0, None, 0));
 }
 
 async fn new_ids_are_at_least_one(backend: Backend) {
     backend.sql("INSERT INTO `values` (id) VALUES (-10)").await.unwrap();
-    assert_eq!(backend.store.add_count(2).await.unwrap(), [1, 2]);
+    assert_eq!(backend.store.add_count(2).await.unwrap().unwrap(), [1, 2]);
 }
 
 async fn new_ids_of_concurrent_callers_differ(backend: Backend) {
@@ -53,7 +55,7 @@ async fn new_ids_of_concurrent_callers_differ(backend: Backend) {
     let adders: Vec<_> = (0..8)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move { store.add_count(50).await.unwrap() })
+            tokio::spawn(async move { store.add_count(50).await.unwrap().unwrap() })
         })
         .collect();
     let mut all = BTreeSet::new();
@@ -67,7 +69,7 @@ async fn new_ids_of_concurrent_callers_differ(backend: Backend) {
 }
 
 async fn thousands_of_new_ids(backend: Backend) {
-    let ids = backend.store.add_count(2500).await.unwrap();
+    let ids = backend.store.add_count(2500).await.unwrap().unwrap();
     assert_eq!(ids, (1..=2500).collect::<Vec<_>>());
     assert_eq!(backend.store.overview().await.unwrap().ids(), 2500);
     let given: Vec<NewValue> = (10_001..=12_500).map(|id| NewValue { id, value: -id }).collect();
@@ -78,12 +80,47 @@ async fn thousands_of_new_ids(backend: Backend) {
     assert_eq!(backend.store.overview().await.unwrap().ids(), 2000);
 }
 
-async fn no_id_is_above_the_largest_possible(backend: Backend) {
+async fn new_ids_end_at_the_limit(backend: Backend) {
+    backend.store.add(&[NewValue { id: MAX_ID - 2, value: 0 }]).await.unwrap();
+    let before = backend.contents().await;
+    assert_eq!(backend.store.add_count(3).await.unwrap(), None);
+    assert_eq!(backend.contents().await, before, "nothing was added");
+    assert_eq!(backend.store.add_count(2).await.unwrap().unwrap(), [MAX_ID - 1, MAX_ID]);
+    assert_eq!(backend.store.add_count(1).await.unwrap(), None);
+    assert_eq!(backend.store.add_count(2500).await.unwrap(), None);
+    assert_eq!(backend.contents().await.values.len(), 3);
+    assert!(backend.store.remove(MAX_ID).await.unwrap());
+    assert_eq!(backend.store.add_count(1).await.unwrap().unwrap(), [MAX_ID]);
+}
+
+async fn ids_above_the_limit_do_not_count_as_the_largest(backend: Backend) {
+    backend.store.add_count(3).await.unwrap();
+    let mut next = 4;
+    for far in [MAX_ID + 1, i64::MAX - 1, i64::MAX] {
+        backend.sql(&format!("INSERT INTO `values` (id) VALUES ({far})")).await.unwrap();
+        assert_eq!(backend.store.add_count(2).await.unwrap().unwrap(), [next, next + 1], "{far} is there");
+        assert!(backend.store.remove(far).await.unwrap());
+        assert_eq!(backend.store.add_count(1).await.unwrap().unwrap(), [next + 2], "{far} was there");
+        next += 3;
+    }
+    let many = backend.store.add_count(2500).await.unwrap().unwrap();
+    assert_eq!(many, (next..next + 2500).collect::<Vec<_>>());
+    let row = backend.row(next).await;
+    assert_eq!((row.value, row.initial_value, row.owner, row.epoch), (0, 0, None, 0));
+}
+
+async fn ids_that_concurrent_callers_choose_differ(backend: Backend) {
     backend.sql(&format!("INSERT INTO `values` (id) VALUES ({})", i64::MAX)).await.unwrap();
-    let error = backend.store.add_count(2).await.unwrap_err();
-    assert!(matches!(error, kit_database::Error::Duplicate), "{error:?}");
-    assert_eq!(backend.contents().await.values.len(), 1);
-    assert!(backend.store.remove(i64::MAX).await.unwrap());
+    let store = backend.another(4);
+    let adders = (0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.add_count(5).await.unwrap().unwrap() })
+    });
+    let mut all = BTreeSet::new();
+    for adder in adders.collect::<Vec<_>>() {
+        all.extend(adder.await.unwrap());
+    }
+    assert_eq!(all, (1..=20).collect());
 }
 
 async fn given_ids_count_from_given_values(backend: Backend) {
@@ -159,8 +196,8 @@ async fn pages_cover_everything_once(backend: Backend) {
     assert_eq!(ids(Page { limit: 2, after: Some(0), ..ALL }).await, [1, 2]);
     assert_eq!(ids(Page { limit: 2, after: Some(3), ..ALL }).await, [8]);
     assert_eq!(ids(Page { after: Some(i64::MAX), ..ALL }).await, [0_i64; 0]);
-    assert_eq!(ids(Page { owner: Some(worker), ..ALL }).await, [-4, 0, 3, 8]);
-    assert_eq!(ids(Page { owner: Some(worker), after: Some(0), limit: 1 }).await, [3]);
+    assert_eq!(ids(Page { owner: Some(worker.incarnation), ..ALL }).await, [-4, 0, 3, 8]);
+    assert_eq!(ids(Page { owner: Some(worker.incarnation), after: Some(0), limit: 1 }).await, [3]);
     assert_eq!(ids(Page { limit: 0, ..ALL }).await, [0_i64; 0]);
 }
 

@@ -3,11 +3,11 @@
 use kit_database::sqlx::{MySqlConnection, raw_sql};
 use values_core::assignment::{Orphans, Transfer};
 use values_core::tables::LightTick;
-use values_core::types::{Incarnation, WorkerState};
+use values_core::types::{Registration, WorkerState};
 
 use crate::backend::Backend;
 
-async fn twenty_rows(name: &str) -> (Backend, Incarnation) {
+async fn twenty_rows(name: &str) -> (Backend, Registration) {
     let backend = Backend::mysql_in_real_time(name).await;
     let worker = backend.worker().await;
     for id in 1..=20 {
@@ -33,7 +33,7 @@ async fn a_locked_row_stops_neither_the_others_nor_the_heartbeat() {
     assert!(tick.beat.alive);
     assert_eq!((tick.counted.rows, tick.rows.len()), (18, 20));
     assert!(tick.rows.iter().all(|row| [7, 9].contains(&row.id) == (row.value < 5)), "{tick:?}");
-    let heartbeat = backend.contents().await.workers[&worker].heartbeat;
+    let heartbeat = backend.contents().await.workers[&worker.incarnation].heartbeat;
     assert!((locked_at..=tick.beat.now_ms).contains(&heartbeat), "{locked_at} {heartbeat} {tick:?}");
 
     // The store already knows that rows are locked, so it does not wait for the lock.
@@ -86,13 +86,16 @@ async fn locked_and_uncommitted_rows_do_not_hold_up_moves() {
     run(&mut user, "INSERT INTO `values` (id) VALUES (30), (34)").await;
     run(&mut user, "SELECT * FROM `values` WHERE id IN (3, 32) FOR UPDATE").await;
     let term = backend.lead().await;
-    let transfers = [Transfer { from: None, to: heir, count: 10 }, Transfer { from: Some(dead), to: heir, count: 10 }];
+    let transfers = [
+        Transfer { from: None, to: heir.incarnation, count: 10 },
+        Transfer { from: Some(dead.incarnation), to: heir.incarnation, count: 10 },
+    ];
     assert_eq!(backend.store.assign(term, &transfers).await.unwrap(), Some(2 + 10));
-    assert_eq!(backend.row(11).await.owner, Some(heir), "the next one in place of the locked one");
+    assert_eq!(backend.row(11).await.owner, Some(heir.incarnation), "the next one in place of the locked one");
     run(&mut user, "COMMIT").await;
     assert_eq!(backend.store.assign(term, &transfers).await.unwrap(), Some(3 + 10));
     let contents = backend.contents().await;
-    assert!(contents.values.values().all(|row| row.owner == Some(heir) && row.epoch == 1));
+    assert!(contents.values.values().all(|row| row.owner == Some(heir.incarnation) && row.epoch == 1));
 }
 
 #[tokio::test]
@@ -147,12 +150,15 @@ async fn retiring_leaves_a_locked_row_to_the_manager() {
     run(&mut user, "SELECT * FROM `values` WHERE id = 7 FOR UPDATE").await;
     assert_eq!(backend.store.retire(worker).await.unwrap(), 19);
     let contents = backend.contents().await;
-    assert_eq!(contents.workers[&worker].state, WorkerState::Dead);
-    assert!(contents.values.values().all(|row| row.owner == (row.id == 7).then_some(worker)), "{contents:?}");
+    assert_eq!(contents.workers[&worker.incarnation].state, WorkerState::Dead);
+    assert!(
+        contents.values.values().all(|row| row.owner == (row.id == 7).then_some(worker.incarnation)),
+        "{contents:?}"
+    );
     run(&mut user, "COMMIT").await;
     let term = backend.lead().await;
     let (_, orphans) = backend.store.observe(term).await.unwrap().expect("the lease").fleet();
-    assert!(orphans.contains(&Orphans { owner: Some(worker), count: 1 }), "{orphans:?}");
-    let takeover = Transfer { from: Some(worker), to: heir, count: 1 };
+    assert!(orphans.contains(&Orphans { owner: Some(worker.incarnation), count: 1 }), "{orphans:?}");
+    let takeover = Transfer { from: Some(worker.incarnation), to: heir.incarnation, count: 1 };
     assert_eq!(backend.store.assign(term, &[takeover]).await.unwrap(), Some(1));
 }

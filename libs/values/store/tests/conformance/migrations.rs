@@ -28,7 +28,7 @@ async fn a_newer_schema_does_not_stop_an_older_release(backend: Backend) {
         .unwrap();
     backend.sql("ALTER TABLE `values` ADD COLUMN note VARCHAR(10)").await.ok();
     backend.migrate_again().await;
-    assert_eq!(backend.store.add_count(1).await.unwrap(), [1]);
+    assert_eq!(backend.store.add_count(1).await.unwrap().unwrap(), [1]);
 }
 
 #[tokio::test]

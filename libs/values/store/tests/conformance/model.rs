@@ -10,7 +10,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use values_core::assignment::Transfer;
 use values_core::tables::{Beat, Campaign, LightTick, Observation, Tables, Tick};
-use values_core::types::{Incarnation, Term, ValueRow};
+use values_core::types::{Incarnation, Lease, Registration, Term, Token, ValueRow};
 use values_store::{Added, LEASE_TTL_MS, NewValue, Page};
 
 use crate::backend::{Backend, Contents};
@@ -18,14 +18,34 @@ use crate::backend::{Backend, Contents};
 /// Number of cases, each of up to 80 operations.
 const CASES: u32 = 100;
 
+/// A worker of the case: the latest one that registered under the number, or one before.
+#[derive(Debug, Clone, Copy)]
+struct Registrant {
+    incarnation: Incarnation,
+    /// How many registrations under the same number came later.
+    before: usize,
+}
+
+/// All registrations of a case, in order.
+#[derive(Debug, Default)]
+struct Register(Vec<Registration>);
+
+impl Register {
+    fn find(&self, registrant: Registrant) -> Registration {
+        let Registrant { incarnation, before } = registrant;
+        let mut found = self.0.iter().rev().filter(|made| made.incarnation == incarnation);
+        found.nth(before).copied().unwrap_or(Registration { incarnation, token: Token(0) })
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Register(&'static str, u32),
-    Tick(Incarnation),
-    LightTick(Incarnation, i64),
-    Heartbeat(Incarnation),
-    Leave(Incarnation),
-    Retire(Incarnation),
+    Tick(Registrant),
+    LightTick(Registrant, i64),
+    Heartbeat(Registrant),
+    Leave(Registrant),
+    Retire(Registrant),
     Campaign(&'static str),
     /// The term is given as the distance from the present one.
     Observe(i64),
@@ -33,6 +53,8 @@ enum Op {
     Assign(i64, Vec<Transfer>),
     SetDraining(i64, Vec<Incarnation>, bool),
     Resign(i64),
+    LoseRegistrations,
+    LoseLease,
     AddCount(u32),
     Add(Vec<NewValue>),
     Remove(i64),
@@ -50,7 +72,7 @@ enum Op {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Answer {
-    Registered(Incarnation),
+    Registered(Registration),
     Ticked(Tick),
     LightlyTicked(LightTick),
     Beat(Beat),
@@ -59,6 +81,7 @@ enum Answer {
     Observed(Option<Observation>),
     Counted(Option<u64>),
     Set(Option<()>),
+    NewIds(Option<Vec<i64>>),
     Ids(Vec<i64>),
     Added(Added),
     Was(bool),
@@ -70,6 +93,11 @@ enum Answer {
 fn workers() -> impl Strategy<Value = Incarnation> {
     // Workers that exist in most cases, and some that never do.
     prop_oneof![9 => 1..=4_i64, 1 => 5..=9_i64].prop_map(Incarnation)
+}
+
+fn registrants() -> impl Strategy<Value = Registrant> {
+    let before = prop_oneof![9 => Just(0), 1 => Just(1_usize)];
+    (workers(), before).prop_map(|(incarnation, before)| Registrant { incarnation, before })
 }
 
 fn many_workers() -> impl Strategy<Value = Vec<Incarnation>> {
@@ -101,11 +129,11 @@ fn ops() -> impl Strategy<Value = Op> {
     let page = (proptest::option::of(ids()), proptest::option::of(workers()), 0..10_u32);
     prop_oneof![
         3 => (names(), 0..=20_u32).prop_map(|(name, capacity)| Op::Register(name, capacity)),
-        8 => workers().prop_map(Op::Tick),
-        8 => (workers(), 0..4_i64).prop_map(|(worker, generation)| Op::LightTick(worker, generation)),
-        4 => workers().prop_map(Op::Heartbeat),
-        1 => workers().prop_map(Op::Leave),
-        1 => workers().prop_map(Op::Retire),
+        8 => registrants().prop_map(Op::Tick),
+        8 => (registrants(), 0..4_i64).prop_map(|(worker, generation)| Op::LightTick(worker, generation)),
+        4 => registrants().prop_map(Op::Heartbeat),
+        1 => registrants().prop_map(Op::Leave),
+        1 => registrants().prop_map(Op::Retire),
         4 => names().prop_map(Op::Campaign),
         3 => terms().prop_map(Op::Observe),
         3 => (terms(), many_workers(), select(vec![0, 500, 2000, 10_000]))
@@ -114,6 +142,8 @@ fn ops() -> impl Strategy<Value = Op> {
             .prop_map(|(term, transfers)| Op::Assign(term, transfers)),
         2 => (terms(), many_workers(), any::<bool>()).prop_map(|(term, workers, on)| Op::SetDraining(term, workers, on)),
         1 => terms().prop_map(Op::Resign),
+        1 => Just(Op::LoseRegistrations),
+        1 => Just(Op::LoseLease),
         3 => (0..=6_u32).prop_map(Op::AddCount),
         2 => proptest::collection::vec(new_values(), 0..4).prop_map(Op::Add),
         1 => ids().prop_map(Op::Remove),
@@ -129,16 +159,17 @@ fn ops() -> impl Strategy<Value = Op> {
 }
 
 /// Executes `op` on the backend.
-async fn ask(backend: &Backend, op: &Op, present: i64) -> kit_database::Result<Answer> {
+async fn ask(backend: &Backend, op: &Op, known: &Register, present: Term) -> kit_database::Result<Answer> {
     let store = &backend.store;
-    let term = |distance: &i64| Term(present + distance);
+    let term = |distance: &i64| near(present, *distance);
+    let find = |worker: &Registrant| known.find(*worker);
     Ok(match op {
         Op::Register(name, capacity) => Answer::Registered(store.register(name, *capacity).await?),
-        Op::Tick(worker) => Answer::Ticked(store.tick(*worker).await?),
-        Op::LightTick(worker, generation) => Answer::LightlyTicked(store.light_tick(*worker, *generation).await?),
-        Op::Heartbeat(worker) => Answer::Beat(store.heartbeat(*worker).await?),
-        Op::Leave(worker) => Answer::Beat(store.leave(*worker).await?),
-        Op::Retire(worker) => Answer::Retired(store.retire(*worker).await?),
+        Op::Tick(worker) => Answer::Ticked(store.tick(find(worker)).await?),
+        Op::LightTick(worker, generation) => Answer::LightlyTicked(store.light_tick(find(worker), *generation).await?),
+        Op::Heartbeat(worker) => Answer::Beat(store.heartbeat(find(worker)).await?),
+        Op::Leave(worker) => Answer::Beat(store.leave(find(worker)).await?),
+        Op::Retire(worker) => Answer::Retired(store.retire(find(worker)).await?),
         Op::Campaign(holder) => Answer::Campaigned(store.campaign(holder).await?),
         Op::Observe(distance) => Answer::Observed(store.observe(term(distance)).await?),
         Op::Expire(distance, workers, dead_after_ms) => {
@@ -147,7 +178,15 @@ async fn ask(backend: &Backend, op: &Op, present: i64) -> kit_database::Result<A
         Op::Assign(distance, transfers) => Answer::Counted(store.assign(term(distance), transfers).await?),
         Op::SetDraining(distance, workers, on) => Answer::Set(store.set_draining(term(distance), workers, *on).await?),
         Op::Resign(distance) => store.resign(term(distance)).await.map(|()| Answer::Done)?,
-        Op::AddCount(count) => Answer::Ids(store.add_count(*count).await?),
+        Op::LoseRegistrations => {
+            backend.lose_registrations().await;
+            Answer::Done
+        }
+        Op::LoseLease => {
+            backend.lose_lease().await;
+            Answer::Done
+        }
+        Op::AddCount(count) => Answer::NewIds(store.add_count(*count).await?),
         Op::Add(values) => Answer::Added(store.add(values).await?),
         Op::Remove(id) => Answer::Was(store.remove(*id).await?),
         Op::RemoveCount(count) => Answer::Ids(store.remove_count(*count).await?),
@@ -171,21 +210,32 @@ async fn ask(backend: &Backend, op: &Op, present: i64) -> kit_database::Result<A
     })
 }
 
-/// The answer of the specification. The backend chooses the values of new ids, so these
-/// are taken from `answer`.
-fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
+/// The term at a distance from the present one.
+const fn near(present: Term, distance: i64) -> Term {
+    Term { number: present.number + distance, token: present.token }
+}
+
+/// The answer of the specification. The backend chooses new ids and tokens, so these are
+/// taken from `answer`.
+fn expect(tables: &mut Tables, op: &Op, known: &Register, answer: &Answer) -> Answer {
     const TTL: i64 = LEASE_TTL_MS;
     let second = tables.now_ms.div_euclid(1000);
-    let present = tables.lease.term;
-    let term = |distance: &i64| Term(present + distance);
+    let present = present(tables);
+    let term = |distance: &i64| near(present, *distance);
+    let find = |worker: &Registrant| known.find(*worker);
+    let token = match answer {
+        Answer::Registered(registration) => registration.token,
+        Answer::Campaigned(Campaign { won: Some(term), .. }) => term.token,
+        _ => Token::default(),
+    };
     match op {
-        Op::Register(name, capacity) => Answer::Registered(tables.register(name, *capacity)),
-        Op::Tick(worker) => Answer::Ticked(tables.tick(*worker)),
-        Op::LightTick(worker, generation) => Answer::LightlyTicked(tables.light_tick(*worker, *generation)),
-        Op::Heartbeat(worker) => Answer::Beat(tables.heartbeat(*worker)),
-        Op::Leave(worker) => Answer::Beat(tables.leave(*worker)),
-        Op::Retire(worker) => Answer::Retired(tables.retire(*worker)),
-        Op::Campaign(holder) => Answer::Campaigned(tables.campaign(holder, TTL)),
+        Op::Register(name, capacity) => Answer::Registered(tables.register(name, *capacity, token)),
+        Op::Tick(worker) => Answer::Ticked(tables.tick(find(worker))),
+        Op::LightTick(worker, generation) => Answer::LightlyTicked(tables.light_tick(find(worker), *generation)),
+        Op::Heartbeat(worker) => Answer::Beat(tables.heartbeat(find(worker))),
+        Op::Leave(worker) => Answer::Beat(tables.leave(find(worker))),
+        Op::Retire(worker) => Answer::Retired(tables.retire(find(worker))),
+        Op::Campaign(holder) => Answer::Campaigned(tables.campaign(holder, TTL, token)),
         Op::Observe(distance) => Answer::Observed(tables.observe(term(distance), TTL)),
         Op::Expire(distance, workers, dead_after_ms) => {
             Answer::Counted(tables.expire(term(distance), TTL, workers, *dead_after_ms))
@@ -196,8 +246,16 @@ fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
             tables.resign(term(distance));
             Answer::Done
         }
+        Op::LoseRegistrations => {
+            tables.lose_registrations(0);
+            Answer::Done
+        }
+        Op::LoseLease => {
+            tables.lose_lease();
+            Answer::Done
+        }
         Op::AddCount(count) => {
-            let Answer::Ids(ids) = answer else { return Answer::Done };
+            let Answer::NewIds(Some(ids)) = answer else { return Answer::Done };
             let largest = tables.values.last_key_value().map_or(0, |(id, _)| *id).max(0);
             let right = ids.len() == *count as usize && ids.is_sorted() && ids.iter().all(|id| *id > largest);
             let added = ids.iter().filter(|id| tables.values.insert(**id, ValueRow::new(**id, 0, second)).is_none());
@@ -218,8 +276,7 @@ fn expect(tables: &mut Tables, op: &Op, answer: &Answer) -> Answer {
             let rows = rows.filter(|row| owner.is_none() || row.owner == *owner);
             Answer::Rows(rows.take(*limit as usize).collect())
         }
-        // It reads the same rows as a manager, and needs no term.
-        Op::Overview => Answer::Observed(tables.clone().observe(Term(present), TTL)),
+        Op::Overview => Answer::Observed(Some(tables.overview())),
         Op::Insert(new) => Answer::Was(add(tables, &[*new], second) == Added::All),
         Op::Own(id, owner) => {
             if let Some(row) = tables.values.get_mut(id) {
@@ -248,7 +305,7 @@ fn add(tables: &mut Tables, values: &[NewValue], second: i64) -> Added {
 
 async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
     backend.reset().await;
-    let mut model = Tables::default();
+    let (mut model, mut known) = (Tables::default(), Register::default());
     // Every case begins with some workers.
     let beginning = [Op::Register("a", 20), Op::Register("b", 20), Op::Register("c", 3), Op::Campaign("m")];
     for (step, op) in beginning.iter().chain(ops).enumerate() {
@@ -256,8 +313,11 @@ async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
             backend.advance(*ms, Some(&mut model)).await;
         }
         let before = backend.now_ms().await;
-        let answer = ask(backend, op, model.lease.term).await;
+        let answer = ask(backend, op, &known, present(&model)).await;
         let answer = answer.map_err(|error| TestCaseError::fail(format!("step {step}, {op:?}: {error}")))?;
+        if let Answer::Registered(registration) = answer {
+            known.0.push(registration);
+        }
         backend.hold_clock().await;
         let after = backend.now_ms().await;
         let contents = backend.contents().await;
@@ -265,7 +325,7 @@ async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
         let agreed = (before..=after).find_map(|now_ms| {
             let mut next = model.clone();
             next.now_ms = now_ms;
-            let expected = expect(&mut next, op, &answer);
+            let expected = expect(&mut next, op, &known, &answer);
             let same = expected == answer && contents == of(&next);
             closest = Some((expected, of(&next)));
             same.then_some(next)
@@ -280,6 +340,11 @@ async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
         prop_assert!(model.values.values().all(ValueRow::is_consistent));
     }
     Ok(())
+}
+
+/// The present term; without a lease, one that nobody has won.
+fn present(tables: &Tables) -> Term {
+    tables.lease.as_ref().map_or(Term { number: 0, token: Token(0) }, Lease::current)
 }
 
 fn of(tables: &Tables) -> Contents {

@@ -6,7 +6,7 @@ use kit_database::sqlx::{MySqlConnection, raw_sql};
 use testkit::on_every_backend;
 use values_core::assignment::Transfer;
 use values_core::tables::{LightTick, OwnedRow};
-use values_core::types::{Incarnation, WorkerState};
+use values_core::types::{Incarnation, Registration, Token, WorkerState};
 use values_core::worker::{Command, Next, Outcome, Worker};
 
 use crate::backend::{Backend, literal};
@@ -28,33 +28,38 @@ on_every_backend!(
     a_light_tick_of_the_dead_is_no_heartbeat,
     a_light_tick_shows_by_its_count_that_rows_came_or_went,
     a_zombie_is_told_and_changes_nothing_after_a_takeover,
-    whoever_owns_a_row_ticks_it_even_if_declared_dead,
-    who_never_registered_is_not_alive,
+    who_was_declared_dead_only_counts,
+    who_never_registered_only_counts,
+    a_number_that_comes_again_fences_its_older_holder,
+    a_registration_without_a_token_is_not_taken_for_one_with,
     leaving_is_for_good,
     retiring_releases,
 );
 
+/// A registration that no database has made.
+const NOBODY: Registration = Registration { incarnation: Incarnation(77), token: Token(7) };
+
 async fn incarnations_ascend_and_are_never_reused(backend: Backend) {
     let first = backend.worker().await;
     let second = backend.worker().await;
-    assert!(second > first);
+    assert!(second.incarnation > first.incarnation);
     backend.store.retire(second).await.unwrap();
     backend.sql("DELETE FROM workers").await.unwrap();
-    assert!(backend.worker().await > second);
+    assert!(backend.worker().await.incarnation > second.incarnation);
 }
 
 async fn names_are_kept_as_they_are(backend: Backend) {
     for name in ["o'brien", "a\"b\\c`d", "'; DROP TABLE workers; -- ", "Ünïcödé 名前 🦀", "", &"x".repeat(253)]
     {
         let worker = backend.store.register(name, 1).await.unwrap();
-        assert_eq!(backend.contents().await.workers[&worker].name, name);
+        assert_eq!(backend.contents().await.workers[&worker.incarnation].name, name);
         // The name of a lease holder is stored unchanged, too.
         backend.sql("UPDATE manager_lease SET until = 0").await.unwrap();
         backend.store.campaign(name).await.unwrap().won.unwrap();
-        assert_eq!(backend.contents().await.lease.holder, name);
+        assert_eq!(backend.contents().await.lease.unwrap().holder, name);
         let sql = format!("UPDATE workers SET name = 'found' WHERE name = {}", literal(&backend, name));
         backend.sql(&sql).await.unwrap();
-        assert_eq!(backend.contents().await.workers[&worker].name, "found");
+        assert_eq!(backend.contents().await.workers[&worker.incarnation].name, "found");
     }
 }
 
@@ -63,12 +68,12 @@ async fn the_long_dead_are_forgotten(backend: Backend) {
     backend.store.retire(dead).await.unwrap();
     backend.advance(23 * 60 * 60 * 1000, None).await;
     backend.worker().await;
-    assert!(backend.contents().await.workers.contains_key(&dead));
+    assert!(backend.contents().await.workers.contains_key(&dead.incarnation));
     backend.advance(2 * 60 * 60 * 1000, None).await;
     backend.worker().await;
     let workers = backend.contents().await.workers;
-    assert!(!workers.contains_key(&dead));
-    assert!(workers.contains_key(&living), "only those that were declared dead");
+    assert!(!workers.contains_key(&dead.incarnation));
+    assert!(workers.contains_key(&living.incarnation), "only those that were declared dead");
 }
 
 async fn a_tick_catches_up_what_was_missed(backend: Backend) {
@@ -102,7 +107,10 @@ async fn a_tick_counts_a_second_once(backend: Backend) {
 
 async fn negative_values_count_upwards(backend: Backend) {
     let worker = backend.worker().await;
-    backend.sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (7, -10, {worker})")).await.unwrap();
+    backend
+        .sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (7, -10, {})", worker.incarnation))
+        .await
+        .unwrap();
     backend.advance(4000, None).await;
     backend.store.tick(worker).await.unwrap();
     let row = backend.row(7).await;
@@ -111,11 +119,12 @@ async fn negative_values_count_upwards(backend: Backend) {
 
 async fn a_full_row_stands_still_and_the_others_tick(backend: Backend) {
     let worker = backend.worker().await;
+    let owner = worker.incarnation;
     let almost = i64::MAX - 2;
     backend
         .sql(&format!(
             "INSERT INTO `values` (id, value, owner) VALUES \
-             (1, {max}, {worker}), (2, 5, {worker}), (3, {almost}, {worker}), (4, {min}, {worker})",
+             (1, {max}, {owner}), (2, 5, {owner}), (3, {almost}, {owner}), (4, {min}, {owner})",
             max = i64::MAX,
             min = i64::MIN
         ))
@@ -125,7 +134,7 @@ async fn a_full_row_stands_still_and_the_others_tick(backend: Backend) {
     // The row is ahead of the clock, as after a step of the clock.
     let ahead = backend.now_ms().await.div_euclid(1000) + 1_000_000;
     backend
-        .sql(&format!("INSERT INTO `values` (id, first_tick, last_tick, owner) VALUES (5, {ahead}, {ahead}, {worker})"))
+        .sql(&format!("INSERT INTO `values` (id, first_tick, last_tick, owner) VALUES (5, {ahead}, {ahead}, {owner})"))
         .await
         .unwrap();
     let tick = backend.store.tick(worker).await.unwrap();
@@ -142,8 +151,9 @@ async fn a_full_row_stands_still_and_the_others_tick(backend: Backend) {
 async fn a_row_is_counted_until_it_is_full() {
     let backend = Backend::mysql("until_full").await;
     let worker = backend.worker().await;
+    let owner = worker.incarnation;
     backend
-        .sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (1, {}, {worker})", i64::MAX - 5))
+        .sql(&format!("INSERT INTO `values` (id, value, owner) VALUES (1, {}, {owner})", i64::MAX - 5))
         .await
         .unwrap();
     for (seconds, value) in [(3, i64::MAX - 2), (2, i64::MAX), (1, i64::MAX)] {
@@ -186,11 +196,11 @@ async fn a_tick_is_a_heartbeat(backend: Backend) {
         backend.advance(1000, None).await;
         let beat = backend.store.tick(worker).await.unwrap().beat;
         assert!(beat.alive);
-        assert_eq!(backend.contents().await.workers[&worker].heartbeat, beat.now_ms);
+        assert_eq!(backend.contents().await.workers[&worker.incarnation].heartbeat, beat.now_ms);
         backend.advance(1000, None).await;
         let beat = backend.store.heartbeat(worker).await.unwrap();
         assert!(beat.alive);
-        assert_eq!(backend.contents().await.workers[&worker].heartbeat, beat.now_ms);
+        assert_eq!(backend.contents().await.workers[&worker.incarnation].heartbeat, beat.now_ms);
     }
 }
 
@@ -208,7 +218,7 @@ async fn a_light_tick_counts_and_beats(backend: Backend) {
         assert!(row.is_consistent() && row.last_tick == second, "{row:?} {tick:?}");
     }
     assert_eq!(backend.row(3).await.value, 0);
-    let heartbeat = backend.contents().await.workers[&worker].heartbeat;
+    let heartbeat = backend.contents().await.workers[&worker.incarnation].heartbeat;
     assert_eq!(tick.beat_ms, Some(heartbeat));
     assert!([0, 1].contains(&(heartbeat.div_euclid(1000) - second)), "{tick:?}");
     // A tick without rows is still a heartbeat.
@@ -236,13 +246,13 @@ async fn a_light_tick_under_another_generation_counts_and_says_so(backend: Backe
     backend.owned(7, worker).await;
     let term = backend.lead().await;
     backend.sql("INSERT INTO `values` (id) VALUES (8)").await.unwrap();
-    let given = Transfer { from: None, to: worker, count: 1 };
+    let given = Transfer { from: None, to: worker.incarnation, count: 1 };
     assert_eq!(backend.store.assign(term, &[given]).await.unwrap(), Some(1));
     backend.advance(1000, None).await;
-    let heartbeat = backend.contents().await.workers[&worker].heartbeat;
+    let heartbeat = backend.contents().await.workers[&worker.incarnation].heartbeat;
     let tick = backend.store.light_tick(worker, 0).await.unwrap();
     assert_eq!((tick.beat_ms, tick.counted.rows), (None, 2));
-    assert_eq!(backend.contents().await.workers[&worker].heartbeat, heartbeat);
+    assert_eq!(backend.contents().await.workers[&worker.incarnation].heartbeat, heartbeat);
     assert!(backend.row(7).await.is_consistent() && backend.row(8).await.is_consistent());
     assert!(backend.store.light_tick(worker, 1).await.unwrap().beat_ms.is_some());
     assert!(backend.store.light_tick(worker, 2).await.unwrap().beat_ms.is_none());
@@ -253,13 +263,13 @@ async fn a_light_tick_of_the_dead_is_no_heartbeat(backend: Backend) {
     backend.owned(7, worker).await;
     backend.advance(5000, None).await;
     let term = backend.lead().await;
-    backend.store.expire(term, &[worker], 2000).await.unwrap();
+    backend.store.expire(term, &[worker.incarnation], 2000).await.unwrap();
     let before = backend.contents().await.workers;
     let tick = backend.store.light_tick(worker, 0).await.unwrap();
     assert_eq!((tick.beat_ms, tick.counted.rows), (None, 1));
     assert_eq!(backend.contents().await.workers, before, "the dead do not come back");
     assert!(backend.row(7).await.is_consistent());
-    assert_eq!(backend.store.light_tick(Incarnation(77), 0).await.unwrap(), LightTick::default());
+    assert_eq!(backend.store.light_tick(NOBODY, 0).await.unwrap(), LightTick::default());
 }
 
 async fn a_light_tick_shows_by_its_count_that_rows_came_or_went(backend: Backend) {
@@ -391,8 +401,8 @@ async fn a_zombie_is_told_and_changes_nothing_after_a_takeover(backend: Backend)
     backend.owned(7, zombie).await;
     backend.advance(5000, None).await;
     let term = backend.lead().await;
-    assert_eq!(backend.store.expire(term, &[zombie], 2000).await.unwrap(), Some(1));
-    let takeover = Transfer { from: Some(zombie), to: heir, count: 1 };
+    assert_eq!(backend.store.expire(term, &[zombie.incarnation], 2000).await.unwrap(), Some(1));
+    let takeover = Transfer { from: Some(zombie.incarnation), to: heir.incarnation, count: 1 };
     assert_eq!(backend.store.assign(term, &[takeover]).await.unwrap(), Some(1));
     let before = backend.contents().await;
     let tick = backend.store.tick(zombie).await.unwrap();
@@ -405,29 +415,68 @@ async fn a_zombie_is_told_and_changes_nothing_after_a_takeover(backend: Backend)
     assert!(backend.row(7).await.is_consistent());
 }
 
-async fn whoever_owns_a_row_ticks_it_even_if_declared_dead(backend: Backend) {
+async fn who_was_declared_dead_only_counts(backend: Backend) {
     let worker = backend.worker().await;
     backend.owned(7, worker).await;
     backend.advance(5000, None).await;
     let term = backend.lead().await;
-    backend.store.expire(term, &[worker], 2000).await.unwrap();
-    let heartbeat = backend.contents().await.workers[&worker].heartbeat;
-    let tick = backend.store.tick(worker).await.unwrap();
-    assert!(!tick.beat.alive && tick.counted.rows == 1, "{tick:?}");
-    assert_eq!(backend.contents().await.workers[&worker].heartbeat, heartbeat, "the dead do not come back");
-    assert!(backend.row(7).await.is_consistent());
+    backend.store.expire(term, &[worker.incarnation], 2000).await.unwrap();
+    is_fenced(&backend, worker).await;
 }
 
-async fn who_never_registered_is_not_alive(backend: Backend) {
-    let nobody = Incarnation(77);
-    backend.owned(7, nobody).await;
+async fn who_never_registered_only_counts(backend: Backend) {
+    backend.owned(7, NOBODY).await;
     backend.advance(1000, None).await;
-    let tick = backend.store.tick(nobody).await.unwrap();
-    assert_eq!((tick.beat.alive, tick.counted.rows), (false, 1));
-    assert!(!backend.store.heartbeat(nobody).await.unwrap().alive);
-    assert!(!backend.store.leave(nobody).await.unwrap().alive);
-    assert_eq!(backend.store.retire(nobody).await.unwrap(), 1);
+    is_fenced(&backend, NOBODY).await;
     assert!(backend.contents().await.workers.is_empty());
+}
+
+/// The table of workers was emptied, or a replica without the last registrations became
+/// the primary: another worker gets the same number.
+async fn a_number_that_comes_again_fences_its_older_holder(backend: Backend) {
+    let older = backend.worker().await;
+    backend.owned(7, older).await;
+    backend.lose_registrations().await;
+    backend.advance(2000, None).await;
+    is_fenced(&backend, older).await;
+
+    let newer = backend.worker().await;
+    assert_eq!(newer.incarnation, older.incarnation);
+    assert_ne!(newer.token, older.token);
+    backend.advance(2000, None).await;
+    is_fenced(&backend, older).await;
+    let tick = backend.store.tick(newer).await.unwrap();
+    assert!(tick.beat.alive && tick.rows.len() == 1, "{tick:?}");
+    backend.advance(2000, None).await;
+    assert_eq!(backend.store.light_tick(newer, 0).await.unwrap().counted.rows, 1);
+    assert!(backend.store.leave(newer).await.unwrap().alive);
+    assert_eq!(backend.store.retire(newer).await.unwrap(), 1);
+}
+
+/// A registration of a release without tokens.
+async fn a_registration_without_a_token_is_not_taken_for_one_with(backend: Backend) {
+    let worker = backend.worker().await;
+    backend.owned(7, worker).await;
+    backend.sql("UPDATE workers SET token = 0").await.unwrap();
+    backend.advance(2000, None).await;
+    assert_ne!(worker.token, Token(0));
+    is_fenced(&backend, worker).await;
+}
+
+/// Checks that every command of `worker`, who owns id 7, answers that it is not
+/// registered, counts seconds as they are, and changes nothing else.
+async fn is_fenced(backend: &Backend, worker: Registration) {
+    let before = backend.contents().await;
+    let tick = backend.store.tick(worker).await.unwrap();
+    assert_eq!((tick.beat.alive, tick.counted.rows), (false, 1));
+    assert_eq!(backend.store.light_tick(worker, 0).await.unwrap().beat_ms, None);
+    assert!(!backend.store.heartbeat(worker).await.unwrap().alive);
+    assert!(!backend.store.leave(worker).await.unwrap().alive);
+    assert_eq!(backend.store.retire(worker).await.unwrap(), 0);
+    let after = backend.contents().await;
+    assert_eq!((after.workers, after.lease), (before.workers, before.lease));
+    let (old, new) = (before.values[&7], after.values[&7]);
+    assert!(new.is_consistent() && (new.owner, new.epoch) == (old.owner, old.epoch), "{old:?} {new:?}");
 }
 
 async fn leaving_is_for_good(backend: Backend) {
@@ -435,11 +484,11 @@ async fn leaving_is_for_good(backend: Backend) {
     backend.advance(1000, None).await;
     let beat = backend.store.leave(worker).await.unwrap();
     assert!(beat.alive);
-    let row = backend.contents().await.workers[&worker].clone();
+    let row = backend.contents().await.workers[&worker.incarnation].clone();
     assert_eq!((row.state, row.capacity, row.heartbeat), (WorkerState::Draining, 0, beat.now_ms));
     let term = backend.lead().await;
-    backend.store.set_draining(term, &[worker], false).await.unwrap();
-    assert_eq!(backend.contents().await.workers[&worker].state, WorkerState::Draining);
+    backend.store.set_draining(term, &[worker.incarnation], false).await.unwrap();
+    assert_eq!(backend.contents().await.workers[&worker.incarnation].state, WorkerState::Draining);
     assert!(backend.store.heartbeat(worker).await.unwrap().alive, "it is alive until it has gone");
 }
 
@@ -451,7 +500,7 @@ async fn retiring_releases(backend: Backend) {
     assert_eq!(backend.store.retire(worker).await.unwrap(), 2);
     let contents = backend.contents().await;
     assert_eq!((contents.values[&1].owner, contents.values[&1].epoch), (None, 1));
-    assert_eq!((contents.values[&3].owner, contents.values[&3].epoch), (Some(other), 0));
-    assert_eq!(contents.workers[&worker].state, WorkerState::Dead);
+    assert_eq!((contents.values[&3].owner, contents.values[&3].epoch), (Some(other.incarnation), 0));
+    assert_eq!(contents.workers[&worker.incarnation].state, WorkerState::Dead);
     assert_eq!(backend.store.retire(worker).await.unwrap(), 0, "twice is as good as once");
 }
