@@ -4,6 +4,7 @@
 
 mod assets;
 mod browser;
+mod disk;
 mod jobs;
 mod live;
 mod page;

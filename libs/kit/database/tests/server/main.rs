@@ -7,6 +7,7 @@ mod errors;
 mod faults;
 mod migrations;
 mod scripts;
+mod sqlite;
 
 use kit_database::mysql::Scripts;
 use kit_database::sqlx::{MySqlPool, query, query_scalar};

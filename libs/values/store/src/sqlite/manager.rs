@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use kit_database::sqlite::Transaction;
+use sqlx::AssertSqlSafe;
 use values_core::assignment::Transfer;
 use values_core::tables::{Campaign, Observation, concerned};
 use values_core::types::{Incarnation, Term};
@@ -14,7 +14,7 @@ use crate::{LEASE_TTL_MS, ManagerStore, list};
 #[async_trait]
 impl ManagerStore for SqliteStore {
     async fn campaign(&self, holder: &str) -> Result<Campaign> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let term: Option<i64> = sqlx::query_scalar(
             "UPDATE manager_lease SET term = term + 1, holder = ?1, until = ?2 + ?3 \
@@ -30,7 +30,7 @@ impl ManagerStore for SqliteStore {
     }
 
     async fn observe(&self, term: Term) -> Result<Option<Observation>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let held: bool = sqlx::query_scalar("SELECT term = ? FROM manager_lease WHERE id = 1")
             .bind(term.0)
@@ -97,19 +97,20 @@ impl ManagerStore for SqliteStore {
     }
 
     async fn resign(&self, term: Term) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE manager_lease SET until = 0 WHERE id = 1 AND term = ?")
             .bind(term.0)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 }
 
 impl SqliteStore {
     /// Begins a transaction that renews the lease, and returns it with its time in
     /// milliseconds; `None` under a stale term.
-    async fn fenced(&self, term: Term) -> Result<Option<(Transaction<'static, Sqlite>, i64)>> {
-        let mut transaction = begin(&self.pool).await?;
+    async fn fenced(&self, term: Term) -> Result<Option<(Transaction, i64)>> {
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let held = sqlx::query("UPDATE manager_lease SET until = ? WHERE id = 1 AND term = ?")
             .bind(now_ms + LEASE_TTL_MS)

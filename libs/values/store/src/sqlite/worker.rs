@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use values_core::types::Incarnation;
@@ -13,7 +12,7 @@ use crate::{FORGET_DEAD_MS, WorkerStore};
 #[async_trait]
 impl WorkerStore for SqliteStore {
     async fn register(&self, name: &str, capacity: u32) -> Result<Incarnation> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now_ms(&mut transaction).await?;
         sqlx::query("DELETE FROM workers WHERE state = 'dead' AND heartbeat < ?")
             .bind(now - FORGET_DEAD_MS)
@@ -32,7 +31,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn tick(&self, worker: Incarnation) -> Result<Tick> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let counted = count(&mut transaction, worker, now_ms).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
@@ -48,7 +47,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn light_tick(&self, worker: Incarnation, generation: i64) -> Result<LightTick> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let counted = count(&mut transaction, worker, now_ms).await?;
         let found = sqlx::query(
@@ -65,7 +64,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn heartbeat(&self, worker: Incarnation) -> Result<Beat> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
         transaction.commit().await?;
@@ -73,7 +72,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn leave(&self, worker: Incarnation) -> Result<Beat> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, ", state = 'draining', capacity = 0").await?;
         transaction.commit().await?;
@@ -81,7 +80,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn retire(&self, worker: Incarnation) -> Result<u64> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let released = sqlx::query("UPDATE `values` SET owner = NULL, epoch = epoch + 1 WHERE owner = ?")
             .bind(worker.0)
             .execute(&mut *transaction)
