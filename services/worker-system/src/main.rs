@@ -49,7 +49,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let visits = Visits::build(&config.settings, folder, &mut app, requests)?;
     let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
-    let prepared = async { tokio::try_join!(values.prepare(), jobs.prepare(), visits.prepare()) };
+    let prepared = Box::pin(async { tokio::try_join!(values.prepare(), jobs.prepare(), visits.prepare()) });
     if app.unless_draining(prepared).await?.is_none() {
         return Ok(());
     }
