@@ -50,11 +50,14 @@ async fn a_handler_alone() {
 async fn the_whole_way() {
     let harness = Harness::start(Registry::new().with(Greeting)).await;
     let Database::Sqlite(pool) = harness.database() else { panic!("the harness is on SQLite") };
-    kit_database::sqlx::query("CREATE TABLE greetings (job_id BLOB, name TEXT)").execute(pool).await.unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    let table = kit_database::sqlx::query("CREATE TABLE greetings (job_id BLOB, name TEXT)");
+    table.execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
     let id = harness.submit("greeting", &json!({"name": "Ada"}), 1).await;
     let row = harness.ended(id).await;
     assert_eq!(row.result.as_deref(), Some("\"Hello Ada!\""), "{row:?}");
     let names: Vec<String> =
-        kit_database::sqlx::query_scalar("SELECT name FROM greetings").fetch_all(pool).await.unwrap();
+        kit_database::sqlx::query_scalar("SELECT name FROM greetings").fetch_all(pool.reader()).await.unwrap();
     assert_eq!(names, ["Ada"]);
 }

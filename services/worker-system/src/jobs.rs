@@ -12,10 +12,9 @@ use kit_process::readiness::Check;
 use kit_process::{App, Shutdown};
 use kit_web::requests;
 
-use crate::part::{Part, Port, prepare};
+use crate::part::{Part, Port};
 use crate::settings::Settings;
 
-/// SQLite admits one writer at a time; the other connections read.
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
 /// The jobs system on a database in a folder.
@@ -28,15 +27,11 @@ pub struct Jobs {
 
 impl Jobs {
     /// Builds the system, before the admin listener starts. Nothing happens until it runs.
-    pub fn build(
-        settings: &Settings,
-        folder: &Path,
-        app: &mut App,
-        requests: requests::Metrics,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
+    #[must_use]
+    pub fn build(settings: &Settings, folder: &Path, app: &mut App, requests: requests::Metrics) -> Self {
+        Self {
             settings: settings.clone(),
-            database: Database::open(&format!("sqlite://{}", folder.join("jobs.db").display()), OPTIONS)?,
+            database: Database::open_file(&folder.join("jobs.db"), OPTIONS),
             main_app: (
                 Part::new("main-app", &app.readiness),
                 main_app::Metrics::register(&mut app.registry, requests),
@@ -47,20 +42,28 @@ impl Jobs {
                 service_app::Metrics::register(&mut app.registry),
                 app.readiness.check("service-app: database"),
             ),
-        })
+        }
+    }
+
+    /// Creates the file, and brings its schema up to date.
+    pub async fn prepare(&self) -> kit_database::Result<()> {
+        self.database.prepare(&jobs_store::MIGRATIONS).await
     }
 
     /// Runs until `shutdown` drains and every part has ended. The queue ends with the
     /// process. The next process publishes the remaining messages.
+    ///
+    /// # Errors
+    /// A part has failed during the drain.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        if !prepare(&self.database, &jobs_store::MIGRATIONS, &shutdown).await? {
-            return Ok(());
-        }
         let store = jobs_store::open(&self.database);
-        publish_anew(store.as_ref()).await?;
+        if let Err(error) = publish_anew(store.as_ref()).await {
+            // Such as a full disk.
+            tracing::warn!(%error, "cannot publish the jobs of the previous process; the sweeper will");
+        }
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let (main_app, metrics, check) = self.main_app;
-        let main_app = main_app.run(shutdown.clone(), async |shutdown| {
+        let main_app = main_app.serve(port, shutdown.clone(), async |listener, shutdown| {
             let deps = main_app::Deps {
                 store: Arc::clone(&store),
                 queue: Arc::clone(&queue),
@@ -68,7 +71,7 @@ impl Jobs {
                 metrics: metrics.clone(),
             };
             let service = main_app::build(self.settings.main_app.clone(), deps);
-            Ok(service.run(port.listener()?, shutdown).await?)
+            Ok(service.run(listener, shutdown).await?)
         });
         let (service_app, metrics, check) = self.service_app;
         let service_app = service_app.run(shutdown, async |shutdown| {
@@ -80,10 +83,10 @@ impl Jobs {
             };
             Ok(service_app::build(self.settings.service_app.clone(), deps).run(shutdown).await?)
         });
-        tokio::join!(main_app, service_app);
+        let (main_app, service_app) = tokio::join!(main_app, service_app);
         queue.close().await;
         self.database.close().await;
-        Ok(())
+        main_app.and(service_app)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use kit_process::{App, config};
+use kit_process::App;
 use kit_web::{http, requests};
 use worker_system::config::Config;
+use worker_system::data_folder::DataFolder;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
-use worker_system::part::{Part, Port, or_end};
+use worker_system::part::{Part, Port};
 use worker_system::values::Values;
 use worker_system::visits::Visits;
 
@@ -19,10 +20,8 @@ fn main() -> ExitCode {
             let folder = tempfile::tempdir()?;
             return Box::pin(run(&config, folder.path(), app)).await;
         }
-        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-            config::invalid("DATA_DIR", format!("cannot create {}: {error}", config.data_dir.display()))
-        })?;
-        Box::pin(run(&config, &config.data_dir, app)).await
+        let folder = DataFolder::open(&config.data_dir)?;
+        Box::pin(run(&config, folder.path(), app)).await
     })
 }
 
@@ -32,37 +31,41 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let visit_counter = Port::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
     let main_app = Port::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
     let entries = vec![
-        Entry { name: "Values", what: "Ids that count seconds, spread over workers.", address: values_api.address()? },
+        Entry { name: "Values", what: "Ids that count seconds, spread over workers.", address: values_api.address() },
         Entry {
             name: "Visits",
             what: "A page that counts its visits. Each visitor sees a number of their own.",
-            address: visit_counter.address()?,
+            address: visit_counter.address(),
         },
         Entry {
             name: "Jobs",
             what: "A queue of jobs. Each accepted job runs, even if a process fails meanwhile.",
-            address: main_app.address()?,
+            address: main_app.address(),
         },
     ];
 
     let requests = requests::Metrics::register(&mut app.registry);
-    let values = Values::build(&config.settings, folder, &mut app, requests.clone())?;
-    let jobs = Jobs::build(&config.settings, folder, &mut app, requests.clone())?;
+    let values = Values::build(&config.settings, folder, &mut app, requests.clone());
+    let jobs = Jobs::build(&config.settings, folder, &mut app, requests.clone());
     let visits = Visits::build(&config.settings, folder, &mut app, requests)?;
     let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
-    app.output.push(announcement(&entries, index.address()?, folder).as_bytes());
+    let prepared = Box::pin(async { tokio::try_join!(values.prepare(), jobs.prepare(), visits.prepare()) });
+    if app.unless_draining(prepared).await?.is_none() {
+        return Ok(());
+    }
+    app.output.push(announcement(&entries, index.address(), folder).as_bytes());
     let shutdown = app.shutdown.clone();
-    let (values, visits, jobs, ()) = tokio::join!(
-        or_end(values.run(values_api, shutdown.clone()), &shutdown),
-        or_end(visits.run(visit_counter, shutdown.clone()), &shutdown),
-        or_end(jobs.run(main_app, shutdown.clone()), &shutdown),
-        index_part.run(shutdown.clone(), async |shutdown| {
-            http::serve(index.listener()?, index::router(&entries), http::Limits::default(), shutdown).await;
+    let (values, visits, jobs, index) = tokio::join!(
+        values.run(values_api, shutdown.clone()),
+        visits.run(visit_counter, shutdown.clone()),
+        jobs.run(main_app, shutdown.clone()),
+        index_part.serve(index, shutdown.clone(), async |listener, shutdown| {
+            http::serve(listener, index::router(&entries), http::Limits::default(), shutdown).await;
             Ok(())
         }),
     );
-    values.and(visits).and(jobs)
+    values.and(visits).and(jobs).and(index)
 }
 
 /// What an operator at a terminal sees first.

@@ -1,10 +1,10 @@
 //! A part of the process that is restarted after a failure, as a platform restarts a pod.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use kit_database::{Database, Migrations};
 use kit_process::readiness::Check;
 use kit_process::{Readiness, Shutdown};
 use kit_web::http;
@@ -30,14 +30,23 @@ impl Part {
 
     /// Runs `start` until `shutdown` drains. Runs it again after each failure, with a
     /// growing pause. `start` receives the shutdown of this run.
-    pub async fn run(self, shutdown: Shutdown, start: impl AsyncFn(Shutdown) -> anyhow::Result<()>) {
+    ///
+    /// # Errors
+    /// The run that `shutdown` ended has failed.
+    pub async fn run(
+        self,
+        shutdown: Shutdown,
+        start: impl AsyncFn(Shutdown) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut pauses = pauses();
         while !shutdown.is_draining() {
             self.check.set(true);
             let began = Instant::now();
-            let result = self.until_failed(&start, shutdown.child()).await;
+            let run = shutdown.child();
+            // The drain may take a while, and the part takes on nothing new meanwhile.
+            let result = run.drain_on_failure(start(run.clone()), || self.check.set(false)).await;
             if shutdown.is_draining() {
-                return;
+                return result;
             }
             self.check.set(false);
             if began.elapsed() >= STABLE {
@@ -52,23 +61,26 @@ impl Part {
                 () = shutdown.draining() => {}
             }
         }
+        Ok(())
     }
 
-    async fn until_failed(
-        &self,
-        start: &impl AsyncFn(Shutdown) -> anyhow::Result<()>,
+    /// [Runs](Self::run) a part that listens on `port`. The port closes as soon as
+    /// `shutdown` drains, so that new clients are refused instead of waiting.
+    ///
+    /// # Errors
+    /// The run that `shutdown` ended has failed.
+    pub async fn serve(
+        self,
+        port: Port,
         shutdown: Shutdown,
+        start: impl AsyncFn(TcpListener, Shutdown) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let running = start(shutdown.clone());
-        tokio::pin!(running);
-        tokio::select! {
-            result = &mut running => return result,
-            () = shutdown.failed() => {}
-        }
-        // The drain may take a while, and the part takes on nothing new meanwhile.
-        self.check.set(false);
-        shutdown.drain();
-        running.await
+        let closed = async {
+            shutdown.draining().await;
+            port.close();
+        };
+        let run = self.run(shutdown.clone(), async |shutdown| start(port.listener()?, shutdown).await);
+        tokio::join!(run, closed).0
     }
 }
 
@@ -81,49 +93,41 @@ fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// Runs a system of this process. If it cannot start, the process ends in order.
-///
-/// # Errors
-/// The system could not start.
-pub async fn or_end(system: impl Future<Output = anyhow::Result<()>>, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let result = system.await;
-    if let Err(error) = &result {
-        tracing::error!(error = format!("{error:#}"), "a system cannot start: the process ends");
-        shutdown.fail();
-    }
-    result
-}
-
-/// Brings the schema of a system up to date. Returns `false` if `shutdown` drains before,
-/// such as while another process holds the database.
-pub(crate) async fn prepare(
-    database: &Database,
-    migrations: &Migrations,
-    shutdown: &Shutdown,
-) -> kit_database::Result<bool> {
-    tokio::select! {
-        result = database.prepare(migrations) => result.map(|()| true),
-        () = shutdown.draining() => Ok(false),
-    }
-}
-
 /// A listening port that stays open while its part restarts: clients wait in its queue.
-pub struct Port(std::net::TcpListener);
+pub struct Port {
+    address: SocketAddr,
+    /// `None` when it is closed.
+    socket: Mutex<Option<std::net::TcpListener>>,
+}
 
 impl Port {
     /// Listens on `address`, which `setting` changes.
     pub async fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<Self> {
-        Ok(Self(http::bind(address, setting).await?.into_std()?))
+        let socket = http::bind(address, setting).await?.into_std()?;
+        Ok(Self { address: socket.local_addr()?, socket: Mutex::new(Some(socket)) })
     }
 
     /// The address of the port.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Creates the listener for one run of the part.
-    pub fn listener(&self) -> std::io::Result<TcpListener> {
-        TcpListener::from_std(self.0.try_clone()?)
+    /// Creates the listener for one run of the part. The port is closed only when the
+    /// listener is closed too.
+    fn listener(&self) -> std::io::Result<TcpListener> {
+        match &*self.lock() {
+            Some(socket) => TcpListener::from_std(socket.try_clone()?),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn close(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<std::net::TcpListener>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,7 +135,8 @@ impl Port {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use kit_process::Tasks;
+    use kit_process::{TaskFailed, Tasks};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -157,12 +162,52 @@ mod tests {
         tokio::pin!(running);
         while runs.load(Ordering::Relaxed) < 4 {
             tokio::select! {
-                () = &mut running => panic!("it ended"),
+                _ = &mut running => panic!("it ended"),
                 () = tokio::time::sleep(Duration::from_millis(10)) => {}
             }
         }
         shutdown.drain();
-        running.await;
+        running.await.unwrap();
         assert_eq!(runs.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn a_failure_during_the_drain_is_the_result() {
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+        let start = async |run: Shutdown| {
+            let tasks = Tasks::new(&run);
+            let task = tasks.spawn("broken", async { panic!("on purpose") });
+            shutdown.drain();
+            task.ended().await;
+            Ok(tasks.finish()?)
+        };
+        let error = Part::new("part", &readiness).run(shutdown.clone(), start).await.unwrap_err();
+        assert!(error.is::<TaskFailed>() && error.to_string().contains("on purpose"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_refuses_clients_during_the_drain_and_queues_them_during_a_restart() {
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+        let port = Port::bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+        let address = port.address();
+        let runs = AtomicU32::new(0);
+        let serving = Part::new("part", &readiness).serve(port, shutdown.clone(), async |listener, run| {
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                drop(listener);
+                TcpStream::connect(address).await.expect("it waits for the next run");
+                return Err(anyhow::anyhow!("failed"));
+            }
+            listener.accept().await.expect("the client of the first run");
+            shutdown.drain();
+            run.draining().await;
+            drop(listener);
+            // The drain goes on while clients come.
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        });
+        tokio::time::timeout(STABLE, serving).await.expect("clients are refused").unwrap();
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
     }
 }

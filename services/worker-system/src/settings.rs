@@ -75,8 +75,10 @@ impl FromArgMatches for Settings {
 
 impl Settings {
     fn choose(&mut self) {
-        "worker-system".clone_into(&mut self.manager.name);
-        "worker-system".clone_into(&mut self.service_app.jobs.name);
+        // A holder of a lease has a name that no other process has.
+        let process = kit_process::config::process_name("worker-system");
+        self.manager.name.clone_from(&process);
+        self.service_app.jobs.name = process;
         // A worker is stopped when it has no ids, or together with all other workers.
         self.worker.drain_timeout.0 = std::time::Duration::ZERO;
         self.service_app.jobs.drain_timeout.0 = std::time::Duration::from_secs(2);

@@ -10,11 +10,10 @@ use kit_process::{App, Shutdown};
 use kit_web::requests;
 use values_store::ValuesStore;
 
-use crate::part::{Part, Port, prepare};
+use crate::part::{Part, Port};
 use crate::settings::Settings;
 use crate::worker_tasks::WorkerTasks;
 
-/// SQLite admits one writer at a time; the other connections read.
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
 /// The values system on a database in a folder.
@@ -29,16 +28,12 @@ pub struct Values {
 
 impl Values {
     /// Builds the system, before the admin listener starts. Nothing happens until it runs.
-    pub fn build(
-        settings: &Settings,
-        folder: &Path,
-        app: &mut App,
-        requests: requests::Metrics,
-    ) -> anyhow::Result<Self> {
-        let database = Database::open(&format!("sqlite://{}", folder.join("values.db").display()), OPTIONS)?;
+    #[must_use]
+    pub fn build(settings: &Settings, folder: &Path, app: &mut App, requests: requests::Metrics) -> Self {
+        let database = Database::open_file(&folder.join("values.db"), OPTIONS);
         let store = values_store::open(&database);
         let check = |name| app.readiness.check(name);
-        Ok(Self {
+        Self {
             settings: settings.clone(),
             worker: worker::Deps {
                 store: Arc::clone(&store),
@@ -53,14 +48,19 @@ impl Values {
             api: (Part::new("values-api", &app.readiness), requests, check("values-api: database")),
             database,
             store,
-        })
+        }
+    }
+
+    /// Creates the file, and brings its schema up to date.
+    pub async fn prepare(&self) -> kit_database::Result<()> {
+        self.database.prepare(&values_store::MIGRATIONS).await
     }
 
     /// Runs until `shutdown` drains and every part has ended.
+    ///
+    /// # Errors
+    /// A part has failed during the drain.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        if !prepare(&self.database, &values_store::MIGRATIONS, &shutdown).await? {
-            return Ok(());
-        }
         let workers = Arc::new(WorkerTasks::new(self.settings.worker, self.worker, shutdown.clone()));
         let (manager, manager_metrics, manager_check) = self.manager;
         let manager = manager.run(shutdown.clone(), async |shutdown| {
@@ -73,14 +73,14 @@ impl Values {
             Ok(worker_manager::build(self.settings.manager.clone(), deps).run(shutdown).await?)
         });
         let (api, metrics, check) = self.api;
-        let api = api.run(shutdown, async |shutdown| {
+        let api = api.serve(port, shutdown, async |listener, shutdown| {
             let store = Arc::clone(&self.store);
             let deps = values_api::Deps { store, check: check.clone(), metrics: metrics.clone() };
-            Ok(values_api::build(self.settings.values_api.clone(), deps).run(port.listener()?, shutdown).await?)
+            Ok(values_api::build(self.settings.values_api.clone(), deps).run(listener, shutdown).await?)
         });
-        tokio::join!(manager, api);
-        workers.ended().await;
+        let (manager, api) = tokio::join!(manager, api);
+        let workers = workers.ended().await;
         self.database.close().await;
-        Ok(())
+        manager.and(api).and(workers)
     }
 }

@@ -11,7 +11,7 @@ use kit_web::requests;
 use visit_counter::{Deps, Metrics};
 use visits_store::{DEFAULT_KEY, SqliteStore, VisitStore};
 
-use crate::part::{Part, Port, prepare};
+use crate::part::{Part, Port};
 use crate::settings::Settings;
 
 /// visit-counter on a database in a folder.
@@ -33,9 +33,8 @@ impl Visits {
         app: &mut App,
         requests: requests::Metrics,
     ) -> anyhow::Result<Self> {
-        let url = format!("sqlite://{}", folder.join("visits.db").display());
-        let database = Database::open(&url, Options::DEFAULT)?;
-        let Database::Sqlite(pool) = &database else { bail!("{url} is not one of SQLite") };
+        let database = Database::open_file(&folder.join("visits.db"), Options::DEFAULT);
+        let Database::Sqlite(pool) = &database else { bail!("a file is a database of SQLite") };
         Ok(Self {
             config: settings.visits.clone(),
             store: Arc::new(SqliteStore::new(pool.clone(), DEFAULT_KEY)),
@@ -47,22 +46,27 @@ impl Visits {
         })
     }
 
+    /// Creates the file, and brings its schema up to date.
+    pub async fn prepare(&self) -> kit_database::Result<()> {
+        self.database.prepare(&visits_store::MIGRATIONS).await
+    }
+
     /// Runs until `shutdown` drains.
+    ///
+    /// # Errors
+    /// The part has failed during the drain.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        if !prepare(&self.database, &visits_store::MIGRATIONS, &shutdown).await? {
-            return Ok(());
-        }
-        let start = async |shutdown| {
+        let start = async |listener, shutdown| {
             let deps = Deps {
                 store: Arc::clone(&self.store),
                 check: self.check.clone(),
                 requests: self.requests.clone(),
                 metrics: self.metrics.clone(),
             };
-            Ok(visit_counter::build(self.config.clone(), deps).run(port.listener()?, shutdown).await?)
+            Ok(visit_counter::build(self.config.clone(), deps).run(listener, shutdown).await?)
         };
-        self.part.run(shutdown, start).await;
+        let result = self.part.serve(port, shutdown, start).await;
         self.database.close().await;
-        Ok(())
+        result
     }
 }

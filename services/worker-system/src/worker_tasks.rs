@@ -53,11 +53,17 @@ impl WorkerTasks {
     }
 
     /// Waits for every worker to end, after the shutdown.
-    pub(crate) async fn ended(&self) {
+    ///
+    /// # Errors
+    /// A worker has failed: the first that did.
+    pub(crate) async fn ended(&self) -> anyhow::Result<()> {
         let State { running, stopping } = std::mem::take(&mut *self.lock());
+        let mut result = Ok(());
         for worker in running.into_values().chain(stopping) {
-            let _ = worker.handle.await;
+            let ended = worker.handle.await;
+            result = result.and(ended.map_err(anyhow::Error::from).and_then(|ended| Ok(ended?)));
         }
+        result
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -84,7 +84,7 @@ async fn start() -> (Harness, Scripted) {
 async fn effects(harness: &Harness) -> i64 {
     let Database::Sqlite(pool) = harness.database() else { panic!("the harness is on SQLite") };
     let sql = "SELECT COUNT(*) FROM user_requests";
-    kit_database::sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+    kit_database::sqlx::query_scalar(sql).fetch_one(pool.reader()).await.unwrap()
 }
 
 /// Retries the job, as the sweeper does.

@@ -1,9 +1,9 @@
 //! Opens a pool of connections from a URL.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::mysql::MySqlPool;
-use sqlx::sqlite::SqlitePool;
 
 use crate::{mysql, sqlite};
 
@@ -13,13 +13,13 @@ pub enum Database {
     /// MySQL 8.0.16 or later, or MariaDB 10.6 or later.
     MySql(MySqlPool),
     /// A SQLite file.
-    Sqlite(SqlitePool),
+    Sqlite(sqlite::Pool),
 }
 
 /// Options of a connection pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Maximum number of connections, at least 1.
+    /// Maximum number of connections, at least 1. On SQLite, of those that read.
     pub connections: u32,
     /// Whether to ping a connection before and after each use, even if it was not idle. It
     /// costs round trips, and protects a caller that cannot retry from a connection that has
@@ -69,6 +69,13 @@ impl Database {
             Kind::MySql => mysql::open(url, options).map(Self::MySql),
             Kind::Sqlite => sqlite::open(url, options).map(Self::Sqlite),
         }
+    }
+
+    /// Prepares a pool for the SQLite file at `path`. Connections are made when they are
+    /// needed, and create the file.
+    #[must_use]
+    pub fn open_file(path: &Path, options: Options) -> Self {
+        Self::Sqlite(sqlite::open_file(path, options))
     }
 
     /// Closes all connections, and waits for those in use.

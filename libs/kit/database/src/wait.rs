@@ -8,11 +8,15 @@ use crate::{Database, Migrations, Result};
 
 impl Database {
     /// [Migrates](Self::migrate), and retries for as long as the database is
-    /// unavailable.
+    /// unavailable. A file does not become available by itself, as a server does: on
+    /// SQLite, this only waits for other processes.
     ///
     /// # Errors
     /// Only errors that a retry does not help against.
     pub async fn prepare(&self, migrations: &Migrations) -> Result<()> {
+        if let Self::Sqlite(pool) = self {
+            return self.migrate(migrations).await.map_err(|error| error.of_file(pool.path()));
+        }
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(2))

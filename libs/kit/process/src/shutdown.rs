@@ -64,6 +64,19 @@ impl Shutdown {
         self.abort.cancel();
     }
 
+    /// Runs a service to its end. When it [fails](Self::failed), calls `on_failure` and
+    /// drains it.
+    pub async fn drain_on_failure<T>(&self, service: impl Future<Output = T>, on_failure: impl FnOnce()) -> T {
+        let mut service = std::pin::pin!(service);
+        tokio::select! {
+            result = &mut service => return result,
+            () = self.failed() => {}
+        }
+        on_failure();
+        self.drain();
+        service.await
+    }
+
     /// Creates a shutdown for one part: it ends with the whole, or earlier. A failure of
     /// the part does not fail the whole.
     #[must_use]

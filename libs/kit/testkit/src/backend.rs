@@ -120,9 +120,38 @@ impl SqlBackend {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         match &self.database {
             Database::MySql(pool) => sql.execute(pool).await.map(drop)?,
-            Database::Sqlite(pool) => sql.execute(pool).await.map(drop)?,
+            Database::Sqlite(pool) => {
+                let mut transaction = pool.begin().await?;
+                sql.execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
         }
         Ok(())
+    }
+
+    /// On SQLite, makes the commit of every transaction that changes a row of `tables`
+    /// fail, as on a full disk: the statements succeed and return their rows.
+    ///
+    /// # Panics
+    /// On a server.
+    pub async fn fail_commits(&self, tables: &[&str]) {
+        assert!(self.on_server().is_none(), "commits fail on SQLite only");
+        let broken = "CREATE TABLE commits_succeed (id INTEGER PRIMARY KEY); \
+                      CREATE TABLE commits_fail (id REFERENCES commits_succeed DEFERRABLE INITIALLY DEFERRED)";
+        self.sql(broken).await.expect("commits can be made to fail");
+        for (name, table, event) in triggers(tables) {
+            let body = "BEGIN INSERT INTO commits_fail VALUES (1); END";
+            let sql = format!("CREATE TRIGGER {name} AFTER {event} ON `{table}` {body}");
+            self.sql(&sql).await.expect("commits can be made to fail");
+        }
+    }
+
+    /// Ends the effect of [`Self::fail_commits`].
+    pub async fn allow_commits(&self, tables: &[&str]) {
+        for (name, ..) in triggers(tables) {
+            self.sql(&format!("DROP TRIGGER {name}")).await.expect("commits can be made to succeed");
+        }
+        self.sql("DROP TABLE commits_fail; DROP TABLE commits_succeed").await.expect("the tables exist");
     }
 
     /// Runs a query and returns its rows.
@@ -136,7 +165,7 @@ impl SqlBackend {
         let query = AssertSqlSafe(sql.to_owned());
         let rows = match &self.database {
             Database::MySql(pool) => sqlx::query_as(query).fetch_all(pool).await,
-            Database::Sqlite(pool) => sqlx::query_as(query).fetch_all(pool).await,
+            Database::Sqlite(pool) => sqlx::query_as(query).fetch_all(pool.reader()).await,
         };
         rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
@@ -149,6 +178,13 @@ impl SqlBackend {
         let rows: Vec<(i64,)> = self.rows(sql).await;
         rows.first().unwrap_or_else(|| panic!("{sql}: no row")).0
     }
+}
+
+/// The name, the table and the event of each trigger that makes commits fail.
+fn triggers<'a>(tables: &'a [&'a str]) -> impl Iterator<Item = (String, &'a str, &'static str)> {
+    let events =
+        |table: &'a str| ["INSERT", "UPDATE", "DELETE"].map(|event| (format!("fail_{table}_{event}"), table, event));
+    tables.iter().flat_map(move |table| events(table))
 }
 
 impl Home {

@@ -52,26 +52,13 @@ pub async fn assert_supervised(tasks: &[&'static str], run: impl AsyncFn(Shutdow
     for task in tasks {
         let panic = TaskPanic::of(task);
         let shutdown = Shutdown::new();
-        let ended = tokio::time::timeout(PATIENCE, until_failed(&run, shutdown)).await;
+        let service = shutdown.drain_on_failure(run(shutdown.clone()), || {});
+        let ended = tokio::time::timeout(PATIENCE, service).await;
         let result = ended.unwrap_or_else(|_| panic!("the service goes on without {task}"));
         assert_eq!(result.map_err(|failure| failure.task), Err(*task), "the service names the task");
         seen.extend(panic.seen());
     }
     assert_eq!(seen, tasks.iter().map(ToString::to_string).collect(), "the tasks of the service");
-}
-
-/// Drains the service when it fails, as the owner of its shutdown does.
-async fn until_failed(
-    run: &impl AsyncFn(Shutdown) -> Result<(), TaskFailed>,
-    shutdown: Shutdown,
-) -> Result<(), TaskFailed> {
-    let running = run(shutdown.clone());
-    tokio::pin!(running);
-    tokio::select! {
-        result = &mut running => return result,
-        () = shutdown.failed() => shutdown.drain(),
-    }
-    running.await
 }
 
 /// Panics when the span of the task is entered, which is when the task is polled.

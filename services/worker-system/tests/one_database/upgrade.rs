@@ -19,7 +19,12 @@ async fn start_as_before(backend: &Backend, migrations: &Migrations) -> Result<(
     };
     match backend.0.database() {
         Database::MySql(pool) => as_before(&migrations.mysql).run(pool).await,
-        Database::Sqlite(pool) => as_before(&migrations.sqlite).run(pool).await,
+        Database::Sqlite(pool) => {
+            let mut transaction = pool.begin().await.unwrap();
+            as_before(&migrations.sqlite).run_direct(None, &mut *transaction, false).await?;
+            transaction.commit().await.unwrap();
+            Ok(())
+        }
     }
 }
 

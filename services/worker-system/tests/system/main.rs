@@ -5,6 +5,7 @@
 mod assets;
 mod browser;
 mod descriptors;
+mod disk;
 mod jobs;
 mod live;
 mod output;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::{Folder, eventually, free_port};
 
-use crate::running::{PATIENCE, System, launch};
+use crate::running::{PATIENCE, System, launch, program};
 
 #[tokio::test]
 async fn ids_bring_workers_every_one_ticks_and_a_restart_catches_up() {
@@ -60,7 +60,7 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     for (variable, flag) in [("VALUES_LISTEN", "--values-listen"), ("VISITS_LISTEN", "--visits-listen")] {
-        let (launch, _) = launch(data.path());
+        let (launch, _) = launch(program(), data.path());
         let process = launch.env(variable, format!("127.0.0.1:{port}")).spawn();
         assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
         let error = process.all_lines().await.into_iter().map(|line| line.text).collect::<String>();
@@ -84,7 +84,7 @@ async fn bad_configuration_is_one_line_and_exit_2() {
         ("RUST_LOG", "=,="),
         ("DATA_DIR", "/proc/nothing"),
     ] {
-        let (launch, _) = launch(data.path());
+        let (launch, _) = launch(program(), data.path());
         let process = launch.env(variable, value).spawn();
         let status = process.wait(PATIENCE).await;
         let lines = process.all_lines().await;

@@ -25,11 +25,16 @@ pub(crate) struct Addresses {
     index: String,
 }
 
-/// Creates a launch with free ports, and returns their addresses.
-pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
+/// A launch of the program, without settings.
+pub(crate) fn program() -> Launch {
+    Launch::new(env!("CARGO_BIN_EXE_worker-system"))
+}
+
+/// Gives a launch of the program free ports, and returns their addresses.
+pub(crate) fn launch(program: Launch, data: &Path) -> (Launch, Addresses) {
     let address = || format!("127.0.0.1:{}", free_port());
     let addresses = Addresses { values: address(), jobs: address(), visits: address(), index: address() };
-    let launch = Launch::new(env!("CARGO_BIN_EXE_worker-system"))
+    let launch = program
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &addresses.values)
         .env("VISITS_LISTEN", &addresses.visits)
@@ -42,15 +47,20 @@ pub(crate) fn launch(data: &Path) -> (Launch, Addresses) {
 
 impl System {
     pub(crate) async fn start(data: &Path) -> Self {
-        Self::start_with(data, |launch| launch).await
+        Self::start_as(program(), data).await
     }
 
     /// Starts with further settings.
     pub(crate) async fn start_with(data: &Path, set: impl FnOnce(Launch) -> Launch) -> Self {
-        let (launch, Addresses { values, jobs, visits, index }) = launch(data);
+        Self::start_as(set(program()), data).await
+    }
+
+    /// Starts a launch of the program.
+    pub(crate) async fn start_as(program: Launch, data: &Path) -> Self {
+        let (launch, Addresses { values, jobs, visits, index }) = launch(program, data);
         let url = |address| format!("http://{address}");
         let (values, jobs, visits, index) = (url(values), url(jobs), url(visits), url(index));
-        let system = Self { process: set(launch).spawn(), values, jobs, visits, index };
+        let system = Self { process: launch.spawn(), values, jobs, visits, index };
         for part in [&system.values, &system.jobs, &system.visits] {
             // This request does not count a visit.
             let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();

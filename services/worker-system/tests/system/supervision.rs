@@ -168,9 +168,10 @@ async fn the_one_process_starts_a_part_again() {
             output: Output::stdout().unwrap(),
             common: config.common(),
         };
-        let jobs = Jobs::build(&config.settings, folder.path(), &mut app, requests()).unwrap();
+        let jobs = Jobs::build(&config.settings, folder.path(), &mut app, requests());
+        jobs.prepare().await.unwrap();
         let port = Port::bind("127.0.0.1:0".parse().unwrap(), "--jobs-listen").await.unwrap();
-        let url = format!("http://{}/jobs", port.address().unwrap());
+        let url = format!("http://{}/jobs", port.address());
         let used = async {
             let client = testkit::http_client();
             // The sweeper publishes a job with a start time.

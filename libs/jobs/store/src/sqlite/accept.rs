@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use jobs_core::State;
 use jobs_core::job::PUBLISH_GRACE_MS;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::{Row, SqliteConnection};
 
 use super::{SqliteStore, now};
@@ -13,14 +12,14 @@ use crate::{AcceptStore, Accepted, Conflicts, NewJob, rows};
 #[async_trait]
 impl AcceptStore for SqliteStore {
     async fn accept(&self, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let accepted = accept_each(&mut transaction, jobs).await?;
         transaction.commit().await?;
         Ok(accepted)
     }
 
     async fn accept_all(&self, jobs: &[NewJob]) -> Result<std::result::Result<Vec<Accepted>, Conflicts>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let accepted = accept_each(&mut transaction, jobs).await?;
         let conflicts = Conflicts::among(&accepted);
         if conflicts.0.is_empty() {

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
@@ -28,10 +27,10 @@ pub(super) async fn schedule(connection: &mut SqliteConnection, id: &[u8], now: 
 impl CallbackStore for SqliteStore {
     async fn take_due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>> {
         let any = sqlx::query("SELECT 1 FROM callbacks WHERE due_at IS NOT NULL LIMIT 1");
-        if any.fetch_optional(&self.pool).await?.is_none() {
+        if any.fetch_optional(self.pool.reader()).await?.is_none() {
             return Ok(Vec::new());
         }
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         let sql = format!("SELECT {} FROM callbacks WHERE due_at <= ? ORDER BY due_at LIMIT ?", rows::CALLBACK);
         let found = sqlx::query(AssertSqlSafe(sql)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
@@ -48,7 +47,7 @@ impl CallbackStore for SqliteStore {
     }
 
     async fn record_callback(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         sqlx::query("UPDATE callbacks SET attempt = attempt + 1, due_at = ?, error = ? WHERE job_id = ?")
             .bind(retry_ms.map(|delay| now.saturating_add(delay)))

@@ -9,8 +9,9 @@ mod sweep;
 mod transition;
 
 use kit_database::Result;
+use kit_database::sqlite::Pool;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use crate::rows;
@@ -18,13 +19,13 @@ use crate::rows;
 /// The store on SQLite.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    pool: SqlitePool,
+    pool: Pool,
 }
 
 impl SqliteStore {
     /// Creates the store on a pool that [`kit_database::Database::open`] made.
     #[must_use]
-    pub const fn new(pool: SqlitePool) -> Self {
+    pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 }

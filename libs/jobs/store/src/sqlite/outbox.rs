@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use uuid::Uuid;
 
 use super::{SqliteStore, now};
@@ -11,7 +10,7 @@ use crate::OutboxStore;
 #[async_trait]
 impl OutboxStore for SqliteStore {
     async fn mark_published(&self, messages: &[(Uuid, i64)]) -> Result<()> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         for (id, token) in messages {
             sqlx::query(

@@ -12,18 +12,20 @@ use crate::{AttemptRow, JobRow, Overview, Page, QueryStore, RATE_MS, rows};
 #[async_trait]
 impl QueryStore for SqliteStore {
     async fn now(&self) -> Result<i64> {
-        now(&mut *self.pool.acquire().await?).await
+        now(&mut *self.pool.reader().acquire().await?).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<JobRow>> {
         let sql = format!("SELECT {} FROM jobs WHERE id = ?", rows::JOB);
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_bytes().as_slice()).fetch_optional(&self.pool).await?;
+        let row =
+            sqlx::query(AssertSqlSafe(sql)).bind(id.as_bytes().as_slice()).fetch_optional(self.pool.reader()).await?;
         row.as_ref().map(rows::job).transpose()
     }
 
     async fn attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>> {
         let sql = format!("SELECT {} FROM attempts WHERE job_id = ? ORDER BY token", rows::ATTEMPT);
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(id.as_bytes().as_slice()).fetch_all(&self.pool).await?;
+        let found =
+            sqlx::query(AssertSqlSafe(sql)).bind(id.as_bytes().as_slice()).fetch_all(self.pool.reader()).await?;
         found.iter().map(rows::attempt).collect()
     }
 
@@ -38,13 +40,13 @@ impl QueryStore for SqliteStore {
             .bind(page.state.map(State::name))
             .bind(&page.kind)
             .bind(page.limit)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool.reader())
             .await?;
         found.iter().map(rows::job).collect()
     }
 
     async fn overview(&self) -> Result<Overview> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.snapshot().await?;
         let now = now(&mut transaction).await?;
         // The first 48 bits of an id are the millisecond in which it was made.
         let mut since = [0; 16];

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
@@ -13,13 +12,13 @@ use crate::{Claim, HeldLease, JobRow, Lease, Parameter, RunStore, Statement, Suc
 #[async_trait]
 impl RunStore for SqliteStore {
     async fn ping(&self) -> Result<()> {
-        sqlx::query(rows::PING).fetch_optional(&self.pool).await?;
+        sqlx::query(rows::PING).fetch_optional(self.pool.reader()).await?;
         Ok(())
     }
 
     async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>> {
         let Claim { id, worker, lease_ms } = claim;
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         let ids = list(ids);
         let sql = format!(
@@ -42,7 +41,7 @@ impl RunStore for SqliteStore {
     }
 
     async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<HeldLease>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let until = now(&mut transaction).await?.saturating_add(lease_ms);
         let mut held = Vec::new();
         for Lease { id, token, progress } in leases {
@@ -81,7 +80,7 @@ impl RunStore for SqliteStore {
 impl SqliteStore {
     /// Finishes all jobs in one transaction, or none. Returns whether it did.
     async fn finish_together(&self, successes: &[Success]) -> Result<bool> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         for success in successes {
             if !finish(&mut transaction, success, now).await? {

@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use jobs_core::Priority;
 use jobs_core::job::PUBLISH_GRACE_MS;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -16,14 +15,14 @@ use crate::{JobSnapshot, Snapshots, SweepStore, rows};
 impl SweepStore for SqliteStore {
     async fn take_due(&self, limit: u32) -> Result<Snapshots> {
         // In most cases no job is due, and then no write is needed.
-        let mut reader = self.pool.acquire().await?;
+        let mut reader = self.pool.reader().acquire().await?;
         let read_at = now(&mut reader).await?;
         let any = sqlx::query("SELECT 1 FROM jobs WHERE due_at <= ? LIMIT 1");
         if any.bind(read_at).fetch_optional(&mut *reader).await?.is_none() {
             return Ok(Snapshots { now: read_at, jobs: Vec::new() });
         }
         drop(reader);
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         let sql = format!("SELECT {} FROM jobs WHERE due_at <= ? ORDER BY due_at LIMIT ?", rows::SNAPSHOT);
         let found = sqlx::query(AssertSqlSafe(sql)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
@@ -42,7 +41,7 @@ impl SweepStore for SqliteStore {
     }
 
     async fn unclaimed(&self, priorities: &[Priority], older_than_ms: i64, limit: u32) -> Result<Vec<Uuid>> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.reader().acquire().await?;
         let now = now(&mut connection).await?;
         let sql = format!(
             "SELECT id FROM jobs WHERE state = 'queued' AND published_at < ? AND priority IN ({}) \
@@ -55,7 +54,7 @@ impl SweepStore for SqliteStore {
     }
 
     async fn delete_ended(&self, age_ms: i64, limit: u32) -> Result<u64> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let before = now(&mut transaction).await?.saturating_sub(age_ms);
         let sql = "SELECT id FROM jobs WHERE ended_at < ? ORDER BY ended_at LIMIT ?";
         let found = sqlx::query(sql).bind(before).bind(limit).fetch_all(&mut *transaction).await?;

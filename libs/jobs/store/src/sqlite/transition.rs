@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
@@ -12,7 +11,7 @@ use crate::{Change, Snapshots, TransitionStore, rows};
 #[async_trait]
 impl TransitionStore for SqliteStore {
     async fn snapshot(&self, ids: &[Uuid]) -> Result<Snapshots> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.reader().acquire().await?;
         let now = now(&mut connection).await?;
         let sql = format!("SELECT {} FROM jobs WHERE id IN ({})", rows::SNAPSHOT, list(ids));
         let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
@@ -20,7 +19,7 @@ impl TransitionStore for SqliteStore {
     }
 
     async fn update(&self, changes: &[Change]) -> Result<Vec<bool>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         let mut written = Vec::with_capacity(changes.len());
         for change in changes {

@@ -13,6 +13,8 @@ pub(crate) const LEASE_MS: i64 = 600_000;
 
 const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: std::time::Duration::from_secs(20) };
 
+const TABLES: [&str; 4] = ["jobs", "attempts", "callbacks", "user_requests"];
+
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn JobsStore>,
     backend: SqlBackend,
@@ -53,6 +55,16 @@ impl Backend {
     /// A number from the database.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.backend.number(sql).await
+    }
+
+    /// On SQLite, makes every commit of a change fail.
+    pub(crate) async fn fail_commits(&self) {
+        self.backend.fail_commits(&TABLES).await;
+    }
+
+    /// Ends the effect of [`Self::fail_commits`].
+    pub(crate) async fn allow_commits(&self) {
+        self.backend.allow_commits(&TABLES).await;
     }
 
     /// Moves all times in the tables into the past by `ms`, as if that time had passed.

@@ -8,6 +8,7 @@
 mod accept;
 mod backend;
 mod callbacks;
+mod commits;
 mod faults;
 mod migrations;
 mod model;

@@ -3,6 +3,8 @@
 mod mysql;
 mod sqlite;
 
+use std::path::{Path, PathBuf};
+
 use sqlx::error::DatabaseError;
 
 /// The result of a database operation.
@@ -37,6 +39,14 @@ pub enum Error {
     /// The request or the schema is wrong. A retry does not help.
     #[error("the database refused the request: {0}")]
     Refused(#[source] sqlx::Error),
+    /// The database is a file that cannot be used. An operator has to help.
+    #[error("cannot use the database file {}: {reason}", path.display())]
+    UnusableFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// The reason, and what to do.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -44,6 +54,26 @@ impl Error {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Unavailable(_) | Self::Timeout(_))
+    }
+
+    /// Whether others held a lock or all connections for too long. Nothing was changed.
+    pub(crate) const fn is_contention(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Unavailable(sqlx::Error::PoolTimedOut))
+    }
+
+    /// The error of a database file that cannot be used because of this error.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        let reason = match self {
+            Self::Conflict(sqlx::Error::Database(cause))
+            | Self::Unavailable(sqlx::Error::Database(cause))
+            | Self::Refused(sqlx::Error::Database(cause)) => match sqlite::advice(cause.as_ref()) {
+                Some(advice) => format!("{}; {advice}", cause.message()),
+                None => cause.message().to_owned(),
+            },
+            Self::Unavailable(sqlx::Error::Io(cause)) => cause.to_string(),
+            other => other.to_string(),
+        };
+        Self::UnusableFile { path: path.to_owned(), reason }
     }
 
     /// Whether another transaction held a row lock for too long. Nothing was changed.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use sqlx::SqlitePool;
 use sqlx::migrate::{Migrate, Migrator};
 
 use super::carry_over::carry_over;
@@ -13,7 +12,7 @@ use crate::{Error, Result, sqlite};
 const COUNT_DEFAULT_TABLES: &str =
     "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
 
-pub(super) async fn migrate(pool: &SqlitePool, migrations: &Migrations) -> Result<()> {
+pub(super) async fn migrate(pool: &sqlite::Pool, migrations: &Migrations) -> Result<()> {
     // When several processes create a file at once, SQLite refuses some of them
     // without waiting, because they all change its journal mode.
     let backoff = ExponentialBuilder::new()
@@ -23,13 +22,22 @@ pub(super) async fn migrate(pool: &SqlitePool, migrations: &Migrations) -> Resul
         .with_jitter()
         .without_max_times();
     let migrator = migrations.prepared(&migrations.sqlite);
-    (|| run(pool, &migrator)).retry(backoff).when(|error| matches!(error, Error::Conflict(_))).await
+    (|| run(pool, &migrator)).retry(backoff).when(Error::is_contention).await
+}
+
+/// SQLite opens a file that it may only read, and does not fail before the first write.
+/// Nothing reaches the disk here, so a full disk is no error.
+async fn refuse_read_only(pool: &sqlite::Pool) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("CREATE TABLE _can_write (n)").execute(&mut *transaction).await?;
+    Ok(transaction.rollback().await?)
 }
 
 /// Everything is one transaction. It takes the write lock of the file, so that it
 /// excludes other processes, and it is atomic.
-async fn run(pool: &SqlitePool, migrator: &Migrator) -> Result<()> {
-    let mut transaction = sqlite::begin(pool).await?;
+async fn run(pool: &sqlite::Pool, migrator: &Migrator) -> Result<()> {
+    refuse_read_only(pool).await?;
+    let mut transaction = pool.begin().await?;
     transaction.ensure_migrations_table(&migrator.table_name).await.map_err(convert)?;
     carry_over(&mut *transaction, migrator, COUNT_DEFAULT_TABLES).await?;
     migrator.run_direct(None, &mut *transaction, false).await.map_err(convert)?;

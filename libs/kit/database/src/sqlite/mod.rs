@@ -1,7 +1,7 @@
 //! SQLite.
 
 mod open;
-mod transaction;
+mod pool;
 
-pub(crate) use open::{open, options};
-pub use transaction::begin;
+pub(crate) use open::{open, open_file, options};
+pub use pool::{Pool, Transaction};

@@ -1,19 +1,23 @@
-//! Opens a pool of connections to a SQLite file.
+//! Opens a SQLite file by URL or by path.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::SqliteConnectOptions;
 
+use super::Pool;
 use crate::{InvalidUrl, Options};
 
-pub(crate) fn open(url: &str, options: Options) -> Result<SqlitePool, InvalidUrl> {
-    let connect = self::options(url)?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(options.acquire_timeout);
-    let pool = SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire_timeout);
-    Ok(pool.connect_lazy_with(connect))
+/// Opens the file of a URL. In the URL, bytes of the path may be percent-encoded.
+pub(crate) fn open(url: &str, options: Options) -> Result<Pool, InvalidUrl> {
+    Ok(Pool::new(self::options(url)?, options))
+}
+
+/// Opens the file at `path`. No character of it has a special meaning.
+pub(crate) fn open_file(path: &Path, options: Options) -> Pool {
+    // SQLite would read a relative path that begins with `file:` as a URL.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Pool::new(SqliteConnectOptions::new().filename(path), options)
 }
 
 pub(crate) fn options(url: &str) -> Result<SqliteConnectOptions, InvalidUrl> {

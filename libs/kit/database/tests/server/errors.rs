@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kit_database::mysql::Scripts;
 use kit_database::sqlx::{AssertSqlSafe, Executor, query, raw_sql};
-use kit_database::{Database, Error, Options};
-use testkit::{Folder, MariaDb};
+use kit_database::{Error, Options};
+use testkit::MariaDb;
 
 use crate::{numbers, pool, quick, scripts, server};
 
@@ -161,21 +161,4 @@ async fn the_reason_why_there_is_no_connection_is_named() {
     let _busy = pool.acquire().await.unwrap();
     let said = Scripts::new(pool).run("SELECT 1", SOON).await.unwrap_err().to_string();
     assert!(said.contains("in use"), "{said}");
-}
-
-#[tokio::test]
-async fn sqlite_says_the_same() {
-    let folder = Folder::new("errors");
-    let url = format!("sqlite://{}", folder.path().join("a.db").display());
-    let options = Options { acquire_timeout: Duration::from_millis(100), ..Options::default() };
-    let Database::Sqlite(pool) = Database::open(&url, options).unwrap() else { panic!("of SQLite") };
-    query("CREATE TABLE numbers (n INTEGER PRIMARY KEY) STRICT").execute(&pool).await.unwrap();
-    query("INSERT INTO numbers VALUES (1)").execute(&pool).await.unwrap();
-    let error: Error = query("INSERT INTO numbers VALUES (1)").execute(&pool).await.unwrap_err().into();
-    assert!(matches!(error, Error::Duplicate), "{error:?}");
-    let error: Error = query("INSERT INTO no_such_table VALUES (1)").execute(&pool).await.unwrap_err().into();
-    assert!(matches!(error, Error::Refused(_)), "{error:?}");
-    let _writing = kit_database::sqlite::begin(&pool).await.unwrap();
-    let error = kit_database::sqlite::begin(&pool).await.unwrap_err();
-    assert!(matches!(error, Error::Conflict(_)) && error.is_transient(), "{error:?}");
 }

@@ -9,6 +9,7 @@ mod faults;
 mod migrations;
 mod scripts;
 mod sessions;
+mod sqlite;
 
 use kit_database::mysql::Scripts;
 use kit_database::sqlx::{MySqlPool, query, query_scalar};

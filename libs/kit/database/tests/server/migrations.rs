@@ -49,7 +49,12 @@ async fn migrate_as_before(backend: &SqlBackend, migrations: &Migrations) -> Res
     migrator.set_ignore_missing(true).set_locking(false);
     match backend.database() {
         Database::MySql(pool) => migrator.run(pool).await,
-        Database::Sqlite(pool) => migrator.run(pool).await,
+        Database::Sqlite(pool) => {
+            let mut transaction = pool.begin().await.unwrap();
+            migrator.run_direct(None, &mut *transaction, false).await?;
+            transaction.commit().await.unwrap();
+            Ok(())
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use kit_database::sqlite::Transaction;
+use sqlx::AssertSqlSafe;
 use values_core::assignment::Transfer;
 use values_core::tables::{Campaign, Observation, concerned};
 use values_core::types::{Incarnation, Term};
@@ -14,7 +14,7 @@ use crate::{LEASE_TTL_MS, ManagerStore, list, new_token};
 #[async_trait]
 impl ManagerStore for SqliteStore {
     async fn campaign(&self, holder: &str) -> Result<Campaign> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         // Makes the row again if someone deleted it. Terms continue at the clock, which no
         // term has reached.
@@ -38,7 +38,7 @@ impl ManagerStore for SqliteStore {
     }
 
     async fn observe(&self, term: Term) -> Result<Option<Observation>> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let held: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM manager_lease WHERE id = 1 AND term = ? AND token = ?")
@@ -107,20 +107,21 @@ impl ManagerStore for SqliteStore {
     }
 
     async fn resign(&self, term: Term) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE manager_lease SET until = 0 WHERE id = 1 AND term = ? AND token = ?")
             .bind(term.number)
             .bind(term.token.0)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 }
 
 impl SqliteStore {
     /// Begins a transaction that renews the lease, and returns it with its time in
     /// milliseconds; `None` under a stale term.
-    async fn fenced(&self, term: Term) -> Result<Option<(Transaction<'static, Sqlite>, i64)>> {
-        let mut transaction = begin(&self.pool).await?;
+    async fn fenced(&self, term: Term) -> Result<Option<(Transaction, i64)>> {
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let held = sqlx::query("UPDATE manager_lease SET until = ? WHERE id = 1 AND term = ? AND token = ?")
             .bind(now_ms + LEASE_TTL_MS)

@@ -5,7 +5,7 @@ mod manager;
 mod worker;
 
 use kit_database::Result;
-use sqlx::sqlite::SqlitePool;
+use kit_database::sqlite::Pool;
 use sqlx::{Row, SqliteConnection};
 use values_core::tables::Observation;
 use values_core::types::Incarnation;
@@ -15,13 +15,13 @@ use crate::rows;
 /// The store on SQLite.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    pool: SqlitePool,
+    pool: Pool,
 }
 
 impl SqliteStore {
     /// The store on a pool that [`kit_database::Database::open`] made.
     #[must_use]
-    pub const fn new(pool: SqlitePool) -> Self {
+    pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 }

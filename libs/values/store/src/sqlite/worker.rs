@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::sqlite::begin;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use values_core::tables::{Beat, Counted, LightTick, OwnedRow, Tick};
 use values_core::types::{Incarnation, Registration};
@@ -13,7 +12,7 @@ use crate::{FORGET_DEAD_MS, WorkerStore, new_token};
 #[async_trait]
 impl WorkerStore for SqliteStore {
     async fn register(&self, name: &str, capacity: u32) -> Result<Registration> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now_ms(&mut transaction).await?;
         sqlx::query("DELETE FROM workers WHERE state = 'dead' AND heartbeat < ?")
             .bind(now - FORGET_DEAD_MS)
@@ -34,7 +33,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn tick(&self, worker: Registration) -> Result<Tick> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
@@ -50,7 +49,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn light_tick(&self, worker: Registration, generation: i64) -> Result<LightTick> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let counted = count(&mut transaction, worker.incarnation, now_ms).await?;
         let found = sqlx::query(
@@ -69,7 +68,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn heartbeat(&self, worker: Registration) -> Result<Beat> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, "").await?;
         transaction.commit().await?;
@@ -77,7 +76,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn leave(&self, worker: Registration) -> Result<Beat> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
         let beat = beat(&mut transaction, worker, now_ms, ", state = 'draining', capacity = 0").await?;
         transaction.commit().await?;
@@ -85,7 +84,7 @@ impl WorkerStore for SqliteStore {
     }
 
     async fn retire(&self, worker: Registration) -> Result<u64> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let held =
             sqlx::query("UPDATE workers SET state = 'dead' WHERE incarnation = ? AND token = ? AND state <> 'dead'")
                 .bind(worker.incarnation.0)

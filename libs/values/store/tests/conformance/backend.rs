@@ -17,6 +17,8 @@ const START_MS: i64 = 1_800_000_000_000;
 /// MySQL's clock is set per connection, so there is only one.
 const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
 
+const TABLES: [&str; 3] = ["values", "workers", "manager_lease"];
+
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn ValuesStore>,
     sql: SqlBackend,
@@ -88,6 +90,16 @@ impl Backend {
     /// Executes a statement as a user would.
     pub(crate) async fn sql(&self, sql: &str) -> kit_database::Result<()> {
         self.sql.sql(sql).await
+    }
+
+    /// On SQLite, makes every commit of a change fail.
+    pub(crate) async fn fail_commits(&self) {
+        self.sql.fail_commits(&TABLES).await;
+    }
+
+    /// Ends the effect of [`Self::fail_commits`].
+    pub(crate) async fn allow_commits(&self) {
+        self.sql.allow_commits(&TABLES).await;
     }
 
     /// Moves the clock by `ms`, forwards or back. If the clock cannot be set, moves all

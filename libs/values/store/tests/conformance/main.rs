@@ -7,6 +7,7 @@
 
 mod backend;
 mod catalog;
+mod commits;
 mod locks;
 mod manager;
 mod migrations;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Parser;
-use kit_database::sqlx::SqlitePool;
+use kit_database::sqlite::Pool;
 use kit_database::{Database, Options};
 use testkit::{Redis, SqlBackend};
 use visits_store::{MIGRATIONS, RedisArgs, RedisStore, SqliteStore, VisitStore};
@@ -13,8 +13,9 @@ pub(crate) struct Backend {
     pub(crate) store: Arc<dyn VisitStore>,
     pub(crate) other: Arc<dyn VisitStore>,
     /// The pool, on SQLite.
-    pub(crate) pool: Option<SqlitePool>,
-    _file: Option<SqlBackend>,
+    pub(crate) pool: Option<Pool>,
+    /// The file, on SQLite.
+    pub(crate) file: Option<SqlBackend>,
 }
 
 #[derive(Parser)]
@@ -39,7 +40,7 @@ impl Backend {
         let server = Redis::shared().await;
         let prefix = server.prefix(name);
         let store = |key| Arc::new(at(server.url(), &format!("{prefix}{key}")));
-        Self { store: store("counter"), other: store("other"), pool: None, _file: None }
+        Self { store: store("counter"), other: store("other"), pool: None, file: None }
     }
 
     pub(crate) async fn sqlite(_: &str) -> Self {
@@ -48,6 +49,6 @@ impl Backend {
         let Database::Sqlite(pool) = file.database().clone() else { panic!("the file is one of SQLite") };
         let store = |key| Arc::new(SqliteStore::new(pool.clone(), key));
         let (store, other) = (store("counter"), store("other"));
-        Self { store, other, pool: Some(pool), _file: Some(file) }
+        Self { store, other, pool: Some(pool), file: Some(file) }
     }
 }

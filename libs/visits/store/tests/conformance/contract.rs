@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kit_database::sqlite::Pool;
+use kit_database::{Database, Options};
 use testkit::on_every_backend;
 use visits_store::Error;
 
@@ -55,13 +57,21 @@ async fn refuses_to_overflow(backend: Backend) {
 
 on_every_backend!([redis, sqlite]: counts, adds_at_once_never_overlap, refuses_to_overflow);
 
+/// The same file as another process opens it.
+fn another_process(pool: &Pool) -> Pool {
+    match Database::open_file(pool.path(), Options::DEFAULT) {
+        Database::Sqlite(pool) => pool,
+        Database::MySql(_) => unreachable!("it is a file"),
+    }
+}
+
 /// For Redis, the deadline is tested among its faults.
 #[tokio::test]
 async fn a_locked_file_is_given_up_in_time() {
     let backend = Backend::sqlite("locked").await;
     let store = backend.store;
     assert_eq!(store.add(1, PATIENCE).await.unwrap().total, 1);
-    let lock = kit_database::sqlite::begin(backend.pool.as_ref().unwrap()).await.unwrap();
+    let lock = another_process(backend.pool.as_ref().unwrap()).begin().await.unwrap();
     let began = Instant::now();
     let error = store.add(1, Duration::from_millis(200)).await.unwrap_err();
     assert!(matches!(error, Error::Timeout(_)) && began.elapsed() < Duration::from_secs(2), "{error:?}");
@@ -69,4 +79,21 @@ async fn a_locked_file_is_given_up_in_time() {
     lock.rollback().await.unwrap();
     let total = store.add(1, PATIENCE).await.unwrap().total;
     assert!((2..=3).contains(&total), "what was given up may have been carried out: {total}");
+}
+
+#[tokio::test]
+async fn a_count_that_was_not_committed_is_not_answered() {
+    let backend = Backend::sqlite("broken").await;
+    let (store, file) = (backend.store, backend.file.unwrap());
+    assert_eq!(store.add(1, PATIENCE).await.unwrap().total, 1);
+    file.fail_commits(&["counters"]).await;
+    for _ in 0..3 {
+        let error = store.add(1, PATIENCE).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        store.ping(PATIENCE).await.expect_err("it would not count");
+        assert_eq!(store.read(PATIENCE).await.unwrap(), 1);
+    }
+    file.allow_commits(&["counters"]).await;
+    store.ping(PATIENCE).await.unwrap();
+    assert_eq!(store.add(1, PATIENCE).await.unwrap().total, 2);
 }
