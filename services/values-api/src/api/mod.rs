@@ -37,8 +37,8 @@ pub(crate) fn router(state: State) -> Router {
     openapi::describe(api)
 }
 
-/// An outage is temporary, so the client should retry. Every other error is a defect of
-/// the service.
+/// An outage is temporary, so the client should retry. A constraint may refuse the request's
+/// data. Every other error is a defect of the service.
 fn problem(error: &Error) -> Problem {
     match error {
         error if error.is_lock_wait_timeout() => {
@@ -50,6 +50,10 @@ fn problem(error: &Error) -> Problem {
             Problem::unavailable("The database does not answer at the moment.")
         }
         Error::Duplicate => Problem::new(StatusCode::CONFLICT, "There is no free id above the largest one."),
+        Error::Refused(_) if !error.is_defect() => {
+            tracing::warn!(%error, "the database refused a value");
+            Problem::unprocessable("The database refused a value of this request; nothing was done.")
+        }
         error => Problem::internal(error),
     }
 }
