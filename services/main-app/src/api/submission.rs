@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_start_time_that_has_come_means_at_once_and_is_part_of_the_request() {
-        let at = |run_at: &str| validate(&json!({ "kind": "http", "run_at": run_at }), None).unwrap();
+        let at = |run_at: &str| validate(&json!({ "kind": "user-request", "run_at": run_at }), None).unwrap();
         // It is 2023-11-14T22:13:20Z.
         let (before, now) = (at("0001-01-01T00:00:00Z"), at("2023-11-14T23:13:20+01:00"));
         assert_eq!((before.run_at, now.run_at), (0, 0));

@@ -24,7 +24,7 @@ use kit_web::requests;
 use main_app::{Config, Deps, Metrics};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::{SqlBackend, eventually, eventually_ok};
+use testkit::{SqlBackend, eventually, eventually_ok, on_every_backend};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -74,6 +74,7 @@ impl Backend {
 struct Server {
     address: SocketAddr,
     store: Arc<dyn JobsStore>,
+    readiness: Readiness,
     client: Client,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), TaskFailed>>,
@@ -93,7 +94,7 @@ impl Server {
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
+        let (shutdown, readiness, mut prometheus) = (Shutdown::new(), Readiness::default(), Prometheus::default());
         let requests = requests::Metrics::register(&mut prometheus);
         let config = Config {
             limits: kit_web::http::Limits::default(),
@@ -105,7 +106,7 @@ impl Server {
         let deps = Deps {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
-            check: Readiness::default().check("database"),
+            check: readiness.check("database"),
             metrics: Metrics::register(&mut prometheus, requests),
         };
         let runner = runs.then(|| {
@@ -119,7 +120,7 @@ impl Server {
             tokio::spawn(Runner::new(testing::config(), deps).run(shutdown.clone()))
         });
         let task = tokio::spawn(main_app::build(config, deps).run(listener, shutdown.clone()));
-        Self { address, store, client: testkit::http_client(), shutdown, task, runner, backend }
+        Self { address, store, readiness, client: testkit::http_client(), shutdown, task, runner, backend }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>, key: Option<&str>) -> Response {
@@ -334,9 +335,10 @@ async fn a_head_request_changes_nothing() {
     assert_eq!(server.json("/jobs").await, before);
 }
 
-#[tokio::test]
-async fn a_kind_that_no_job_has_is_an_empty_page() {
-    let server = Server::start(false, 1000).await;
+on_every_backend!(a_kind_that_no_job_has_is_an_empty_page);
+
+async fn a_kind_that_no_job_has_is_an_empty_page(backend: SqlBackend) {
+    let server = Server::on(backend, false, 1000).await;
     server.submit(&json!({"kind": "user-request"})).await;
     let long = "x".repeat(5000);
     for kind in ["%C3%A9", "%F0%9F%98%80", "%00", "User-Request", "user-request%20", "%27", "", &long] {

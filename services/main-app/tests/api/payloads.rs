@@ -77,7 +77,7 @@ async fn a_value_that_would_change_is_refused() {
 async fn only_the_same_values_are_the_same_request() {
     let server = Server::start(false, 1000).await;
     let submit = async |key: &str, payload: &str| {
-        let body = format!(r#"{{"kind": "user-request", "payload": {payload}}}"#);
+        let body = format!(r#"{{"kind": "user-request", "payload": {{"data": {payload}}}}}"#);
         server.post_text("/jobs", &body, Some(key)).await.status().as_u16()
     };
     for (number, (one, other, status)) in [

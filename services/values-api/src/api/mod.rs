@@ -45,15 +45,15 @@ fn problem(error: &Error) -> Problem {
             tracing::warn!(%error, "somebody keeps rows locked");
             Problem::unavailable("Somebody keeps a row locked that this would change; nothing was done.")
         }
+        Error::Refused(_) if !error.is_defect() => {
+            tracing::warn!(%error, "the database refused a value");
+            Problem::unprocessable("The database refused a value of this request; nothing was done.")
+        }
         error if error.is_transient() => {
             tracing::warn!(%error, "the database does not answer");
             Problem::unavailable("The database does not answer at the moment.")
         }
         Error::Duplicate => Problem::new(StatusCode::CONFLICT, "There is no free id above the largest one."),
-        Error::Refused(_) if !error.is_defect() => {
-            tracing::warn!(%error, "the database refused a value");
-            Problem::unprocessable("The database refused a value of this request; nothing was done.")
-        }
         error => Problem::internal(error),
     }
 }

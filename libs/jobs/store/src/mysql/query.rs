@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use kit_database::Result;
-use kit_database::mysql::text;
+use kit_database::mysql::bytes;
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -38,7 +38,8 @@ impl QueryStore for MySqlStore {
             let _ = write!(sql, " AND state = '{state}'");
         }
         if let Some(kind) = &page.kind {
-            let _ = write!(sql, " AND kind = {}", text(kind));
+            // Compared as bytes: the kind may hold characters that the column cannot.
+            let _ = write!(sql, " AND CAST(kind AS BINARY) = {}", bytes(kind.as_bytes()));
         }
         let _ = write!(sql, " ORDER BY id DESC LIMIT {}", page.limit);
         let answers = self.ask(&sql).await?;
