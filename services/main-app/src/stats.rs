@@ -117,3 +117,21 @@ fn update_metrics(metrics: &Metrics, sample: Sample) {
         metrics.queue_depth.get_or_create(&[("queue", "dead")]).set(number(depth.dead_letters));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_database_goes_on_between_two_polls() {
+        let stats = Stats::default();
+        assert_eq!(stats.now(), None);
+        let overview = Some(Overview { now: 5000, ..Overview::default() });
+        stats.set(Sample { overview, read_at: Some(Instant::now()), depth: None });
+        assert_eq!(stats.now(), Some(5000));
+        tokio::time::advance(Duration::from_millis(700)).await;
+        assert_eq!(stats.now(), Some(5700));
+        stats.set(Sample { overview: None, read_at: Some(Instant::now()), depth: None });
+        assert_eq!(stats.now(), None, "it is not known while the database does not answer");
+    }
+}

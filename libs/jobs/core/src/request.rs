@@ -48,7 +48,9 @@ pub fn batch(key: &str, jobs: &[[u8; 32]]) -> Vec<(String, [u8; 32])> {
     let key = digest.iter().fold(String::from("batch:"), |key, byte| key + &format!("{byte:02x}"));
     let mut hash = Sha256::new();
     part(&mut hash, b"batch");
-    jobs.iter().for_each(|job| part(&mut hash, job));
+    for job in jobs {
+        part(&mut hash, job);
+    }
     let hash: [u8; 32] = hash.finalize().into();
     (0..jobs.len()).map(|index| (format!("{key}:{index}"), hash)).collect()
 }

@@ -39,7 +39,12 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, title, detail: detail.into(), retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AWHILE) }
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AWHILE),
+        }
     }
 
     /// 422: the request is well formed, but its values are not valid.

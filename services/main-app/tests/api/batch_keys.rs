@@ -1,6 +1,7 @@
 //! Idempotency keys of batches.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use testkit::{Launch, Process, SqlBackend, eventually, free_port, on_every_backe
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::{Backend, SOON, Server, assert_problem};
+use crate::{Backend, OPTIONS, SOON, Server, assert_problem};
 
 on_every_backend!(
     a_key_is_one_batch,
@@ -73,6 +74,25 @@ async fn concurrent_requests_with_a_key_are_one_batch(backend: SqlBackend) {
         assert_eq!(answers.len(), 1, "every client gets the same ids");
         assert_eq!(server.jobs().await, round * 40);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_accept_a_batch_once() {
+    let backend = Arc::new(Backend::mysql("two_processes").await);
+    let servers = [
+        Server::with(&backend.reopen(OPTIONS), Arc::clone(&backend), false, 100_000).await,
+        Server::with(&backend.reopen(OPTIONS), Arc::clone(&backend), false, 100_000).await,
+    ];
+    // The batches share transactions, and not the same ones in both processes.
+    let submit = async |number: usize| {
+        let key = format!("key {}", number / 4);
+        ids(servers[number % 2].post("/jobs/batch", &batch(0..300), Some(&key)).await).await
+    };
+    let answers = join_all((0..40).map(submit)).await;
+    for clients in answers.chunks(4) {
+        assert!(clients.iter().all(|ids| *ids == clients[0]), "every client with this key gets the same ids");
+    }
+    assert_eq!(servers[0].jobs().await, 10 * 300);
 }
 
 async fn a_batch_whose_client_is_gone_is_found_by_its_key(backend: SqlBackend) {

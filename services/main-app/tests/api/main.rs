@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue};
 use jobs_runner::{Context, Done, Failure, Handler, Registry, Runner, testing};
 use jobs_store::JobsStore;
-use kit_database::Options;
+use kit_database::{Database, Options};
 use kit_process::prometheus_client::registry::Registry as Prometheus;
 use kit_process::{HumanDuration, Readiness, Shutdown, TaskFailed};
 use kit_web::requests;
@@ -52,6 +52,9 @@ impl Handler for Script {
 /// Time limit of each wait, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Options of a pool of connections to a server.
+const OPTIONS: Options = Options { connections: 10, probe: false, ..Options::DEFAULT };
+
 /// An empty database for one test.
 struct Backend;
 
@@ -61,8 +64,7 @@ impl Backend {
     }
 
     async fn mysql(name: &str) -> SqlBackend {
-        let options = Options { connections: 10, probe: false, ..Options::DEFAULT };
-        Self::migrated(SqlBackend::mysql(name, options).await).await
+        Self::migrated(SqlBackend::mysql(name, OPTIONS).await).await
     }
 
     async fn migrated(backend: SqlBackend) -> SqlBackend {
@@ -79,7 +81,7 @@ struct Server {
     shutdown: Shutdown,
     task: JoinHandle<Result<(), TaskFailed>>,
     runner: Option<JoinHandle<Result<(), TaskFailed>>>,
-    backend: SqlBackend,
+    backend: Arc<SqlBackend>,
 }
 
 impl Server {
@@ -90,7 +92,13 @@ impl Server {
 
     /// Starts main-app on `backend`, and a runner if `runs`.
     async fn on(backend: SqlBackend, runs: bool, backlog_limit: u64) -> Self {
-        let store = jobs_store::open(backend.database());
+        let database = backend.database().clone();
+        Self::with(&database, Arc::new(backend), runs, backlog_limit).await
+    }
+
+    /// Starts main-app on a pool of connections to `backend`, and a runner if `runs`.
+    async fn with(database: &Database, backend: Arc<SqlBackend>, runs: bool, backlog_limit: u64) -> Self {
+        let store = jobs_store::open(database);
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -30,7 +30,8 @@ async fn a_job_that_breaks_a_constraint_fails_alone(backend: SqlBackend) {
     let server = Server::on(backend, false, 10_000).await;
     refuse_poison(&server.backend).await;
     // So many requests at once share commits.
-    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": if n % 30 == 7 { "poison" } else { "fine" }})).await;
+    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": if n % 30 == 7 { "poison" } else { "fine" }}))
+        .await;
     let before = server.jobs().await;
     let job = |data: &str| json!({"kind": "user-request", "payload": {"data": data}});
     let batch = json!({"jobs": [job("fine"), job("poison"), job("fine")]});
@@ -42,7 +43,8 @@ async fn a_job_that_breaks_a_constraint_fails_alone(backend: SqlBackend) {
 
 /// Submits many jobs at once. Those with a number of 7, 37 and so on are refused, the others accepted.
 async fn each_answers_for_itself(server: &Server, payload: impl Fn(usize) -> Value) {
-    let submit = async |n: usize| server.post("/jobs", &json!({"kind": "user-request", "payload": payload(n)}), None).await;
+    let submit =
+        async |n: usize| server.post("/jobs", &json!({"kind": "user-request", "payload": payload(n)}), None).await;
     for (n, response) in join_all((0..120).map(submit)).await.into_iter().enumerate() {
         if n % 30 == 7 {
             assert_problem(&format!("job {n}"), response, 422).await;
@@ -56,7 +58,8 @@ async fn each_answers_for_itself(server: &Server, payload: impl Fn(usize) -> Val
 /// Batches are accepted as a whole, together with other requests.
 async fn a_key_that_conflicts_fails_alone(backend: SqlBackend) {
     let server = Server::on(backend, false, 10_000).await;
-    let job = |data: &str, key: &str| json!({"kind": "user-request", "payload": {"data": data}, "idempotency_key": key});
+    let job =
+        |data: &str, key: &str| json!({"kind": "user-request", "payload": {"data": data}, "idempotency_key": key});
     let plain = json!({"kind": "user-request"});
     assert_eq!(server.post("/jobs", &plain, Some("taken")).await.status(), StatusCode::ACCEPTED);
     let submit = async |n: usize| {
@@ -85,14 +88,16 @@ async fn a_key_that_conflicts_fails_alone(backend: SqlBackend) {
 async fn a_character_that_does_not_fit_fails_alone() {
     let server = Server::on(Backend::mysql("character").await, false, 10_000).await;
     server.backend.sql("ALTER TABLE jobs MODIFY payload LONGTEXT CHARACTER SET latin1 NOT NULL").await.unwrap();
-    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": if n % 30 == 7 { "日本 😀" } else { "fine" }})).await;
+    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": if n % 30 == 7 { "日本 😀" } else { "fine" }}))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_too_long_fails_alone() {
     let server = Server::on(Backend::mysql("text").await, false, 10_000).await;
     server.backend.sql("ALTER TABLE jobs MODIFY payload VARCHAR(100) NOT NULL").await.unwrap();
-    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": "x".repeat(if n % 30 == 7 { 200 } else { 20 })})).await;
+    each_answers_for_itself(&server, |n| json!({"user_id": n, "data": "x".repeat(if n % 30 == 7 { 200 } else { 20 })}))
+        .await;
 }
 
 async fn a_defect_of_the_schema_is_no_fault_of_the_client(backend: SqlBackend) {

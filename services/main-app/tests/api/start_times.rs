@@ -1,6 +1,6 @@
 //! The time before which a job does not start.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -97,11 +97,12 @@ async fn any_other_start_time_is_refused_with_the_expected_form() {
 async fn a_job_whose_time_has_come_is_published_at_once(backend: SqlBackend) {
     const JOBS: usize = 5;
     let server = Server::on(backend, false, 1000).await;
-    for (offset, ahead_ms) in [("a day ago", -86_400_000), ("a second ago", -1000), ("now", 0), ("soon", 5), ("later", 50)] {
+    for (offset, ahead_ms) in
+        [("a day ago", -86_400_000), ("a second ago", -1000), ("now", 0), ("soon", 5), ("later", 50)]
+    {
         for _ in 0..JOBS {
-            let at = SystemTime::now();
-            let ahead = Duration::from_millis(i64::unsigned_abs(ahead_ms));
-            let at = if ahead_ms < 0 { at - ahead } else { at + ahead };
+            let now = server.store.overview().await.unwrap().now;
+            let at = UNIX_EPOCH + Duration::from_millis(now.saturating_add(ahead_ms).unsigned_abs());
             let run_at = humantime::format_rfc3339_millis(at).to_string();
             server.submit(&json!({"kind": "user-request", "run_at": run_at})).await;
         }

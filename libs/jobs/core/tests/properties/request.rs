@@ -92,6 +92,6 @@ fn a_batch_differs_from_every_other_in_all_its_jobs() {
     // A batch of one job is not that job.
     assert_ne!(batch("key", &[a])[0].1, a);
     assert_ne!(batch("key", &[a])[0].0, batch("yek", &[a])[0].0);
-    let longest = batch(&"k".repeat(255), &[a; 1000]);
+    let longest = batch(&"k".repeat(255), &vec![a; 1000]);
     assert!(longest.iter().all(|(key, _)| key.len() <= 255));
 }
