@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jobs_store::{AcceptStore, Accepted, Conflicts, Error, NewJob};
-use kit_batch::{ALONE, Batcher, Failure, Limits, Operation};
+use kit_batch::{Batcher, Failure, Limits, Operation};
 
 use crate::Metrics;
 use crate::outbox::{Entry, Outbox};
@@ -21,25 +21,15 @@ const ROW_BYTES: usize = 256;
 /// The jobs of one request.
 struct Request(Vec<NewJob>);
 
-impl Request {
-    /// Whether a conflict of one key rejects all jobs, so that the request needs a commit
-    /// of its own.
-    fn is_all_or_none(&self) -> bool {
-        self.0.len() > 1 && self.0.iter().any(|job| job.key.is_some())
-    }
-
-    fn weight(&self) -> usize {
-        if self.is_all_or_none() { ALONE } else { self.0.iter().map(|job| ROW_BYTES + job.payload.len()).sum() }
-    }
-}
-
 /// The reason why a request was not accepted, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failed {
     /// The database does not answer. The jobs may have been accepted nevertheless.
     Unavailable,
-    /// The database rejected the jobs.
+    /// The database rejected a value of a job. No job was accepted.
     Refused,
+    /// The database rejected the statement, whatever the jobs are. No job was accepted.
+    Defect,
     /// These keys were used for other requests. No job was accepted.
     Conflicts(Conflicts),
 }
@@ -92,15 +82,17 @@ impl Operation for Writer {
     type Error = Failed;
 
     fn weight(request: &Request) -> usize {
-        request.weight()
+        request.0.iter().map(|job| ROW_BYTES + job.payload.len()).sum()
     }
 
-    /// Commits the jobs and publishes their messages.
+    /// Commits the jobs and publishes their messages. If the database refuses the commit, or
+    /// keys conflict that have to be accepted together with others, only the request at fault
+    /// fails. Parts of the commit are then repeated, which accepts no job twice.
     async fn execute(&mut self, requests: &[Request]) -> Result<Vec<Vec<Accepted>>, Failure<Failed>> {
         let jobs: Vec<NewJob> = requests.iter().flat_map(|request| request.0.iter().cloned()).collect();
-        let together = requests.iter().any(Request::is_all_or_none);
+        let together = requests.iter().any(|request| request.0.len() > 1);
         let accepted = self.accept(&jobs, together).await.map_err(|error| self.failure(&error, requests))?;
-        let accepted = accepted.map_err(|conflicts| Failure::Batch(Failed::Conflicts(conflicts)))?;
+        let accepted = accepted.map_err(|conflicts| Failure::Item(Failed::Conflicts(conflicts)))?;
         self.outbox.publish(jobs.iter().zip(&accepted).filter_map(entry));
         let new = accepted.iter().filter(|accepted| accepted.is_new()).count();
         self.metrics.accepted.inc_by(new as u64);
@@ -128,7 +120,11 @@ impl Writer {
             self.metrics.store_errors.inc();
             tracing::warn!(%error, "jobs were not accepted");
         }
-        if error.is_transient() { Failure::Batch(Failed::Unavailable) } else { Failure::Item(Failed::Refused) }
+        match error {
+            error if error.is_transient() => Failure::Batch(Failed::Unavailable),
+            error if error.is_defect() => Failure::Item(Failed::Defect),
+            _ => Failure::Item(Failed::Refused),
+        }
     }
 }
 
@@ -136,36 +132,4 @@ impl Writer {
 fn entry((job, accepted): (&NewJob, &Accepted)) -> Option<Entry> {
     let is_now = accepted.is_new() && job.run_at == 0;
     is_now.then(|| Entry { id: job.id, token: 0, priority: job.priority, traceparent: job.traceparent.clone() })
-}
-
-#[cfg(test)]
-mod tests {
-    use jobs_core::Priority;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn request<const N: usize>(payload: usize, keys: [Option<&str>; N]) -> Request {
-        let job = |key: Option<&str>| NewJob {
-            id: Uuid::now_v7(),
-            key: key.map(str::to_owned),
-            request_hash: [0; 32],
-            kind: "user-request".to_owned(),
-            payload: "x".repeat(payload),
-            priority: Priority::Default,
-            max_attempts: 1,
-            run_at: 0,
-            traceparent: None,
-            callback_url: None,
-        };
-        Request(keys.map(job).into())
-    }
-
-    #[test]
-    fn a_request_weighs_what_it_takes_of_a_commit_and_a_batch_with_keys_all_of_it() {
-        assert_eq!(request(10, [None]).weight(), ROW_BYTES + 10);
-        assert_eq!(request(10, [Some("key")]).weight(), ROW_BYTES + 10);
-        assert_eq!(request(10, [None, None]).weight(), 2 * (ROW_BYTES + 10));
-        assert_eq!(request(10, [None, Some("key")]).weight(), ALONE);
-    }
 }

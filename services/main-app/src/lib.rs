@@ -22,7 +22,7 @@ use jobs_queue::JobQueue;
 use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
-use kit_process::{HumanDuration, Shutdown, TaskFailed, Tasks};
+use kit_process::{HumanDuration, Shutdown, StoreWatch, TaskFailed, Tasks};
 use kit_web::http::{self, Limits, Routes};
 use kit_web::live::Settings;
 use tokio::net::TcpListener;
@@ -130,7 +130,7 @@ impl Service {
             store.clone(),
             Arc::clone(queue),
             metrics.clone(),
-            deps.check.clone(),
+            StoreWatch::new(deps.check.clone(), "main-app"),
         );
         tasks.spawn("statistics", statistics);
         let jobs = live::Jobs { store: store.clone(), stats: state.stats.clone() };

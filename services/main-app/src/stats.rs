@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jobs_queue::{Depth, JobQueue, Priority};
 use jobs_store::{Overview, QueryStore};
-use kit_process::readiness::Check;
+use kit_process::StoreWatch;
+use tokio::time::Instant;
 
 use crate::Metrics;
 use crate::backlog::Backlog;
@@ -26,6 +27,8 @@ pub(crate) struct Stats(Arc<Mutex<(Sample, History)>>);
 pub(crate) struct Sample {
     /// Numbers of jobs; `None` while the database does not answer.
     pub(crate) overview: Option<Overview>,
+    /// When the database had answered or failed.
+    read_at: Option<Instant>,
     /// Numbers of messages; `None` while the broker does not answer.
     pub(crate) depth: Option<Depth>,
 }
@@ -34,6 +37,15 @@ impl Stats {
     /// The latest sample.
     pub(crate) fn get(&self) -> Sample {
         self.lock().0
+    }
+
+    /// The time of the database's clock, in milliseconds since the Unix epoch, or a little
+    /// earlier: the clock at the latest poll, plus the time since. `None` while the database
+    /// does not answer.
+    pub(crate) fn now(&self) -> Option<i64> {
+        let Sample { overview, read_at, .. } = self.get();
+        let since = i64::try_from(read_at?.elapsed().as_millis()).ok()?;
+        Some(overview?.now.saturating_add(since))
     }
 
     /// The rates of the last minutes, until `now` in milliseconds since the Unix epoch.
@@ -55,29 +67,28 @@ impl Stats {
 }
 
 /// Polls until it is aborted. Updates the statistics, the backlog, the metrics and the
-/// readiness check of the database.
+/// watch of the database. main-app accepts jobs without a broker, so its readiness depends
+/// only on the database.
 pub(crate) async fn run(
     stats: Stats,
     backlog: Backlog,
     store: Arc<dyn QueryStore>,
     queue: Arc<dyn JobQueue>,
     metrics: Metrics,
-    check: Check,
+    watch: StoreWatch,
 ) {
     loop {
         let count = backlog.count();
         let overview = async {
             let overview = store.overview().await;
-            // main-app accepts jobs without a broker, so readiness depends only on the
-            // database.
-            check.set(overview.is_ok());
-            overview
+            watch.record(overview.as_ref());
+            (overview, Instant::now())
         };
-        let (overview, depth) = tokio::join!(overview, queue.depth());
+        let ((overview, read_at), depth) = tokio::join!(overview, queue.depth());
         if let Ok(overview) = &overview {
             count.finish(overview.queued + overview.retry_wait);
         }
-        let sample = Sample { overview: overview.ok(), depth: depth.ok() };
+        let sample = Sample { overview: overview.ok(), read_at: Some(read_at), depth: depth.ok() };
         stats.set(sample);
         update_metrics(&metrics, sample);
         tokio::time::sleep(MIN_INTERVAL).await;
@@ -104,5 +115,23 @@ fn update_metrics(metrics: &Metrics, sample: Sample) {
             metrics.queue_depth.get_or_create(&[("queue", priority.name())]).set(number(depth.of(priority)));
         }
         metrics.queue_depth.get_or_create(&[("queue", "dead")]).set(number(depth.dead_letters));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_database_goes_on_between_two_polls() {
+        let stats = Stats::default();
+        assert_eq!(stats.now(), None);
+        let overview = Some(Overview { now: 5000, ..Overview::default() });
+        stats.set(Sample { overview, read_at: Some(Instant::now()), depth: None });
+        assert_eq!(stats.now(), Some(5000));
+        tokio::time::advance(Duration::from_millis(700)).await;
+        assert_eq!(stats.now(), Some(5700));
+        stats.set(Sample { overview: None, read_at: Some(Instant::now()), depth: None });
+        assert_eq!(stats.now(), None, "it is not known while the database does not answer");
     }
 }

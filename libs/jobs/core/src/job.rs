@@ -43,12 +43,13 @@ pub struct Job {
 pub const PUBLISH_GRACE_MS: i64 = 2000;
 
 impl Job {
-    /// A job that is accepted at `now` and does not start before `run_at`.
+    /// A job that is accepted at `now` and does not start before `run_at`; 0 means at once.
     #[must_use]
     pub fn new(max_attempts: u32, run_at: i64, now: i64) -> Self {
+        // main-app publishes a job without a start time as soon as it is accepted. The sweeper
+        // publishes the others, even if their time has come by now.
+        let due_at = if run_at == 0 { now.saturating_add(PUBLISH_GRACE_MS) } else { run_at.max(now) };
         let run_at = run_at.max(now);
-        // main-app publishes a job as soon as it is accepted, unless `run_at` lies ahead.
-        let due_at = if run_at > now { run_at } else { now.saturating_add(PUBLISH_GRACE_MS) };
         Self {
             state: State::Queued,
             attempt: 0,

@@ -38,6 +38,23 @@ impl Request<'_> {
     }
 }
 
+/// The idempotency keys and hashes of the jobs of a batch that was submitted under `key`, given
+/// the hashes of the jobs. The hash of each job covers the whole batch, so a batch that
+/// differs in any job conflicts with this one in every job.
+#[must_use]
+pub fn batch(key: &str, jobs: &[[u8; 32]]) -> Vec<(String, [u8; 32])> {
+    // Of a fixed length, since the column of keys is as long as the longest key of a client.
+    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let key = digest.iter().fold(String::from("batch:"), |key, byte| key + &format!("{byte:02x}"));
+    let mut hash = Sha256::new();
+    part(&mut hash, b"batch");
+    for job in jobs {
+        part(&mut hash, job);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    (0..jobs.len()).map(|index| (format!("{key}:{index}"), hash)).collect()
+}
+
 fn optional(it: Option<impl ToString>) -> String {
     it.map(|it| format!("={}", it.to_string())).unwrap_or_default()
 }

@@ -45,7 +45,8 @@ pub struct NewJob<Id> {
     pub request_hash: [u8; 32],
     /// Highest number of attempts, at least 1.
     pub max_attempts: u32,
-    /// Time before which the job does not start.
+    /// Time before which the job does not start. 0 means at once: the caller publishes the
+    /// job's message.
     pub run_at: i64,
 }
 

@@ -24,8 +24,9 @@ pub struct NewJob {
     pub priority: Priority,
     /// Highest number of attempts, at least 1.
     pub max_attempts: u32,
-    /// Time before which the job does not start, in milliseconds since the Unix epoch;
-    /// a time in the past means now.
+    /// Time before which the job does not start, in milliseconds since the Unix epoch. 0
+    /// means at once: the caller publishes the job's message. The sweeper publishes any other
+    /// job, at once if its time has passed.
     pub run_at: i64,
     /// Trace that the job belongs to, as a W3C `traceparent` header.
     pub traceparent: Option<String>,

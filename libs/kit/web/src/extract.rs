@@ -118,12 +118,24 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     if length > MAX_BODY { Err(too_large()) } else { Ok(bytes) }
 }
 
+/// Parses a body. An error names the field with its path, such as `jobs[1].run_at`.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = Some(error.path().to_string()).filter(|path| path != ".");
+        malformed(field.as_deref(), error.inner())
+    })?;
+    json.end().map_err(|error| malformed(None, &error))?;
+    Ok(value)
+}
+
+fn malformed(field: Option<&str>, error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Problem::unprocessable(error.to_string()),
+    match (error.classify(), field) {
+        (Category::Data, Some(field)) => Problem::unprocessable(format!("{field}: {error}")),
+        (Category::Data, None) => Problem::unprocessable(error.to_string()),
         _ => Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}")),
-    })
+    }
 }
 
 /// The query string, read into `T`.

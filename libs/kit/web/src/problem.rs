@@ -7,6 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Delay after which a client repeats a request that was answered with 503.
+const AWHILE: Duration = Duration::from_secs(1);
+
 /// A problem document.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
@@ -20,6 +23,7 @@ pub struct Problem {
     /// What is wrong, and what to change, for a reader.
     #[schema(example = "count must be between 1 and 100000")]
     detail: String,
+    /// Value of the header `Retry-After`; every 503 has one.
     #[serde(skip)]
     retry_after: Option<Duration>,
 }
@@ -30,11 +34,17 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 }
 
 impl Problem {
-    /// A problem with this status.
+    /// A problem with this status. A 503 asks the client to repeat the request after a
+    /// second.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, title, detail: detail.into(), retry_after: None }
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AWHILE),
+        }
     }
 
     /// 422: the request is well formed, but its values are not valid.
@@ -60,8 +70,7 @@ impl Problem {
     /// repeat the request after a second.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-        Self { retry_after: Some(Duration::from_secs(1)), ..problem }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// 500: the service failed. Logs `error`, which the client does not see.
@@ -87,5 +96,23 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_503_says_when_to_try_again() {
+        let retry_after = |problem: Problem| {
+            let response = problem.into_response();
+            response.headers().get(header::RETRY_AFTER).map(|delay| delay.to_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(retry_after(Problem::unavailable("away")), Some("1".to_owned()));
+        assert_eq!(retry_after(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "away")), Some("1".to_owned()));
+        let later = Problem::later(StatusCode::SERVICE_UNAVAILABLE, "away", Duration::from_secs(5));
+        assert_eq!(retry_after(later), Some("5".to_owned()));
+        assert_eq!(retry_after(Problem::unprocessable("wrong")), None);
     }
 }

@@ -46,9 +46,12 @@ pub(super) enum RouteError {
     /// The idempotency keys of jobs of a batch belong to different requests.
     #[error("No job was accepted: the idempotency keys of {} were used for different requests.", indices(.0))]
     KeyConflicts(Conflicts),
-    /// The database rejected the job.
-    #[error("The database refused the job.")]
+    /// The database rejected a value of a job.
+    #[error("No job was accepted: the database refused a value of a job.")]
     Refused,
+    /// The database cannot accept any job, since the program or the schema is wrong.
+    #[error("The service failed; its log says why.")]
+    Defect,
     /// The database did not answer the request to accept the job.
     #[error("{UNAVAILABLE}")]
     NotAccepted,
@@ -82,6 +85,7 @@ impl From<Failed> for RouteError {
         match failed {
             Failed::Unavailable => Self::NotAccepted,
             Failed::Refused => Self::Refused,
+            Failed::Defect => Self::Defect,
             Failed::Conflicts(conflicts) => Self::KeyConflicts(conflicts),
         }
     }
@@ -110,6 +114,7 @@ impl From<RouteError> for Problem {
             RouteError::KeyConflict | RouteError::KeyConflicts(_) | RouteError::WrongState { .. } => {
                 Self::new(StatusCode::CONFLICT, detail)
             }
+            RouteError::Defect => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
             RouteError::NotAccepted => Self::unavailable(detail),
             RouteError::Full { .. } => Self::later(StatusCode::TOO_MANY_REQUESTS, detail, FULL_RETRY_AFTER),
             RouteError::NoSuchJob(_) => Self::not_found(detail),
@@ -140,6 +145,9 @@ mod tests {
         let problem = Problem::from(RouteError::from(jobs_store::Error::Duplicate));
         let shown = serde_json::to_string(&problem).unwrap();
         assert!(!shown.contains("key"), "{shown}");
+        for (failed, expected) in [(Failed::Unavailable, 503), (Failed::Refused, 422), (Failed::Defect, 500)] {
+            assert_eq!(status(failed), expected);
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod cancel_job;
 mod error;
 mod events;
+mod exact;
 mod get_job;
 mod job;
 mod job_events;
 mod list_jobs;
 mod retry_job;
+mod run_at;
 mod submission;
 mod submit_batch;
 mod submit_job;
@@ -17,6 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::head;
 use jobs_store::{QueryStore, TransitionStore};
 use kit_http_client::Allowlist;
 use kit_web::openapi;
@@ -54,6 +57,7 @@ struct Description;
 pub(crate) fn router(state: State) -> Router {
     let api = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
         .routes(routes!(user_request::user_request_by_query, user_request::user_request))
+        .route("/user-request-job", head(user_request::refuse_head))
         .routes(routes!(submit_job::submit, list_jobs::list))
         .routes(routes!(submit_batch::batch))
         .routes(routes!(get_job::get, cancel_job::cancel))

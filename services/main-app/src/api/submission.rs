@@ -2,7 +2,6 @@
 //! `/user-request-job`.
 
 use std::collections::BTreeSet;
-use std::time::UNIX_EPOCH;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,8 +17,9 @@ use tracing::Span;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::State;
 use super::error::RouteError;
+use super::run_at::RunAt;
+use super::{State, exact};
 
 /// Largest payload, in bytes of JSON.
 const MAX_PAYLOAD: usize = 256 * 1024;
@@ -46,15 +46,17 @@ pub(super) struct JobRequest {
     /// Kind of the job, such as user-request or http.
     #[schema(example = "user-request")]
     pub(super) kind: String,
-    /// Payload, as the kind defines it, at most 256 KiB; `{}` by default.
-    #[serde(default = "empty_object")]
+    /// Payload, as the kind defines it, at most 256 KiB; `{}` by default. Integers have at most
+    /// 64 bits, and no object has a field twice.
+    #[serde(default = "empty_object", deserialize_with = "exact::deserialize")]
     pub(super) payload: Value,
     /// Priority: high, default or low.
     #[schema(example = "default")]
     priority: Option<String>,
-    /// Time before which the job does not start (RFC 3339), at most ten years from now; now by default.
-    #[schema(example = "2030-01-01T00:00:00Z")]
-    run_at: Option<String>,
+    /// Time before which the job does not start (RFC 3339), at most ten years from now; a time
+    /// in the past means now, as does none.
+    #[schema(value_type = Option<String>, example = "2030-01-01T00:00:00Z")]
+    run_at: Option<RunAt>,
     /// Highest number of attempts, 1 to 100; 5 by default.
     #[schema(minimum = 1, maximum = 100)]
     max_attempts: Option<u32>,
@@ -82,14 +84,14 @@ pub(super) struct Submitted {
 pub(super) struct Rules<'a> {
     kinds: &'a BTreeSet<String>,
     allowed_hosts: &'a Allowlist,
-    /// Time of the database's clock at the latest poll, in milliseconds since the Unix epoch.
+    /// Time of the database's clock, in milliseconds since the Unix epoch, or a little earlier.
+    /// `None` while it is not known.
     now: Option<i64>,
 }
 
 impl State {
     pub(super) fn rules(&self) -> Rules<'_> {
-        let now = self.stats.get().overview.map(|overview| overview.now);
-        Rules { kinds: &self.kinds, allowed_hosts: &self.allowed_hosts, now }
+        Rules { kinds: &self.kinds, allowed_hosts: &self.allowed_hosts, now: self.stats.now() }
     }
 }
 
@@ -116,9 +118,6 @@ pub(super) enum InvalidJob {
     /// The payload is too large; contains its size in bytes.
     #[error("the payload has {0} bytes, more than {MAX_PAYLOAD}")]
     PayloadTooLarge(usize),
-    /// `run_at` is not a time since 1970.
-    #[error("run_at: {0}")]
-    RunAt(#[from] humantime::TimestampError),
     /// `run_at` is too far ahead.
     #[error("run_at: more than ten years from now")]
     RunAtTooLate,
@@ -155,9 +154,7 @@ impl JobRequest {
             let kinds = rules.kinds.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(InvalidJob::UnknownKind { kind: self.kind, kinds });
         }
-        if key.as_ref().is_some_and(|key| !(1..=MAX_KEY).contains(&key.len())) {
-            return Err(InvalidJob::Key);
-        }
+        key.as_deref().map_or(Ok(()), check_key)?;
         let max_attempts = self.max_attempts.unwrap_or(DEFAULT_ATTEMPTS);
         if !(1..=MAX_ATTEMPTS).contains(&max_attempts) {
             return Err(InvalidJob::MaxAttempts(max_attempts));
@@ -167,7 +164,10 @@ impl JobRequest {
         if payload.len() > MAX_PAYLOAD {
             return Err(InvalidJob::PayloadTooLarge(payload.len()));
         }
-        let run_at = self.run_at.as_deref().map(|text| parse_run_at(text, rules.now)).transpose()?;
+        let run_at = self.run_at.map(|RunAt(at)| at);
+        if run_at.zip(rules.now).is_some_and(|(at, now)| at.saturating_sub(now) > MAX_DELAY_MS) {
+            return Err(InvalidJob::RunAtTooLate);
+        }
         if let Some(url) = &self.callback_url {
             check_callback_url(url, rules.allowed_hosts)?;
         }
@@ -186,7 +186,8 @@ impl JobRequest {
             payload,
             priority,
             max_attempts,
-            run_at: run_at.unwrap_or(0),
+            // A job whose time has come is published at once, like a job without a time.
+            run_at: run_at.filter(|at| rules.now.is_none_or(|now| *at > now)).unwrap_or(0),
             traceparent,
             callback_url: self.callback_url,
             kind: self.kind,
@@ -194,14 +195,9 @@ impl JobRequest {
     }
 }
 
-/// Parses `run_at` into milliseconds since the Unix epoch.
-fn parse_run_at(text: &str, now: Option<i64>) -> Result<i64, InvalidJob> {
-    let at = humantime::parse_rfc3339(text)?;
-    // The parser refuses times before the Unix epoch.
-    let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at = i64::try_from(at.as_millis()).map_err(|_| InvalidJob::RunAtTooLate)?;
-    let delay = at.saturating_sub(now.unwrap_or(at));
-    if delay > MAX_DELAY_MS { Err(InvalidJob::RunAtTooLate) } else { Ok(at) }
+/// Checks the length of an idempotency key.
+pub(super) fn check_key(key: &str) -> Result<(), InvalidJob> {
+    if (1..=MAX_KEY).contains(&key.len()) { Ok(()) } else { Err(InvalidJob::Key) }
 }
 
 fn check_callback_url(url: &str, allowed_hosts: &Allowlist) -> Result<(), InvalidJob> {
@@ -216,12 +212,16 @@ pub(super) async fn one(state: &State, request: JobRequest, headers: &HeaderMap)
         let detail = "Send the idempotency key of a single job in the header Idempotency-Key.";
         return Err(RouteError::Invalid(detail.to_owned()));
     }
-    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
-    let key = key.map_err(|_| RouteError::Invalid("Idempotency-Key is not ASCII.".to_owned()))?;
-    let job = request.validate(&state.rules(), key, traceparent(headers))?;
+    let job = request.validate(&state.rules(), idempotency_key(headers)?, traceparent(headers))?;
     let submitted = accept(state, vec![job]).await?.pop().ok_or(RouteError::NotAccepted)?;
     let location = format!("/jobs/{}", submitted.job_id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(submitted)).into_response())
+}
+
+/// The idempotency key of this request.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RouteError> {
+    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
+    key.map_err(|_| RouteError::Invalid("Idempotency-Key is not ASCII.".to_owned()))
 }
 
 /// The trace context of this request; the client's if requests are not traced here.
@@ -259,7 +259,7 @@ mod tests {
         let kinds = BTreeSet::from(["http".to_owned(), "user-request".to_owned()]);
         let allowed_hosts = "example.com".parse().unwrap();
         let rules = Rules { kinds: &kinds, allowed_hosts: &allowed_hosts, now: Some(NOW) };
-        let request: JobRequest = serde_json::from_value(request.clone()).unwrap();
+        let request: JobRequest = serde_json::from_str(&request.to_string()).unwrap();
         request.validate(&rules, key.map(str::to_owned), None).map_err(|error| error.to_string())
     }
 
@@ -271,6 +271,17 @@ mod tests {
         assert_eq!(job.request_hash, same.request_hash);
         let other = validate(&json!({ "kind": "http", "max_attempts": 5 }), None).unwrap();
         assert_ne!(job.request_hash, other.request_hash);
+    }
+
+    #[test]
+    fn a_start_time_that_has_come_means_at_once_and_is_part_of_the_request() {
+        let at = |run_at: &str| validate(&json!({ "kind": "user-request", "run_at": run_at }), None).unwrap();
+        // It is 2023-11-14T22:13:20Z.
+        let (before, now) = (at("0001-01-01T00:00:00Z"), at("2023-11-14T23:13:20+01:00"));
+        assert_eq!((before.run_at, now.run_at), (0, 0));
+        assert_ne!(before.request_hash, now.request_hash);
+        assert_eq!(at("2023-11-14T22:13:20.0001Z").run_at, NOW + 1);
+        assert_eq!(at("2023-11-14T22:13:20.001Z").run_at, NOW + 1);
     }
 
     #[test]
@@ -292,10 +303,6 @@ mod tests {
         for callback_url in ["nowhere", "https://other.com/"] {
             let reason = validate(&json!({ "kind": "http", "callback_url": callback_url }), None).unwrap_err();
             assert!(reason.starts_with("callback_url: "), "{reason}");
-        }
-        for run_at in ["tomorrow", "1969-12-31T23:59:59Z"] {
-            let reason = validate(&json!({ "kind": "http", "run_at": run_at }), None).unwrap_err();
-            assert!(reason.starts_with("run_at: "), "{reason}");
         }
         for key in [String::new(), "k".repeat(256)] {
             assert_eq!(

@@ -3,6 +3,8 @@
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use jobs_core::request;
+use jobs_store::NewJob;
 use kit_web::Problem;
 use kit_web::extract::{Json, NoParameters, Query};
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::RouteError;
-use super::submission::{JobRequest, Submitted, accept, traceparent};
+use super::submission::{JobRequest, Submitted, accept, check_key, idempotency_key, traceparent};
 
 /// Highest number of jobs in one batch.
 const MAX_BATCH: usize = 1000;
@@ -34,6 +36,7 @@ pub(super) struct BatchSubmitted {
     post,
     path = "/jobs/batch",
     request_body = BatchRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "requests with the same key and body are the same batch; jobs of a batch with this header have no keys of their own")),
     responses(
         (status = 202, body = BatchSubmitted),
         (status = 400, body = Problem),
@@ -54,13 +57,35 @@ pub(super) async fn batch(
     if !(1..=MAX_BATCH).contains(&request.jobs.len()) {
         return Err(RouteError::Invalid(format!("{} jobs: send between 1 and {MAX_BATCH}", request.jobs.len())));
     }
+    let key = idempotency_key(&headers)?;
+    if key.is_some() && request.jobs.iter().any(|job| job.idempotency_key.is_some()) {
+        let detail = "Send either the header Idempotency-Key or an idempotency_key in the jobs.";
+        return Err(RouteError::Invalid(detail.to_owned()));
+    }
     let traceparent = traceparent(&headers);
     let jobs = request.jobs.into_iter().enumerate().map(|(index, mut job)| {
         let key = job.idempotency_key.take();
         job.validate(&state.rules(), key, traceparent.clone())
             .map_err(|error| RouteError::InvalidJobOfBatch { index, error })
     });
-    let jobs = jobs.collect::<Result<_, _>>()?;
-    let jobs = accept(&state, jobs).await?;
+    let mut jobs = jobs.collect::<Result<Vec<_>, _>>()?;
+    if let Some(key) = &key {
+        identify(&mut jobs, key)?;
+    }
+    let jobs = accept(&state, jobs).await.map_err(|error| match error {
+        // The key belongs to the batch and conflicts in all its jobs.
+        RouteError::KeyConflicts(_) if key.is_some() => RouteError::KeyConflict,
+        error => error,
+    })?;
     Ok((StatusCode::ACCEPTED, axum::Json(BatchSubmitted { jobs })).into_response())
+}
+
+/// Makes the jobs those of one batch, which is repeated under the same key.
+fn identify(jobs: &mut [NewJob], key: &str) -> Result<(), RouteError> {
+    check_key(key)?;
+    let hashes: Vec<_> = jobs.iter().map(|job| job.request_hash).collect();
+    for (job, (key, hash)) in jobs.iter_mut().zip(request::batch(key, &hashes)) {
+        (job.key, job.request_hash) = (Some(key), hash);
+    }
+    Ok(())
 }

@@ -1,17 +1,17 @@
 //! `GET` and `POST /user-request-job`.
 
 use axum::extract::State as Shared;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use kit_web::Problem;
 use kit_web::extract::{OptionalJson, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::State;
 use super::error::RouteError;
 use super::submission::{JobRequest, Submitted, one};
+use super::{State, exact};
 
 /// A user request in the query.
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
@@ -29,10 +29,10 @@ pub(super) struct UserRequestQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct UserRequest {
     /// Id of the user: a number, or text of at most 255 bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "exact::deserialize")]
     user_id: Value,
     /// Data of the request: any JSON.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "exact::deserialize")]
     data: Value,
 }
 
@@ -56,6 +56,11 @@ pub(super) async fn user_request_by_query(
     headers: HeaderMap,
 ) -> Result<Response, RouteError> {
     one(&state, user_job(&json!(user_id), &json!(data))?, &headers).await
+}
+
+/// Answers HEAD. Without this, GET would submit a job for it.
+pub(super) async fn refuse_head() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST")])
 }
 
 /// Submit a user request.

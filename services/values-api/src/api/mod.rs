@@ -36,13 +36,17 @@ pub(crate) fn router(state: State) -> Router {
     openapi::describe(api)
 }
 
-/// An outage is temporary, so the client should retry. Every other error is a defect of
-/// the service.
+/// An outage is temporary, so the client should retry. A constraint may refuse the request's
+/// data. Every other error is a defect of the service.
 fn problem(error: &Error) -> Problem {
     match error {
         error if error.is_lock_wait_timeout() => {
             tracing::warn!(%error, "somebody keeps rows locked");
             Problem::unavailable("Somebody keeps a row locked that this would change; nothing was done.")
+        }
+        Error::Refused(_) if !error.is_defect() => {
+            tracing::warn!(%error, "the database refused a value");
+            Problem::unprocessable("The database refused a value of this request; nothing was done.")
         }
         error if error.is_transient() => {
             tracing::warn!(%error, "the database does not answer");

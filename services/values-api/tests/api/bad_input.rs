@@ -1,5 +1,6 @@
 //! Invalid requests: each is answered with a 4xx problem, and changes nothing.
 
+use kit_database::{Database, sqlx};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -107,4 +108,25 @@ async fn assert_problem(what: &str, response: reqwest::Response, status: u16) {
     let problem: Value = response.json().await.unwrap();
     assert_eq!(problem["status"], status, "{what}");
     assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}: {problem}");
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_is_told_from_a_defect() {
+    let server = Server::start().await;
+    let Database::Sqlite(pool) = &server.database else { panic!("it is on SQLite") };
+    let before = server.json("/values").await;
+    let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON \"values\" WHEN NEW.value = 13 \
+                   BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    sqlx::raw_sql(trigger).execute(pool).await.unwrap();
+    let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": 2, "value": 13}]}"#).await;
+    assert_problem("a refused value", response, 422).await;
+    assert_eq!(server.json("/values").await, before);
+    let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": "2"}]}"#).await;
+    let detail = response.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with("values[1].id: "), "{detail}");
+    sqlx::raw_sql("DROP TRIGGER refuse; ALTER TABLE \"values\" RENAME COLUMN value TO renamed")
+        .execute(pool)
+        .await
+        .unwrap();
+    assert_problem("a defect", server.get("/values").await, 500).await;
 }

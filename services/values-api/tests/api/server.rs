@@ -17,6 +17,7 @@ use values_store::ValuesStore;
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) database: Database,
     pub(crate) store: Arc<dyn ValuesStore>,
     pub(crate) shutdown: Shutdown,
     pub(crate) task: JoinHandle<Result<(), TaskFailed>>,
@@ -43,7 +44,7 @@ impl Server {
             values_api::build(values_api::Config { limits: kit_web::http::Limits::default() }, deps)
                 .run(listener, shutdown.clone()),
         );
-        Self { address, store, shutdown, task, client: testkit::http_client(), _folder: folder }
+        Self { address, database, store, shutdown, task, client: testkit::http_client(), _folder: folder }
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Response {

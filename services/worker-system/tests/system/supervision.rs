@@ -2,6 +2,7 @@
 //! ends, and worker-system restarts it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use jobs_queue::{InProcessOptions, InProcessQueue};
@@ -152,6 +153,12 @@ async fn visit_counter_notices() {
     .await;
 }
 
+/// The time in a second, as RFC 3339.
+#[expect(clippy::disallowed_methods, reason = "the database and this test have the same clock")]
+fn in_a_second() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(1)).to_string()
+}
+
 #[tokio::test]
 async fn the_one_process_starts_a_part_again() {
     for task in ["sweeper", "acceptor", "intake", "finisher"] {
@@ -174,8 +181,8 @@ async fn the_one_process_starts_a_part_again() {
         let url = format!("http://{}/jobs", port.address());
         let used = async {
             let client = testkit::http_client();
-            // The sweeper publishes a job with a start time.
-            let timed = json!({"kind": "user-request", "run_at": "1971-01-01T00:00:00Z"});
+            // The sweeper publishes a job whose start time lies ahead.
+            let timed = json!({"kind": "user-request", "run_at": in_a_second()});
             let job = eventually(PATIENCE, format!("a job is accepted without {task}"), async || {
                 let response = client.post(&url).json(&timed).send().await.ok()?;
                 let location = response.headers().get("location")?.to_str().ok()?.to_owned();

@@ -1,5 +1,6 @@
 //! Events in any order, late, twice and under any token.
 
+use jobs_core::job::PUBLISH_GRACE_MS;
 use jobs_core::tables::{Accepted, NewJob, Tables};
 use jobs_core::{Event, Job, State, step};
 use proptest::collection::vec;
@@ -141,6 +142,17 @@ fn a_job_is_published_when_its_time_has_come_and_not_before() {
     assert_eq!(step(&job, Event::Claim { lease_ms: 1 }, 4999), None);
     let (_, effects) = step(&job, Event::Sweep { delay_ms: 0 }, 5000).expect("it is due");
     assert!(effects.publish);
+}
+
+#[test]
+fn the_sweeper_handles_a_job_at_once_whose_time_has_passed() {
+    for run_at in [-62_135_596_800_000, 1, 999, 1000] {
+        let job = Job::new(1, run_at, 1000);
+        assert_eq!((job.run_at, job.due_at), (1000, Some(1000)), "{run_at}");
+    }
+    // main-app publishes a job without a start time, and needs some time for it.
+    let job = Job::new(1, 0, 1000);
+    assert_eq!((job.run_at, job.due_at), (1000, Some(1000 + PUBLISH_GRACE_MS)));
 }
 
 #[test]

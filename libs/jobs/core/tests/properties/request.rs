@@ -1,7 +1,7 @@
 //! The hash of requests.
 
 use jobs_core::Priority;
-use jobs_core::request::Request;
+use jobs_core::request::{Request, batch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -13,6 +13,8 @@ fn values() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        proptest::num::f64::NORMAL.prop_map(Value::from),
         "[a-c\"\\[{,]{0,3}".prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
@@ -70,4 +72,26 @@ fn every_field_counts() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 9);
+}
+
+#[test]
+fn a_batch_differs_from_every_other_in_all_its_jobs() {
+    let (a, b) = ([1; 32], [2; 32]);
+    let jobs = batch("key", &[a, b, b]);
+    assert_eq!(jobs, batch("key", &[a, b, b]));
+    let mut keys: Vec<_> = jobs.iter().map(|(key, _)| key.clone()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 3);
+    for other in [&[a, b][..], &[a, b, b, b], &[b, a, b], &[a, a, b], &[b], &[]] {
+        for ((key, hash), (other_key, other_hash)) in jobs.iter().zip(batch("key", other)) {
+            assert_eq!(*key, other_key);
+            assert_ne!(*hash, other_hash, "{other:?}");
+        }
+    }
+    // A batch of one job is not that job.
+    assert_ne!(batch("key", &[a])[0].1, a);
+    assert_ne!(batch("key", &[a])[0].0, batch("yek", &[a])[0].0);
+    let longest = batch(&"k".repeat(255), &vec![a; 1000]);
+    assert!(longest.iter().all(|(key, _)| key.len() <= 255));
 }

@@ -90,11 +90,11 @@ fn insert_sql(jobs: &[NewJob]) -> String {
          run_at, due_at, traceparent, callback_url) VALUES ",
     );
     for (index, job) in jobs.into_iter().enumerate() {
-        let run_at = job.run_at;
+        let run_at = format!("GREATEST({},@now)", job.run_at);
         let _ = write!(
             sql,
-            "{comma}({id},{key},{hash},{kind},{payload},'{priority}',{max_attempts},@now,GREATEST({run_at},@now),\
-             IF({run_at}>@now,{run_at},@now+{PUBLISH_GRACE_MS}),{traceparent},{callback_url})",
+            "{comma}({id},{key},{hash},{kind},{payload},'{priority}',{max_attempts},@now,{run_at},\
+             {due_at},{traceparent},{callback_url})",
             comma = if index > 0 { "," } else { "" },
             id = literal(job.id),
             key = job.key.as_ref().map_or_else(|| "NULL".to_owned(), |key| bytes(key.as_bytes())),
@@ -103,6 +103,7 @@ fn insert_sql(jobs: &[NewJob]) -> String {
             payload = text(&job.payload),
             priority = job.priority,
             max_attempts = job.max_attempts,
+            due_at = if job.run_at == 0 { format!("@now+{PUBLISH_GRACE_MS}") } else { run_at.clone() },
             traceparent = optional_text(job.traceparent.as_deref()),
             callback_url = optional_text(job.callback_url.as_deref()),
         );

@@ -41,7 +41,7 @@ async fn accept_each(connection: &mut SqliteConnection, jobs: &[NewJob]) -> Resu
 }
 
 async fn accept_one(connection: &mut SqliteConnection, job: &NewJob, now: i64) -> Result<Accepted> {
-    let due_at = if job.run_at > now { job.run_at } else { now.saturating_add(PUBLISH_GRACE_MS) };
+    let due_at = if job.run_at == 0 { now.saturating_add(PUBLISH_GRACE_MS) } else { job.run_at.max(now) };
     let inserted = sqlx::query(
         "INSERT INTO jobs (id, idempotency_key, request_hash, kind, payload, priority, max_attempts, created_at, \
          run_at, due_at, traceparent, callback_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \

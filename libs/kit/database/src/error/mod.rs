@@ -1,5 +1,6 @@
 //! Database errors, classified by what the caller can do about them.
 
+mod defect;
 mod mysql;
 mod sqlite;
 

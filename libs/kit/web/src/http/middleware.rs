@@ -264,9 +264,12 @@ fn with_problem(bare: Response) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => "This path does not take this method.",
         _ => "The service gives no details.",
     };
-    let (problem, body) = Problem::new(bare.status(), detail).into_response().into_parts();
+    let (mut problem, body) = Problem::new(bare.status(), detail).into_response().into_parts();
     let (mut head, _) = bare.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
+    if head.headers.contains_key(header::RETRY_AFTER) {
+        problem.headers.remove(header::RETRY_AFTER);
+    }
     head.headers.extend(problem.headers);
     Response::from_parts(head, body)
 }

@@ -1,7 +1,12 @@
-//! The API over real HTTP, on SQLite and within one process: which requests it accepts,
-//! which it rejects, and that a rejected request changes nothing.
+//! The API over real HTTP and within one process: which requests it accepts, which it
+//! rejects, and that a rejected request changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod batch_keys;
+mod payloads;
+mod refusals;
+mod start_times;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +24,7 @@ use kit_web::requests;
 use main_app::{Config, Deps, Metrics};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use testkit::{eventually, eventually_ok};
+use testkit::{SqlBackend, eventually, eventually_ok, on_every_backend};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -48,28 +52,57 @@ impl Handler for Script {
 /// Time limit of each wait, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Options of a pool of connections to a server.
+const OPTIONS: Options = Options { connections: 10, probe: false, ..Options::DEFAULT };
+
+/// An empty database for one test.
+struct Backend;
+
+impl Backend {
+    async fn sqlite(_: &str) -> SqlBackend {
+        Self::migrated(SqlBackend::sqlite(Options::DEFAULT)).await
+    }
+
+    async fn mysql(name: &str) -> SqlBackend {
+        Self::migrated(SqlBackend::mysql(name, OPTIONS).await).await
+    }
+
+    async fn migrated(backend: SqlBackend) -> SqlBackend {
+        backend.database().migrate(&jobs_store::MIGRATIONS).await.unwrap();
+        backend
+    }
+}
+
 struct Server {
     address: SocketAddr,
     store: Arc<dyn JobsStore>,
+    readiness: Readiness,
     client: Client,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), TaskFailed>>,
     runner: Option<JoinHandle<Result<(), TaskFailed>>>,
-    _folder: TempDir,
+    backend: Arc<SqlBackend>,
 }
 
 impl Server {
-    /// Starts main-app, and a runner if `runs`.
+    /// Starts main-app on SQLite, and a runner if `runs`.
     async fn start(runs: bool, backlog_limit: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
-        let database = Database::open(&url, Options::DEFAULT).unwrap();
-        database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
-        let store = jobs_store::open(&database);
+        Self::on(Backend::sqlite("").await, runs, backlog_limit).await
+    }
+
+    /// Starts main-app on `backend`, and a runner if `runs`.
+    async fn on(backend: SqlBackend, runs: bool, backlog_limit: u64) -> Self {
+        let database = backend.database().clone();
+        Self::with(&database, Arc::new(backend), runs, backlog_limit).await
+    }
+
+    /// Starts main-app on a pool of connections to `backend`, and a runner if `runs`.
+    async fn with(database: &Database, backend: Arc<SqlBackend>, runs: bool, backlog_limit: u64) -> Self {
+        let store = jobs_store::open(database);
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());
+        let (shutdown, readiness, mut prometheus) = (Shutdown::new(), Readiness::default(), Prometheus::default());
         let requests = requests::Metrics::register(&mut prometheus);
         let config = Config {
             limits: kit_web::http::Limits::default(),
@@ -81,7 +114,7 @@ impl Server {
         let deps = Deps {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
-            check: Readiness::default().check("database"),
+            check: readiness.check("database"),
             metrics: Metrics::register(&mut prometheus, requests),
         };
         let runner = runs.then(|| {
@@ -95,7 +128,7 @@ impl Server {
             tokio::spawn(Runner::new(testing::config(), deps).run(shutdown.clone()))
         });
         let task = tokio::spawn(main_app::build(config, deps).run(listener, shutdown.clone()));
-        Self { address, store, client: testkit::http_client(), shutdown, task, runner, _folder: folder }
+        Self { address, store, readiness, client: testkit::http_client(), shutdown, task, runner, backend }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>, key: Option<&str>) -> Response {
@@ -117,8 +150,18 @@ impl Server {
         self.get(path).await.json().await.unwrap()
     }
 
+    /// Sends JSON as it is written.
+    async fn post_text(&self, path: &str, body: &str, key: Option<&str>) -> Response {
+        self.send(Method::POST, path, Some((JSON, body.as_bytes().to_vec())), key).await
+    }
+
     async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Response {
-        self.send(Method::POST, path, Some((JSON, body.to_string().into_bytes())), key).await
+        self.post_text(path, &body.to_string(), key).await
+    }
+
+    /// Number of jobs in the database.
+    async fn jobs(&self) -> i64 {
+        self.backend.number("SELECT COUNT(*) FROM jobs").await
     }
 
     /// Submits a job and returns its path.
@@ -285,6 +328,35 @@ async fn it_ends_in_order() {
 }
 
 #[tokio::test]
+async fn a_head_request_changes_nothing() {
+    let server = Server::start(false, 1000).await;
+    let path = server.submit(&json!({"kind": "user-request"})).await;
+    let before = server.json("/jobs").await;
+    for path in ["/user-request-job", "/user-request-job?user_id=7&data=x"] {
+        let response = server.send(Method::HEAD, path, None, Some("key")).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()["allow"], "GET, POST", "{path}");
+    }
+    for path in ["/", "/jobs", &path, &format!("{path}/events"), "/events", "/openapi.json"] {
+        assert_eq!(server.send(Method::HEAD, path, None, None).await.status(), StatusCode::OK, "{path}");
+    }
+    assert_eq!(server.json("/jobs").await, before);
+}
+
+on_every_backend!(a_kind_that_no_job_has_is_an_empty_page);
+
+async fn a_kind_that_no_job_has_is_an_empty_page(backend: SqlBackend) {
+    let server = Server::on(backend, false, 1000).await;
+    server.submit(&json!({"kind": "user-request"})).await;
+    let long = "x".repeat(5000);
+    for kind in ["%C3%A9", "%F0%9F%98%80", "%00", "User-Request", "user-request%20", "%27", "", &long] {
+        let response = server.get(&format!("/jobs?kind={kind}")).await;
+        assert_eq!(response.status(), StatusCode::OK, "{kind}");
+        assert_eq!(response.json::<Value>().await.unwrap()["jobs"], json!([]), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_changes_nothing() {
     let server = Server::start(false, 1000).await;
     server.submit(&json!({"kind": "user-request", "max_attempts": 1})).await;
@@ -354,6 +426,7 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>, u16)> {
         ("/user-request-job", JSON, text(r#"{"user_id": {"a": 1}}"#), 422),
         ("/user-request-job", JSON, text(r#"{"user": 1}"#), 422),
         ("/user-request-job?user_id=1", JSON, text("{}"), 422),
+        ("/user-request-job", JSON, text(r#"{"data": 1e400}"#), 422),
         ("/user-request-job", "application/x-www-form-urlencoded", text("user_id=1"), 415),
     ]
 }
