@@ -45,20 +45,28 @@ pub struct Config {
     pub limits: Limits,
 
     /// Kinds of jobs to accept, separated by commas.
-    #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',')]
+    #[arg(long, env = "KINDS", default_value = "user-request,http", value_delimiter = ',', value_parser = kind)]
     pub kinds: Vec<String>,
 
     /// Number of waiting jobs from which on no more are accepted.
     #[arg(long, env = "BACKLOG_LIMIT", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog_limit: u64,
 
-    /// Hosts that callbacks may call, separated by commas; the same as for service-app.
+    /// Hosts that jobs and callbacks may call, separated by commas; the same as for service-app.
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 
     /// Time after which jobs that have ended are deleted.
     #[arg(long, env = "RETENTION", default_value = "7days")]
     pub retention: HumanDuration,
+}
+
+/// Reads a kind in a list that may have spaces after its commas.
+fn kind(text: &str) -> Result<String, &'static str> {
+    let kind = text.trim();
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let is_kind = (1..=64).contains(&kind.len()) && kind.bytes().all(is_name);
+    if is_kind { Ok(kind.to_owned()) } else { Err("a kind has 1 to 64 characters of a-z, 0-9, -, _ and .") }
 }
 
 /// Dependencies of main-app.
@@ -148,5 +156,29 @@ impl Service {
             () = shutdown.aborted() => {}
         }
         tasks.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn the_kinds_may_have_spaces_between_them_and_have_names() {
+        let kinds = |text: &str| Cli::try_parse_from(["main-app", "--kinds", text]).map(|cli| cli.config.kinds);
+        for text in ["user-request,http", "user-request, http", " user-request ,\thttp "] {
+            assert_eq!(kinds(text).unwrap(), ["user-request", "http"], "{text:?}");
+        }
+        for text in ["http,,", " ", "HTTP", "a b", "é"] {
+            assert!(kinds(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jobs_core::Priority;
 use jobs_queue::{JobQueue, Message};
 use jobs_store::{JobSnapshot, OutboxStore};
-use kit_batch::{Batcher, Failure, Limits, Operation};
+use kit_batch::{Batcher, Failure, Limits, Operation, Parts};
 use uuid::Uuid;
 
 use crate::Metrics;
@@ -101,10 +101,26 @@ impl Operation for Publisher {
             tracing::warn!(%error, count, "messages were not published; the sweeper repeats it");
         }
         self.metrics.published.inc_by(confirmed.len() as u64);
-        if let Err(error) = self.store.mark_published(&confirmed).await {
-            self.metrics.store_errors.inc();
-            tracing::warn!(%error, "messages were published, but not marked as published");
-        }
+        self.mark_published(&confirmed).await;
         Ok(repeat_n((), entries.len()))
+    }
+}
+
+impl Publisher {
+    /// Records messages as published. If the database refuses that, records those that it
+    /// does not refuse.
+    async fn mark_published(&self, confirmed: &[(Uuid, i64)]) {
+        let mut parts = Parts::of(confirmed.len());
+        while let Some(part) = parts.next() {
+            match self.store.mark_published(&confirmed[part.clone()]).await {
+                Ok(()) => {}
+                Err(error) if !error.is_transient() && parts.split(&part) => {}
+                Err(error) => {
+                    self.metrics.store_errors.inc();
+                    let count = part.len();
+                    tracing::warn!(%error, count, "messages were published, but not marked as published");
+                }
+            }
+        }
     }
 }

@@ -33,8 +33,9 @@ pub struct Config {
     #[arg(long, env = "HTTP_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub http_concurrency: u16,
 
-    /// Secret that signs callbacks. Without it, callbacks are not signed.
-    #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true)]
+    /// Secret that signs callbacks. Without it, callbacks are not signed. It must not be
+    /// empty.
+    #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true, value_parser = secret)]
     pub callback_secret: Option<SecretString>,
 }
 
@@ -55,5 +56,14 @@ impl Config {
             max_response_bytes: MAX_RESPONSE_BYTES,
             max_redirects: MAX_REDIRECTS,
         })
+    }
+}
+
+/// Reads a secret. An empty one would sign with a key that everybody knows.
+fn secret(text: &str) -> Result<SecretString, &'static str> {
+    if text.is_empty() {
+        Err("an empty secret signs nothing; unset it to send callbacks unsigned")
+    } else {
+        Ok(text.into())
     }
 }

@@ -61,7 +61,13 @@ pub struct Service {
 pub fn build(config: Config, deps: Deps) -> Service {
     let client = config.client();
     let registry = registry(&config, &client);
-    let callbacks = Callbacks::new(deps.store.clone(), client, config.callback_secret, deps.metrics.callbacks);
+    let callbacks = Callbacks::new(
+        deps.store.clone(),
+        client,
+        config.call_timeout.0,
+        config.callback_secret.as_ref(),
+        deps.metrics.callbacks,
+    );
     let deps = jobs_runner::Deps {
         store: deps.store,
         queue: deps.queue,

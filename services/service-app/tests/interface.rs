@@ -16,3 +16,13 @@ async fn the_interface_is_the_reviewed_one() {
     let program = Program::start(launch, "LISTEN").await;
     assert_snapshot!("metrics", program.metrics(&[]).await);
 }
+
+#[test]
+fn an_empty_secret_is_refused() {
+    let mut program = std::process::Command::new(PROGRAM);
+    program.env("DATABASE_URL", "sqlite:///nowhere").env("AMQP_URL", "amqp://127.0.0.1:1/").env("CALLBACK_SECRET", "");
+    let output = program.output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("CALLBACK_SECRET") && told.contains("an empty secret signs nothing"), "{told}");
+}

@@ -106,7 +106,8 @@ impl Failure {
         Self { reason: reason.into(), permanent: false, retry_after: None }
     }
 
-    /// A failure that another attempt, after `delay`, may not have.
+    /// A failure that another attempt, after `delay`, may not have. A delay that is longer
+    /// than the longest of the kind's [backoff](Limits::backoff) is that one.
     #[must_use]
     pub fn retry_after(reason: impl Into<String>, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..Self::retry(reason) }

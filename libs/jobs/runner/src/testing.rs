@@ -63,11 +63,12 @@ pub struct Harness {
     queue: Arc<dyn JobQueue>,
     shutdown: Shutdown,
     runner: JoinHandle<Result<(), TaskFailed>>,
-    _folder: TempDir,
+    /// Removed when the harness is dropped.
+    folder: Option<TempDir>,
 }
 
 impl Harness {
-    /// Starts a runner with the handlers of `registry`.
+    /// Starts a runner with the handlers of `registry`, on SQLite.
     ///
     /// # Panics
     /// If no database can be created in a temporary folder.
@@ -75,6 +76,16 @@ impl Harness {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
         let database = Database::open(&url, Options::DEFAULT).expect("the URL of a database");
+        let mut harness = Self::on(database, registry).await;
+        harness.folder = Some(folder);
+        harness
+    }
+
+    /// Starts a runner with the handlers of `registry`, on an empty database.
+    ///
+    /// # Panics
+    /// If the tables cannot be created.
+    pub async fn on(database: Database, registry: Registry) -> Self {
         database.migrate(&jobs_store::MIGRATIONS).await.expect("the tables can be made");
         let store = jobs_store::open(&database);
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
@@ -87,7 +98,7 @@ impl Harness {
         };
         let shutdown = Shutdown::new();
         let runner = tokio::spawn(Runner::new(config(), deps).run(shutdown.clone()));
-        Self { store, database, queue, shutdown, runner, _folder: folder }
+        Self { store, database, queue, shutdown, runner, folder: None }
     }
 
     /// The database, with the tables of the jobs system. A test may add its own tables and

@@ -23,6 +23,10 @@ pub trait CallbackStore: QueryStore {
     /// for `lease_ms` milliseconds, or up to a second longer.
     async fn take_due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>>;
 
+    /// Lets each of these callbacks, which were taken, be due in so many milliseconds from
+    /// now. That is no attempt.
+    async fn put_off_callbacks(&self, callbacks: &[(Uuid, i64)]) -> Result<()>;
+
     /// Records an attempt at a callback and the `error` that it ended with, if any. The
     /// next attempt is due in `retry_ms` milliseconds; there is none if that is `None`.
     async fn record_callback(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()>;

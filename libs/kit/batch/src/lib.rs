@@ -51,8 +51,9 @@
 //!   gone away is carried out all the same.
 //! - **Bounds.** At most [`Limits::waiting`] items wait; a caller beyond that gets
 //!   [`Error::Full`] at once.
-//! - **Failure.** The operation says which items an error concerns: see [`Failure`]. Retries
-//!   of a store that is away belong in the operation.
+//! - **Failure.** The operation says which items an error concerns: see [`Failure`]. An item
+//!   that is refused gets the error alone; the others of its batch are carried out in
+//!   [`Parts`]. Retries of a store that is away belong in the operation.
 //! - **Drain.** Once every [`Batcher`] is dropped, the workers carry out what waits and end.
 //! - **Panic.** A worker that panics or is aborted answers the items it holds with
 //!   [`Error::Stopped`]. When the last worker is gone, all callers get that.
@@ -66,12 +67,14 @@
 mod batcher;
 mod metrics;
 mod operation;
+mod parts;
 mod queue;
 mod worker;
 
 pub use crate::batcher::{Batcher, Error, Pending};
 pub use crate::metrics::Metrics;
 pub use crate::operation::{Failure, Operation};
+pub use crate::parts::Parts;
 pub use crate::worker::Worker;
 
 /// A weight that gives an item a batch of its own, whatever the limits are.

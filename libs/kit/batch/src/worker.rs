@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::batcher::{Answer, Entry, Shared};
 use crate::queue::{Next, Queue};
-use crate::{Failure, Operation};
+use crate::{Failure, Operation, Parts};
 
 /// Carries out batches. Clones take from the same queue, a batch each.
 pub struct Worker<O: Operation>(Arc<Workers<O>>);
@@ -72,9 +72,8 @@ impl<O: Operation> Worker<O> {
     async fn carry_out(&self, Batch { items, answers }: &mut Batch<O>, operation: &mut O) {
         // Answered in order, part by part.
         let mut answers = answers.drain(..);
-        let mut part = 0..items.len();
-        let mut later = Vec::new();
-        loop {
+        let mut parts = Parts::of(items.len());
+        while let Some(part) = parts.next() {
             match operation.execute(&items[part.clone()]).await {
                 Ok(results) => {
                     let mut results = results.into_iter();
@@ -84,12 +83,7 @@ impl<O: Operation> Worker<O> {
                         }
                     }
                 }
-                Err(Failure::Item(_)) if part.len() > 1 => {
-                    let middle = part.start.midpoint(part.end);
-                    later.push(middle..part.end);
-                    part.end = middle;
-                    continue;
-                }
+                Err(Failure::Item(_)) if parts.split(&part) => {}
                 Err(Failure::Item(error)) => fail(answers.by_ref().take(1), &error),
                 Err(Failure::Batch(error)) => return fail(answers, &error),
                 Err(Failure::All(error)) => {
@@ -97,10 +91,6 @@ impl<O: Operation> Worker<O> {
                     let waiting = self.0.0.with_queue(Queue::clear);
                     return fail(waiting.into_iter().map(|entry| entry.answer), &error);
                 }
-            }
-            match later.pop() {
-                Some(next) => part = next,
-                None => return,
             }
         }
     }

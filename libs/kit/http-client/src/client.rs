@@ -1,24 +1,23 @@
 //! Sends requests, follows redirects and reads responses.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, LOCATION};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kit_tls::ClientConfig;
-use reqwest::dns::Resolve;
-use reqwest::redirect::Policy;
-use url::{Host, Url};
+use url::Url;
 
 use crate::address::is_public;
-use crate::resolver::{AddressCheck, CheckedResolver, SystemResolver};
+use crate::connector::{AddressCheck, Connector};
+use crate::resolver::{Resolve, SystemResolver};
 use crate::{Allowlist, Error};
-
-/// How long a connection attempt may take, over all addresses of a host. One that does
-/// not answer leaves time for the others.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an unused connection is kept. Shorter than the keep-alive of common servers
 /// (5 s and more): a request on a connection that the server closes at the same moment
@@ -67,8 +66,7 @@ pub struct Response {
 /// An HTTP client that calls allowed hosts only. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    check: AddressCheck,
+    http: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
     options: Arc<Options>,
 }
 
@@ -87,23 +85,12 @@ impl Client {
     }
 
     pub(crate) fn with(options: Options, check: AddressCheck, resolver: Arc<dyn Resolve>, tls: ClientConfig) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the client receives its TLS configuration")]
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(CheckedResolver { resolver, check })
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .user_agent("worker-system")
-            // Decompression would be on if another crate enabled these features of reqwest.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .build()
-            .expect("the TLS configuration is one of rustls");
-        Self { http, check, options: Arc::new(options) }
+            .build(https.wrap_connector(Connector { resolver, check }));
+        Self { http, options: Arc::new(options) }
     }
 
     /// Sends `request`, follows redirects, and reads the whole response. Each URL is
@@ -133,35 +120,37 @@ impl Client {
 
     async fn send_once(&self, request: &Request) -> Result<Response, Error> {
         self.options.allowlist.check(&request.url)?;
-        self.check_literal_address(&request.url)?;
-        let mut headers = request.headers.clone();
-        headers.remove(HOST);
-        let builder = self.http.request(request.method.clone(), request.url.clone());
-        let mut response = builder.headers(headers).body(request.body.clone()).send().await?;
-        let body = self.read_body(&mut response).await?;
-        Ok(Response { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+        let response = self.http.request(http_request(request)?).await?;
+        let (head, body) = response.into_parts();
+        Ok(Response { status: head.status, headers: head.headers, body: self.read_body(body).await? })
     }
 
-    /// Checks the address in a URL that contains one: it bypasses the resolver.
-    fn check_literal_address(&self, url: &Url) -> Result<(), Error> {
-        let address = match url.host() {
-            Some(Host::Ipv4(address)) => IpAddr::V4(address),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) | None => return Ok(()),
-        };
-        if (self.check)(address) { Ok(()) } else { Err(Error::PrivateAddress(address.to_string())) }
-    }
-
-    /// Reads the body chunk by chunk, and stops at the limit.
-    async fn read_body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Error> {
+    /// Reads the body frame by frame, and stops at the limit.
+    async fn read_body(&self, mut response: Incoming) -> Result<Vec<u8>, Error> {
         let limit = self.options.max_response_bytes;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > limit {
+        while let Some(frame) = response.frame().await {
+            // Trailers are left out.
+            let Ok(data) = frame?.into_data() else { continue };
+            if body.len() + data.len() > limit {
                 return Err(Error::ResponseTooLong(limit));
             }
-            body.extend_from_slice(&chunk);
+            body.extend_from_slice(&data);
         }
         Ok(body)
     }
+}
+
+fn http_request(request: &Request) -> Result<http::Request<Full<Bytes>>, Error> {
+    let uri: Uri = request.url.as_str().parse().map_err(|error| Error::InvalidRequest(Box::new(error)))?;
+    let mut http = http::Request::new(Full::from(request.body.clone()));
+    *http.method_mut() = request.method.clone();
+    *http.uri_mut() = uri;
+    let headers = http.headers_mut();
+    headers.clone_from(&request.headers);
+    // The client derives it from the URL.
+    headers.remove(HOST);
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("worker-system"));
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    Ok(http)
 }

@@ -4,8 +4,14 @@ use std::error::Error as StdError;
 use std::iter;
 use std::time::Duration;
 
+use hyper_util::client::legacy;
+
 use crate::Refused;
-use crate::resolver::NoPublicAddress;
+use crate::connector::NoPublicAddress;
+
+/// An error of a part of the client. URLs may contain secrets, and messages are stored and
+/// logged: none of these errors contains the URL.
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +20,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// This host has private addresses only.
-    #[error("{0} has no public address")]
+    #[error("{0} has no public address, and ALLOW_PRIVATE_ADDRESSES is not set")]
     PrivateAddress(String),
     /// There were more redirects than allowed.
     #[error("the server redirected more than {0} times")]
@@ -30,13 +36,13 @@ pub enum Error {
     Timeout(Duration),
     /// The name could not be resolved, or the server did not accept the connection.
     #[error("cannot connect: {}", causes_of(.0))]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] BoxError),
     /// The connection was lost, or the response is not valid HTTP.
     #[error("the request failed: {}", causes_of(.0))]
-    Http(#[source] reqwest::Error),
+    Http(#[source] BoxError),
     /// The URL cannot be part of an HTTP request.
     #[error("invalid request: {}", causes_of(.0))]
-    InvalidRequest(#[source] reqwest::Error),
+    InvalidRequest(#[source] BoxError),
 }
 
 impl Error {
@@ -47,34 +53,36 @@ impl Error {
     }
 }
 
-impl From<reqwest::Error> for Error {
-    fn from(error: reqwest::Error) -> Self {
-        // URLs may contain secrets, and the messages of errors are stored and logged.
-        let error = error.without_url();
+impl From<legacy::Error> for Error {
+    fn from(error: legacy::Error) -> Self {
         if let Some(NoPublicAddress(host)) = chain(&error).find_map(|cause| cause.downcast_ref()) {
             Self::PrivateAddress(host.clone())
-        } else if error.is_builder() {
-            Self::InvalidRequest(error)
         } else if error.is_connect() {
-            Self::Connect(error)
+            Self::Connect(Box::new(error))
         } else {
-            Self::Http(error)
+            Self::Http(Box::new(error))
         }
     }
 }
 
-/// `error`, its source, the source of that, and so on.
-fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
+/// Of a response body.
+impl From<hyper::Error> for Error {
+    fn from(error: hyper::Error) -> Self {
+        Self::Http(Box::new(error))
+    }
 }
 
-/// The messages of all sources of `error`, which reqwest leaves out of its own message.
-fn causes_of(error: &reqwest::Error) -> String {
-    let messages: Vec<String> = chain(error).map(ToString::to_string).collect();
-    messages[messages.len().min(2) - 1..].join(": ")
+/// `error`, its source, the source of that, and so on.
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+/// The messages of `error` and all its sources. The message of an error of the client only
+/// says at which step it occurred, unless it has no source.
+fn causes_of(error: &BoxError) -> String {
+    let skipped = usize::from(error.is::<legacy::Error>() && error.source().is_some());
+    let mut messages: Vec<String> = chain(error.as_ref()).skip(skipped).map(ToString::to_string).collect();
+    // Some errors repeat the message of their source.
+    messages.dedup();
+    messages.join(": ")
 }

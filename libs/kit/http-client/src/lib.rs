@@ -9,11 +9,16 @@
 //!   name a second time, so a DNS server cannot replace the address in between.
 //! - Proxies that the environment names are ignored: a proxy would resolve the name
 //!   itself.
+//!
+//! A host with several addresses is reached as long as one of them answers: the client
+//! tries the next address after 250 ms, as RFC 8305 describes.
 
 mod address;
 mod allowlist;
 mod client;
+mod connector;
 mod error;
+mod race;
 mod resolver;
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,9 @@ pub(super) enum InvalidJob {
     /// The payload is too large; contains its size in bytes.
     #[error("the payload has {0} bytes, more than {MAX_PAYLOAD}")]
     PayloadTooLarge(usize),
+    /// The kind cannot run with this payload.
+    #[error("payload: {0}")]
+    Payload(String),
     /// `run_at` is too far ahead.
     #[error("run_at: more than ten years from now")]
     RunAtTooLate,
@@ -171,6 +174,7 @@ impl JobRequest {
         if let Some(url) = &self.callback_url {
             check_callback_url(url, rules.allowed_hosts)?;
         }
+        jobs_kinds::check(&self.kind, &self.payload, rules.allowed_hosts).map_err(InvalidJob::Payload)?;
         let request = Request {
             kind: &self.kind,
             payload: &self.payload,
@@ -265,11 +269,12 @@ mod tests {
 
     #[test]
     fn a_job_has_defaults_and_a_hash_of_what_was_sent() {
-        let job = validate(&json!({ "kind": "http" }), None).unwrap();
+        let job = validate(&json!({ "kind": "user-request" }), None).unwrap();
         assert_eq!((job.payload.as_str(), job.priority, job.max_attempts, job.run_at), ("{}", Priority::Default, 5, 0));
-        let same = validate(&json!({ "kind": "http", "payload": {}, "priority": "default" }), Some("k")).unwrap();
+        let same =
+            validate(&json!({ "kind": "user-request", "payload": {}, "priority": "default" }), Some("k")).unwrap();
         assert_eq!(job.request_hash, same.request_hash);
-        let other = validate(&json!({ "kind": "http", "max_attempts": 5 }), None).unwrap();
+        let other = validate(&json!({ "kind": "user-request", "max_attempts": 5 }), None).unwrap();
         assert_ne!(job.request_hash, other.request_hash);
     }
 
@@ -297,6 +302,11 @@ mod tests {
             ),
             (json!({ "kind": "http", "run_at": "2034-01-01T00:00:00Z" }), "run_at: more than ten years from now"),
             (json!({ "kind": "http", "callback_url": long }), "callback_url has more than 2000 bytes"),
+            (json!({ "kind": "http" }), "payload: missing field `url`"),
+            (
+                json!({ "kind": "http", "payload": { "url": "http://other.com/" } }),
+                "payload: url: the host other.com is not in ALLOWED_HOSTS",
+            ),
         ] {
             assert_eq!(validate(&request, None).unwrap_err(), reason);
         }
@@ -311,7 +321,7 @@ mod tests {
             );
         }
         let widest = json!({
-            "kind": "http", "payload": "x".repeat(262_142), "max_attempts": 100, "priority": "low",
+            "kind": "user-request", "payload": { "data": "x".repeat(262_133) }, "max_attempts": 100, "priority": "low",
             "run_at": "2033-11-01T00:00:00Z", "callback_url": "https://example.com/",
         });
         assert!(validate(&widest, Some(&"k".repeat(255))).is_ok());

@@ -209,8 +209,8 @@ async fn a_plain_request_is_accepted_and_succeeds() {
 #[tokio::test]
 async fn a_key_is_one_job_and_another_request_is_a_conflict() {
     let server = Server::start(true, 1000).await;
-    let body = json!({"kind": "user-request", "payload": {"a": 1, "b": 2}});
-    let same = json!({"payload": {"b": 2, "a": 1}, "kind": "user-request", "priority": "default"});
+    let body = json!({"kind": "user-request", "payload": {"user_id": 1, "data": 2}});
+    let same = json!({"payload": {"data": 2, "user_id": 1}, "kind": "user-request", "priority": "default"});
     let first: Value = server.post("/jobs", &body, Some("k")).await.json().await.unwrap();
     let path = format!("/jobs/{}", first["job_id"].as_str().unwrap());
     server.status(&path, "succeeded").await;
@@ -224,12 +224,30 @@ async fn a_key_is_one_job_and_another_request_is_a_conflict() {
     assert_eq!(one["jobs"][0]["job_id"], two["jobs"][0]["job_id"]);
     assert_ne!(one["jobs"][1]["job_id"], two["jobs"][1]["job_id"]);
     let jobs = server.json("/jobs?limit=500").await["jobs"].as_array().unwrap().len();
-    let conflicting =
-        json!({"jobs": [{"kind": "http", "idempotency_key": "c"}, {"kind": "http", "idempotency_key": "k"}]});
+    let conflicting = json!({"jobs": [{"kind": "user-request", "idempotency_key": "c"}, {"kind": "user-request", "idempotency_key": "k"}]});
     let refused = server.post("/jobs/batch", &conflicting, None).await;
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert!(refused.text().await.unwrap().contains("jobs[1]"));
     assert_eq!(server.json("/jobs?limit=500").await["jobs"].as_array().unwrap().len(), jobs, "nothing was accepted");
+}
+
+#[tokio::test]
+async fn a_note_that_the_database_refuses_holds_up_no_other() {
+    let server = Server::start(false, 1000).await;
+    let Database::Sqlite(pool) = server.backend.database() else { panic!("it is on SQLite") };
+    let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON jobs \
+                   WHEN NEW.published_at IS NOT NULL AND NEW.payload LIKE '%poison%' \
+                   BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    kit_database::sqlx::raw_sql(trigger).execute(pool).await.unwrap();
+    let job = |data: &str| json!({"kind": "user-request", "payload": {"data": data}});
+    let jobs: Vec<Value> = (0..20).map(|number| job(if number == 7 { "poison" } else { "good" })).collect();
+    assert_eq!(server.post("/jobs/batch", &json!({ "jobs": jobs }), None).await.status(), 202);
+    let published = async || -> i64 {
+        let sql = "SELECT COUNT(*) FROM jobs WHERE published_at IS NOT NULL";
+        kit_database::sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+    };
+    let all_others = async || (published().await == 19).then_some(());
+    testkit::eventually(Duration::from_secs(30), "the others are marked as published", all_others).await;
 }
 
 #[tokio::test]
@@ -246,7 +264,8 @@ async fn cancelling_retrying_and_listing() {
     let retried: Value = server.send(Method::POST, &format!("{fails}/retry"), None, None).await.json().await.unwrap();
     assert_eq!(retried["status"], "queued");
     server.until(&fails, |job| job["attempts"].as_array().unwrap().len() == 2).await;
-    let later = server.submit(&json!({"kind": "http", "run_at": "2031-01-01T00:00:00Z", "priority": "low"})).await;
+    let later =
+        server.submit(&json!({"kind": "user-request", "run_at": "2031-01-01T00:00:00Z", "priority": "low"})).await;
     assert_eq!(server.json(&later).await["run_at"], "2031-01-01T00:00:00.000Z");
     let page = server.json("/jobs?status=queued").await;
     assert_eq!(page["jobs"][0]["priority"], "low");
@@ -360,7 +379,13 @@ async fn a_kind_that_no_job_has_is_an_empty_page(backend: SqlBackend) {
 async fn bad_input_is_refused_and_changes_nothing() {
     let server = Server::start(false, 1000).await;
     server.submit(&json!({"kind": "user-request", "max_attempts": 1})).await;
-    assert_eq!(server.post("/jobs", &json!({"kind": "http"}), Some("taken")).await.status(), 202);
+    assert_eq!(
+        server
+            .post("/jobs", &json!({"kind": "http", "payload": {"url": "https://example.com/"}}), Some("taken"))
+            .await
+            .status(),
+        202
+    );
     let before = server.json("/jobs").await;
     let id = before["jobs"][0]["job_id"].as_str().unwrap().to_owned();
     let mut refused = 0;
@@ -418,6 +443,11 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>, u16)> {
         ("/jobs", JSON, text(r#"{"kind": "http", "callback_url": "http://metadata.internal/"}"#), 422),
         ("/jobs", JSON, text(r#"{"kind": "http", "callback_url": "file:///etc/passwd"}"#), 422),
         ("/jobs", JSON, text(r#"{"kind": "http", "idempotency_key": "k"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http"}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "payload": {"url": "https://other.com/"}}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "http", "payload": {"url": "https://example.com/", "method": "G ET"}}"#), 422),
+        ("/jobs", JSON, text(r#"{"kind": "user-request", "payload": {"user": 1}}"#), 422),
+        ("/jobs/batch", JSON, text(r#"{"jobs": [{"kind": "user-request"}, {"kind": "http"}]}"#), 422),
         ("/jobs/batch", JSON, text("{}"), 422),
         ("/jobs/batch", JSON, text(r#"{"jobs": []}"#), 422),
         ("/jobs/batch", JSON, text(r#"{"jobs": [{"kind": "http"}, {"kind": "nothing"}]}"#), 422),

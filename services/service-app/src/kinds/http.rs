@@ -1,13 +1,13 @@
 //! The job kind `http`: a request to an allowed host.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jobs_kinds::Payload as _;
+use jobs_kinds::http::Payload;
 use jobs_runner::{Context, Done, Failure, Handler, Limits};
-use kit_http_client::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use kit_http_client::{Client, Request, Response, Url};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use kit_http_client::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use kit_http_client::{Client, Response};
+use serde_json::json;
 
 /// The longest response body in the job's result, in characters.
 const MAX_RESULT_CHARS: usize = 16 * 1024;
@@ -25,20 +25,6 @@ pub struct Http {
     concurrency: u16,
 }
 
-/// The payload of a job: the request to send.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Payload {
-    url: String,
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// A string is sent as it is, any other value as JSON.
-    #[serde(default)]
-    body: Option<Value>,
-}
-
 impl Http {
     /// Creates a handler that sends up to `concurrency` requests at once.
     #[must_use]
@@ -48,7 +34,7 @@ impl Http {
 }
 
 impl Handler for Http {
-    const KIND: &'static str = "http";
+    const KIND: &'static str = Payload::KIND;
     type Payload = Payload;
 
     fn limits(&self) -> Limits {
@@ -56,41 +42,15 @@ impl Handler for Http {
     }
 
     async fn run(&self, payload: Payload, context: &Context) -> Result<Done, Failure> {
-        let request = request(payload, context).map_err(Failure::permanent)?;
+        let mut request = payload.request().map_err(Failure::permanent)?;
+        let key = HeaderValue::from_str(&context.job().to_string())?;
+        request.headers.entry("idempotency-key").or_insert(key);
         match self.client.send(request).await {
             Ok(response) => outcome(&response),
             Err(error) if error.is_transient() => Err(Failure::retry(error.to_string())),
             Err(error) => Err(Failure::permanent(error.to_string())),
         }
     }
-}
-
-fn request(payload: Payload, context: &Context) -> Result<Request, String> {
-    let url = Url::parse(&payload.url).map_err(|error| format!("url: {error}"))?;
-    let method = payload.method.as_deref().unwrap_or("GET");
-    let method = Method::from_bytes(method.as_bytes()).map_err(|error| format!("method: {error}"))?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &payload.headers {
-        let name: HeaderName = name.parse().map_err(|error| format!("headers: {error}"))?;
-        // The client sets the headers that determine the destination and the length of
-        // the request.
-        let reserved = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
-        if reserved.contains(&name) {
-            return Err(format!("headers: {name} cannot be set"));
-        }
-        headers.insert(name, HeaderValue::from_str(value).map_err(|error| format!("headers: {error}"))?);
-    }
-    let key = HeaderValue::from_str(&context.job().to_string()).map_err(|error| error.to_string())?;
-    headers.entry("idempotency-key").or_insert(key);
-    let body = match payload.body {
-        None => Vec::new(),
-        Some(Value::String(text)) => text.into_bytes(),
-        Some(json) => {
-            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            json.to_string().into_bytes()
-        }
-    };
-    Ok(Request { method, url, headers, body })
 }
 
 fn outcome(response: &Response) -> Result<Done, Failure> {
@@ -103,11 +63,63 @@ fn outcome(response: &Response) -> Result<Done, Failure> {
         return Done::new().result(json!({ "status": status.as_u16(), "body": body }));
     }
     if status.is_server_error() || later.contains(&status) {
-        let seconds = response.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
-        return Err(match seconds {
-            Some(seconds @ 0..=3600) => Failure::retry_after(reason, Duration::from_secs(seconds)),
-            _ => Failure::retry(reason),
+        return Err(match retry_after(&response.headers) {
+            Some(delay) => Failure::retry_after(reason, delay),
+            None => Failure::retry(reason),
         });
     }
     Err(Failure::permanent(reason))
+}
+
+/// The delay that a server asks for: a number of seconds, or a date. A date counts from
+/// the `Date` of the response, so that the clock of this machine does not matter. `None` if
+/// there is no delay to keep.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |name: HeaderName| httpdate::parse_http_date(text(name)?).ok();
+    let after = text(header::RETRY_AFTER)?;
+    let delay = if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than that number can hold are also clamped by the runner.
+        Duration::from_secs(after.parse().unwrap_or(u64::MAX))
+    } else {
+        date(header::RETRY_AFTER)?.duration_since(date(header::DATE)?).ok()?
+    };
+    (!delay.is_zero()).then_some(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_when_to_come_back_in_seconds_or_by_a_date() {
+        const NOW: Option<&str> = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let delay = |after: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, after.parse().unwrap());
+            headers.extend(date.map(|date| (header::DATE, date.parse().unwrap())));
+            retry_after(&headers).map(|delay| delay.as_secs())
+        };
+        for (after, date, expected) in [
+            ("7", None, Some(7)),
+            (" 7200 ", None, Some(7200)),
+            ("99999999999999999999999", None, Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", NOW, Some(60)),
+            ("Sunday, 06-Nov-94 10:49:37 GMT", NOW, Some(7200)),
+            ("Sun Nov  6 08:49:38 1994", NOW, Some(1)),
+            // The usual delays apply.
+            ("0", None, None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", NOW, None),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", NOW, None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", None, None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("today"), None),
+            ("-5", None, None),
+            ("1.5", None, None),
+            ("soon", NOW, None),
+            ("", NOW, None),
+        ] {
+            assert_eq!(delay(after, date), expected, "{after:?} {date:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 }

@@ -2,25 +2,14 @@
 
 use std::time::Duration;
 
+use jobs_kinds::Payload as _;
+use jobs_kinds::user_request::Payload;
 use jobs_runner::{Context, Done, Failure, Handler, Statement};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Waits for the processing time and inserts one row.
 pub struct UserRequest {
     processing_time: Duration,
-}
-
-/// Payload of a user request.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Payload {
-    /// Id of the user: a number or text.
-    #[serde(default)]
-    user_id: Value,
-    /// Data of the request: any JSON.
-    #[serde(default)]
-    data: Value,
 }
 
 impl UserRequest {
@@ -32,16 +21,11 @@ impl UserRequest {
 }
 
 impl Handler for UserRequest {
-    const KIND: &'static str = "user-request";
+    const KIND: &'static str = Payload::KIND;
     type Payload = Payload;
 
     async fn run(&self, payload: Payload, context: &Context) -> Result<Done, Failure> {
-        let user_id = match payload.user_id {
-            Value::Null => None,
-            Value::String(text) if text.len() <= 255 => Some(text),
-            Value::Number(number) => Some(number.to_string()),
-            _ => return Err(Failure::permanent("user_id is neither a number nor text of at most 255 bytes")),
-        };
+        let user_id = payload.user_id().map_err(Failure::permanent)?;
         // A placeholder for real work. It blocks no thread.
         tokio::time::sleep(self.processing_time).await;
         let row = Statement::new("INSERT INTO user_requests (job_id, user_id, data) VALUES (?, ?, ?)")

@@ -27,6 +27,8 @@ impl MainApp {
         let Started { launch, admin } = programs::launch("main-app")?;
         let port = free_port();
         let launch = servers.settings(launch, &database).env("LISTEN", format!("127.0.0.1:{port}"));
+        // For jobs that call a target of the benchmark.
+        let launch = launch.env("ALLOWED_HOSTS", "127.0.0.1");
         let process = launch.spawn();
         http::ready(admin, DEADLINE).await?;
         Ok(Self { process, url: format!("http://127.0.0.1:{port}/jobs"), database })

@@ -46,7 +46,6 @@ impl Cluster {
                 .env("PROCESSING_TIME", "20ms")
                 .env("CONCURRENCY", "32")
                 .env("LEASE", format!("{}s", LEASE.as_secs()))
-                .env("ALLOWED_HOSTS", "127.0.0.1")
                 .env("ALLOW_PRIVATE_ADDRESSES", "true");
             let build = move |name: &str| launch.clone().env("WORKER_NAME", name);
             service_apps.push(member(&format!("service-app-{number}"), &database, logs, build).await);
@@ -116,5 +115,5 @@ async fn member(
 
 fn launch(programs: &Programs, name: &str, broker: &RabbitMq) -> Result<Launch> {
     let launch = Launch::new(programs.path(name)?).env("ADMIN_LISTEN", "127.0.0.1:0");
-    Ok(launch.env("LOG_FORMAT", "json").env("AMQP_URL", broker.url()))
+    Ok(launch.env("LOG_FORMAT", "json").env("AMQP_URL", broker.url()).env("ALLOWED_HOSTS", "127.0.0.1"))
 }

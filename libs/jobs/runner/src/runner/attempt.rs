@@ -8,11 +8,13 @@ use futures_util::FutureExt;
 use jobs_store::JobRow;
 use kit_process::Spawner;
 use kit_process::tasks::panic_message;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+use uuid::Uuid;
 
+use super::finish::Recorder;
 use super::intake::Taken;
 use super::{Running, Shared};
 use crate::registry::Kind;
@@ -24,14 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Time that a handler has to end after its job was cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
-/// An attempt that has ended and is not recorded yet.
-pub(super) struct Ended {
-    pub(super) row: JobRow,
-    pub(super) ending: Ending,
-    pub(super) taken: Taken,
-    _admission: Option<OwnedSemaphorePermit>,
-}
-
 /// How an attempt ended.
 pub(super) enum Ending {
     Done(Done),
@@ -42,16 +36,10 @@ pub(super) enum Ending {
     Lost,
 }
 
-/// Runs an attempt in a task of its own.
-pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: Taken, ended: mpsc::Sender<Ended>) {
-    let running = Running {
-        token: row.job.lease_token,
-        since: Instant::now(),
-        context: Context::new(row.id, row.job.attempt),
-        lost: CancellationToken::new(),
-    };
-    shared.running().insert(row.id, running.clone());
-    shared.deps.metrics.running.inc();
+/// Runs an attempt in a task of its own, which records how it ended and then acknowledges
+/// the message.
+pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: Taken, recorder: Recorder) {
+    let place = Place::take(shared, &row);
     observe_start(shared, &row);
     let span = tracing::info_span!("job", kind = row.kind, job = %row.id, attempt = row.job.attempt);
     if let Some(traceparent) = &row.traceparent {
@@ -59,12 +47,54 @@ pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: T
     }
     let shared = Arc::clone(shared);
     let run = async move {
-        let (ending, admission) = run(&shared, &row, &running).await;
-        tracing::debug!(outcome = ending.outcome(), "the attempt ended");
-        // The channel has room for every running job, and its receiver lives as long as one runs.
-        let _ = ended.send(Ended { row, ending, taken, _admission: admission }).await;
+        let (delivery, slot) = taken;
+        // The limits of the kind count the attempt until its end is recorded.
+        let (ending, admission) = run(&shared, &row, &place.running).await;
+        tracing::debug!(outcome = ending.name(), "the attempt ended");
+        // Without a finisher, the service ends: the queue delivers the message again.
+        if let Ok(outcome) = recorder.record(&shared, &row, ending).await {
+            let metrics = &shared.deps.metrics;
+            metrics.ended(&row.kind, outcome);
+            metrics.lost_leases.inc_by(u64::from(outcome == "lost"));
+            drop(place);
+            delivery.ack();
+        }
+        drop((admission, slot));
     };
     tasks.spawn_work("attempt", run.instrument(span));
+}
+
+/// An attempt in the list of those that run here, until this is dropped: at its end, or by
+/// a panic.
+struct Place {
+    shared: Arc<Shared>,
+    id: Uuid,
+    running: Running,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, row: &JobRow) -> Self {
+        let running = Running {
+            token: row.job.lease_token,
+            since: Instant::now(),
+            context: Context::new(row.id, row.job.attempt),
+            lost: CancellationToken::new(),
+        };
+        shared.running().insert(row.id, running.clone());
+        shared.deps.metrics.running.inc();
+        Self { shared: Arc::clone(shared), id: row.id, running }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.deps.metrics.running.dec();
+        let mut running = self.shared.running();
+        // The next attempt of the job may already run here.
+        if running.get(&self.id).is_some_and(|job| job.token == self.running.token) {
+            running.remove(&self.id);
+        }
+    }
 }
 
 fn observe_start(shared: &Shared, row: &JobRow) {
@@ -115,4 +145,16 @@ async fn handle(kind: &Kind, row: &JobRow, context: &Context) -> Ending {
 async fn cut_off(context: &Context) {
     context.cancelled().await;
     tokio::time::sleep(CANCEL_GRACE).await;
+}
+
+impl Ending {
+    /// Name of the ending, in logs.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Failed(_) => "failed",
+            Self::Released(_) => "released",
+            Self::Lost => "lost",
+        }
+    }
 }

@@ -1,155 +1,230 @@
-//! Records how attempts ended, and then acknowledges their messages.
+//! Records how attempts ended, in batches.
+//!
+//! Each attempt hands in how it ended, waits until the database has it, and then
+//! acknowledges its message. The database may refuse what one attempt hands in, such as
+//! the text of an error. Only that attempt learns of it: the batch is written without it.
 
+use std::convert::Infallible;
+use std::iter::{RepeatN, repeat_n};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobs_core::Event;
-use jobs_store::{JobEvent, Success, apply};
-use tokio::sync::mpsc;
+use jobs_store::{JobEvent, JobRow, Success, apply};
+use kit_batch::{Batcher, Error, Limits, Metrics, Operation, Worker};
+use kit_database::Result as StoreResult;
+use uuid::Uuid;
 
 use super::Shared;
-use super::attempt::{Ended, Ending};
+use super::attempt::Ending;
 use super::retry::Retry;
-use crate::Failure;
+use crate::{Backoff, Done, Failure};
 
-/// Highest number of jobs in one transaction.
-const BATCH: usize = 200;
+/// Highest number of jobs in one transaction. Any number may wait: as many as run.
+const LIMITS: Limits = Limits { waiting: usize::MAX, items: 200, weight: usize::MAX };
 
 /// Longest stored error, in bytes. Longer ones are truncated.
 const MAX_ERROR: usize = 4000;
 
-/// Records endings until all attempts have ended.
-pub(super) async fn run(shared: Arc<Shared>, mut endings: mpsc::Receiver<Ended>) {
-    let mut batch = Vec::new();
-    while endings.recv_many(&mut batch, BATCH).await > 0 {
-        finish(&shared, std::mem::take(&mut batch)).await;
+/// The reason that is stored in place of one that the database refuses. Every character
+/// set has its characters.
+const UNSTORABLE: &str = "the database refused to store the reason of the failure; the log of the worker has it";
+
+/// The reason why a job did not start that the database refuses to mark as running.
+const REFUSED_CLAIM: &str = "the database refused to start the job; the log of the worker has the reason";
+
+/// The finisher has ended, by a panic: nothing is recorded any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stopped;
+
+/// The database refused an item of a batch, for this reason.
+#[derive(Debug, Clone)]
+struct Refused(Arc<kit_database::Error>);
+
+/// Records how attempts ended. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    successes: Batcher<Successes>,
+    events: Batcher<Events>,
+}
+
+/// Writes what the [`Recorder`] takes in.
+pub(super) struct Finisher {
+    successes: Worker<Successes>,
+    events: Worker<Events>,
+}
+
+pub(super) fn recorder() -> (Recorder, Finisher) {
+    let (successes, success_worker) = Batcher::new(LIMITS, Metrics::default());
+    let (events, event_worker) = Batcher::new(LIMITS, Metrics::default());
+    (Recorder { successes, events }, Finisher { successes: success_worker, events: event_worker })
+}
+
+impl Finisher {
+    /// Writes until every [`Recorder`] is dropped.
+    pub(super) async fn run(self, shared: Arc<Shared>) {
+        let successes = self.successes.run(Successes(Arc::clone(&shared)));
+        tokio::join!(successes, self.events.run(Events(shared)));
     }
 }
 
-async fn finish(shared: &Shared, batch: Vec<Ended>) {
-    let (mut done, mut others) = (Vec::new(), Vec::new());
-    for ended in batch {
-        if matches!(ended.ending, Ending::Done(_)) { done.push(ended) } else { others.push(ended) }
-    }
-    others.extend(succeed(shared, done).await);
-    let events = events(shared, &others);
-    let mut retry = Retry::new();
-    while let Err(error) = apply(shared.store(), &events).await {
-        shared.failed("fail", &error);
-        retry.wait().await;
-    }
-    for ended in others {
-        let outcome = ended.ending.outcome();
-        settle(shared, ended, outcome);
-    }
-}
-
-/// Commits the successes. Returns the attempts whose effect was refused, as failed.
-async fn succeed(shared: &Shared, mut left: Vec<Ended>) -> Vec<Ended> {
-    let mut refused = Vec::new();
-    let mut retry = Retry::new();
-    while !left.is_empty() {
-        let successes: Vec<Success> = left.iter().filter_map(|ended| success(shared, ended)).collect();
-        let results = shared.store().finish(&successes).await;
-        let mut again = Vec::new();
-        for (mut ended, result) in left.into_iter().zip(results) {
-            match result {
-                Ok(true) => settle(shared, ended, "succeeded"),
+impl Recorder {
+    /// Records how an attempt ended. Returns the name of the outcome, for the metrics.
+    pub(super) async fn record(&self, shared: &Shared, row: &JobRow, ending: Ending) -> Result<&'static str, Stopped> {
+        let failure = match ending {
+            Ending::Lost => return Ok("lost"),
+            Ending::Released(delay) => return self.release(row, delay).await,
+            Ending::Failed(failure) => failure,
+            Ending::Done(done) => match self.successes.call(success(shared, row, done)).await {
+                Ok(Ok(true)) => return Ok("succeeded"),
                 // The lease was lost, or this was committed before and the answer was lost.
-                Ok(false) => settle(shared, ended, "stale"),
-                Err(error) if error.is_transient() => {
-                    shared.failed("finish", &error);
-                    again.push(ended);
-                }
-                Err(error) => {
-                    ended.ending = Ending::Failed(Failure::retry(format!("the effect was refused: {error}")));
-                    refused.push(ended);
-                }
+                Ok(Ok(false)) => return Ok("stale"),
+                Ok(Err(Refused(error))) => Failure::retry(format!("the effect was refused: {error}")),
+                Err(_) => return Err(Stopped),
+            },
+        };
+        self.fail(shared, row, &failure).await
+    }
+
+    /// Records the reason of a failure. If the database refuses that, it records a reason
+    /// that can be stored, and in the last resort fails the job for good.
+    async fn fail(&self, shared: &Shared, row: &JobRow, failure: &Failure) -> Result<&'static str, Stopped> {
+        let (reason, attempt, token) = (&failure.reason, row.job.attempt, row.job.lease_token);
+        tracing::warn!(kind = row.kind, job = %row.id, attempt, reason, "an attempt failed");
+        let backoff = shared.deps.registry.backoff(&row.kind);
+        let delay_ms = failure.retry_after.map_or_else(
+            || backoff.delay_ms(attempt, fastrand::u64(..)),
+            |delay| milliseconds(delay).min(backoff.max_ms),
+        );
+        let permanent = failure.permanent;
+        for (reason, permanent) in [(truncated(reason), permanent), (UNSTORABLE, permanent), (UNSTORABLE, true)] {
+            let event = Event::Fail { token, delay_ms, permanent };
+            if self.apply(JobEvent { error: Some(reason.to_owned()), ..JobEvent::new(row.id, event) }).await? {
+                return Ok("failed");
             }
         }
-        left = again;
-        if !left.is_empty() {
-            retry.wait().await;
+        // Nothing renews the lease any more. The sweeper ends the attempt when it has expired.
+        Ok("unrecorded")
+    }
+
+    async fn release(&self, row: &JobRow, delay: Duration) -> Result<&'static str, Stopped> {
+        let event = Event::Release { token: row.job.lease_token, delay_ms: milliseconds(delay) };
+        Ok(if self.apply(JobEvent::new(row.id, event)).await? { "released" } else { "unrecorded" })
+    }
+
+    /// Records that a job cannot start, since the database refuses to mark it as running.
+    /// The job is tried again like one whose message cannot be delivered.
+    pub(super) async fn refuse_claim(&self, job: Uuid) -> Result<(), Stopped> {
+        let delay_ms = Backoff::default().delay_ms(1, fastrand::u64(..));
+        let event = JobEvent::new(job, Event::DeadLettered { delay_ms });
+        self.apply(JobEvent { error: Some(REFUSED_CLAIM.to_owned()), ..event }).await.map(drop)
+    }
+
+    /// Applies an event. Returns `false` if the database refused that.
+    async fn apply(&self, event: JobEvent) -> Result<bool, Stopped> {
+        let job = event.id;
+        match self.events.call(event).await {
+            Ok(()) => Ok(true),
+            Err(Error::Failed(Refused(error))) => {
+                tracing::warn!(%error, %job, "the database refused to record how an attempt ended");
+                Ok(false)
+            }
+            Err(Error::Full | Error::Stopped) => Err(Stopped),
         }
     }
-    refused
 }
 
-fn success(shared: &Shared, Ended { row, ending, .. }: &Ended) -> Option<Success> {
-    let Ending::Done(done) = ending else { return None };
-    Some(Success {
+fn success(shared: &Shared, row: &JobRow, done: Done) -> Success {
+    Success {
         id: row.id,
         token: row.job.lease_token,
         attempt: row.job.attempt,
         worker: shared.config.name.clone(),
         started_at: row.started_at,
         result: done.result.to_string(),
-        effect: done.effect.clone(),
+        effect: done.effect,
         has_callback: row.callback_url.is_some(),
-    })
-}
-
-/// The events of attempts that did not succeed.
-fn events(shared: &Shared, endings: &[Ended]) -> Vec<JobEvent> {
-    let event = |Ended { row, ending, .. }: &Ended| {
-        let token = row.job.lease_token;
-        let (event, error) = match ending {
-            Ending::Failed(failure) => {
-                let backoff = shared.deps.registry.backoff(&row.kind);
-                let delay_ms = failure
-                    .retry_after
-                    .map_or_else(|| backoff.delay_ms(row.job.attempt, fastrand::u64(..)), milliseconds);
-                (Event::Fail { token, delay_ms, permanent: failure.permanent }, Some(truncated(&failure.reason)))
-            }
-            Ending::Released(delay) => (Event::Release { token, delay_ms: milliseconds(*delay) }, None),
-            Ending::Done(_) | Ending::Lost => return None,
-        };
-        Some(JobEvent { id: row.id, event, error })
-    };
-    endings.iter().filter_map(event).collect()
+    }
 }
 
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn truncated(reason: &str) -> String {
-    let end = (0..=reason.len().min(MAX_ERROR)).rev().find(|end| reason.is_char_boundary(*end));
-    reason[..end.unwrap_or(0)].to_owned()
+fn truncated(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(MAX_ERROR)]
 }
 
-/// Ends an attempt whose outcome is recorded: updates the metrics and acknowledges the
-/// message.
-fn settle(shared: &Shared, ended: Ended, outcome: &'static str) {
-    let Ended { row, ending, taken: (delivery, slot), .. } = ended;
-    if let Ending::Failed(failure) = &ending {
-        let (reason, attempt) = (&failure.reason, row.job.attempt);
-        tracing::warn!(kind = row.kind, job = %row.id, attempt, reason, "an attempt failed");
-    }
-    let metrics = &shared.deps.metrics;
-    metrics.ended(&row.kind, outcome);
-    if matches!(ending, Ending::Lost) {
-        metrics.lost_leases.inc();
-    }
-    metrics.running.dec();
-    let mut running = shared.running();
-    // The next attempt of the job may already run here.
-    if running.get(&row.id).is_some_and(|job| job.token == row.job.lease_token) {
-        running.remove(&row.id);
-    }
-    drop(running);
-    delivery.ack();
-    drop(slot);
-}
+/// Commits successes with their effects.
+struct Successes(Arc<Shared>);
 
-impl Ending {
-    /// Name of the outcome, in metrics and logs.
-    pub(super) const fn outcome(&self) -> &'static str {
-        match self {
-            Self::Done(_) => "succeeded",
-            Self::Failed(_) => "failed",
-            Self::Released(_) => "released",
-            Self::Lost => "lost",
+impl Operation for Successes {
+    type Item = Success;
+    /// Whether the job succeeded; `false` if its lease token has changed.
+    type Output = Result<bool, Refused>;
+    type Outputs = Vec<Self::Output>;
+    type Error = Infallible;
+
+    /// The store itself finishes the others of a batch if it refuses one of them. Those
+    /// that failed for now are repeated until the database answers.
+    async fn execute(&mut self, successes: &[Success]) -> Result<Self::Outputs, kit_batch::Failure<Infallible>> {
+        let Self(shared) = self;
+        let mut results = shared.store().finish(successes).await;
+        let mut retry = Retry::new();
+        loop {
+            let failed = |result: &StoreResult<bool>| result.as_ref().is_err_and(kit_database::Error::is_transient);
+            let left: Vec<usize> = (0..results.len()).filter(|index| failed(&results[*index])).collect();
+            // The last error of a request is its cause; the others are its consequences.
+            let Some(Err(error)) = left.last().map(|last| &results[*last]) else { break };
+            shared.failed("finish", error);
+            retry.wait().await;
+            let again: Vec<Success> = left.iter().map(|index| successes[*index].clone()).collect();
+            for (index, result) in left.into_iter().zip(shared.store().finish(&again).await) {
+                results[index] = result;
+            }
         }
+        Ok(results.into_iter().map(|result| result.map_err(|error| Refused(Arc::new(error)))).collect())
+    }
+}
+
+/// Applies the events of attempts that did not succeed.
+struct Events(Arc<Shared>);
+
+impl Operation for Events {
+    type Item = JobEvent;
+    type Output = ();
+    type Outputs = RepeatN<()>;
+    type Error = Refused;
+
+    /// Repeats a request that failed for now until the database answers. An event that was
+    /// applied before is out of date and changes nothing.
+    async fn execute(&mut self, events: &[JobEvent]) -> Result<RepeatN<()>, kit_batch::Failure<Refused>> {
+        let Self(shared) = self;
+        let mut retry = Retry::new();
+        loop {
+            match apply(shared.store(), events).await {
+                Ok(_) => return Ok(repeat_n((), events.len())),
+                Err(error) if error.is_transient() => shared.failed("fail", &error),
+                Err(error) => return Err(kit_batch::Failure::Item(Refused(Arc::new(error)))),
+            }
+            retry.wait().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        assert_eq!(truncated("short"), "short");
+        assert_eq!(truncated(&"é".repeat(3000)).len(), MAX_ERROR);
+        assert_eq!(truncated(&format!("x{}", "é".repeat(3000))).len(), MAX_ERROR - 1);
+    }
+
+    #[test]
+    fn what_is_stored_in_place_of_a_reason_fits_everywhere() {
+        assert!([UNSTORABLE, REFUSED_CLAIM].iter().all(|reason| reason.is_ascii() && reason.len() < 128));
     }
 }

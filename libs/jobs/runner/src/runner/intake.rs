@@ -1,18 +1,19 @@
 //! Takes messages and claims their jobs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use jobs_queue::{Consumer, Delivery};
 use jobs_store::{Claim, JobRow};
+use kit_batch::Parts;
 use kit_process::{Shutdown, Spawner};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::Shared;
-use super::attempt::{self, Ended};
+use super::finish::Recorder;
 use super::retry::Retry;
+use super::{Shared, attempt};
 
 /// Highest number of jobs in one claim.
 const BATCH: usize = 100;
@@ -25,7 +26,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     tasks: Spawner,
     slots: Arc<Semaphore>,
-    ended: mpsc::Sender<Ended>,
+    recorder: Recorder,
     shutdown: Shutdown,
 ) {
     let mut consumer = shared.deps.queue.consume(shared.config.concurrency);
@@ -37,9 +38,8 @@ pub(super) async fn run(
         };
         let Some(taken) = taken else { return };
         let ids: Vec<Uuid> = taken.iter().map(|(delivery, _)| delivery.message.job).collect();
-        // Without an answer, the deliveries are dropped, and the queue delivers them to other workers.
-        let Some(claimed) = claim(&shared, &ids, &shutdown).await else { return };
-        start(&shared, &tasks, taken, claimed, &ended);
+        let claimed = claim(&shared, &ids, &shutdown).await;
+        start(&shared, &tasks, taken, claimed, &recorder);
     }
 }
 
@@ -60,18 +60,56 @@ async fn take(consumer: &mut dyn Consumer, slots: &Arc<Semaphore>) -> Option<Vec
     }
 }
 
-/// Claims jobs. Repeats the claim, under the same id, until the database answers. Returns
-/// `None` if `shutdown` drains before.
+/// The answer to a claim.
+#[derive(Default)]
+struct Claimed {
+    jobs: HashMap<Uuid, JobRow>,
+    /// The jobs that the database refuses to mark as running.
+    refused: HashSet<Uuid>,
+    /// The number of ids, from the first one, that the database has answered for.
+    answered: usize,
+}
+
+/// Claims jobs. If the database refuses that, claims those that it does not refuse. Ends
+/// early if `shutdown` drains.
+async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Claimed {
+    // One claim with one id, in however many requests: a job that was claimed by a request
+    // whose answer was lost, or could not be read, is found by the next one.
+    let claim = Claim { id: fastrand::i64(..), worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
+    let mut claimed = Claimed::default();
+    let mut parts = Parts::of(ids.len());
+    while let Some(part) = parts.next() {
+        let answer = claim_part(shared, &ids[part.clone()], claim, shutdown).await;
+        match answer {
+            None => break,
+            Some(Ok(jobs)) => claimed.jobs.extend(jobs.into_iter().map(|job| (job.id, job))),
+            Some(Err(_)) if parts.split(&part) => continue,
+            Some(Err(error)) => {
+                let job = ids[part.start];
+                tracing::warn!(%error, %job, "the database refused to start a job");
+                claimed.refused.insert(job);
+            }
+        }
+        claimed.answered = part.end;
+    }
+    claimed
+}
+
+/// Repeats the claim until the database answers. Returns `None` if `shutdown` drains before.
 ///
 /// The drain does not cut off a request in flight: the database may have claimed the jobs,
 /// which would then wait until their leases expire.
-async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Option<Vec<JobRow>> {
-    let claim = Claim { id: fastrand::i64(..), worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
+async fn claim_part(
+    shared: &Shared,
+    ids: &[Uuid],
+    claim: Claim<'_>,
+    shutdown: &Shutdown,
+) -> Option<jobs_store::Result<Vec<JobRow>>> {
     let mut retry = Retry::new();
     loop {
         match shared.store().claim(ids, claim).await {
-            Ok(claimed) => return Some(claimed),
-            Err(error) => shared.failed("claim", &error),
+            Err(error) if error.is_transient() => shared.failed("claim", &error),
+            answer => return Some(answer),
         }
         tokio::select! {
             () = retry.wait() => {}
@@ -80,12 +118,21 @@ async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Option<Vec
     }
 }
 
-/// Starts the jobs that were claimed, and acknowledges the other messages.
-fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, claimed: Vec<JobRow>, ended: &mpsc::Sender<Ended>) {
-    let mut claimed: HashMap<Uuid, JobRow> = claimed.into_iter().map(|row| (row.id, row)).collect();
-    for (delivery, slot) in taken {
-        if let Some(row) = claimed.remove(&delivery.message.job) {
-            attempt::start(shared, tasks, row, (delivery, slot), ended.clone());
+/// Starts the jobs that were claimed, and acknowledges the other messages. Messages without
+/// an answer are dropped: the queue delivers them to other workers.
+fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, mut claimed: Claimed, recorder: &Recorder) {
+    for (delivery, slot) in taken.into_iter().take(claimed.answered) {
+        let id = delivery.message.job;
+        if let Some(row) = claimed.jobs.remove(&id) {
+            attempt::start(shared, tasks, row, (delivery, slot), recorder.clone());
+        } else if claimed.refused.remove(&id) {
+            let recorder = recorder.clone();
+            tasks.spawn_work("refused claim", async move {
+                if recorder.refuse_claim(id).await.is_ok() {
+                    delivery.ack();
+                }
+                drop(slot);
+            });
         } else {
             // The message is out of date or a duplicate.
             shared.deps.metrics.stale_messages.inc();

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs_store::HeldLease;
+use jobs_store::{HeldLease, Lease};
+use kit_batch::Parts;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -24,14 +25,28 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if leases.is_empty() {
             continue;
         }
-        match shared.store().renew(&leases, shared.config.lease.as_millis()).await {
+        renew(&shared, &leases).await;
+    }
+}
+
+/// Renews leases. If the database refuses that, renews those that it does not refuse.
+async fn renew(shared: &Shared, leases: &[Lease]) {
+    let mut parts = Parts::of(leases.len());
+    while let Some(part) = parts.next() {
+        let leases = &leases[part.clone()];
+        match shared.store().renew(leases, shared.config.lease.as_millis()).await {
             Ok(held) => {
                 let held: HashMap<Uuid, HeldLease> = held.into_iter().map(|held| (held.id, held)).collect();
                 for lease in leases {
-                    update(&shared, lease.id, lease.token, held.get(&lease.id));
+                    update(shared, lease.id, lease.token, held.get(&lease.id));
                 }
             }
-            Err(error) => shared.failed("renew", &error),
+            Err(error) if error.is_transient() => return shared.failed("renew", &error),
+            Err(_) if parts.split(&part) => {}
+            Err(error) => {
+                let job = leases[0].id;
+                tracing::warn!(%error, %job, "the database refused to renew a lease, which will expire");
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use jobs_queue::JobQueue;
 use jobs_store::{Lease, RunStore};
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, TaskFailed, Tasks};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -82,12 +82,12 @@ impl Runner {
         let tasks = Tasks::new(&shutdown);
         let capacity = usize::from(self.shared.config.concurrency);
         let slots = Arc::new(Semaphore::new(capacity));
-        let (ended, endings) = mpsc::channel(capacity);
-        let finisher = tasks.spawn("finisher", finish::run(Arc::clone(&self.shared), endings));
+        let (recorder, finisher) = finish::recorder();
+        let finisher = tasks.spawn("finisher", finisher.run(Arc::clone(&self.shared)));
         tasks.spawn("lease renewal", leases::run(Arc::clone(&self.shared)));
         tasks.spawn("store watch", watch_store(self.shared.deps.clone()));
         let intake =
-            intake::run(Arc::clone(&self.shared), tasks.spawner(), Arc::clone(&slots), ended, shutdown.clone());
+            intake::run(Arc::clone(&self.shared), tasks.spawner(), Arc::clone(&slots), recorder, shutdown.clone());
         tasks.spawn("intake", intake).ended().await;
 
         let all = u32::from(self.shared.config.concurrency);

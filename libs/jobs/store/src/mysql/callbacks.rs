@@ -1,10 +1,13 @@
 //! Callbacks.
 
+use std::fmt::Write;
+
 use async_trait::async_trait;
 use kit_database::Result;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, answer, literal, optional_text};
+use super::{MySqlStore, NOW, answer, list, literal, optional_text};
+use crate::chunks::chunks;
 use crate::{Callback, CallbackStore, rows};
 
 /// Schedules the callbacks of the jobs that meet `condition`. A callback that was made
@@ -33,6 +36,22 @@ impl CallbackStore for MySqlStore {
         );
         let answers = self.ask(&sql).await?;
         answer(&answers, 3)?.rows.iter().map(rows::callback).collect()
+    }
+
+    async fn put_off_callbacks(&self, callbacks: &[(Uuid, i64)]) -> Result<()> {
+        for callbacks in chunks(callbacks, |_| 0) {
+            let mut delays = String::new();
+            for (job, delay) in callbacks {
+                let _ = write!(delays, " WHEN {} THEN {delay}", literal(*job));
+            }
+            let sql = format!(
+                "UPDATE callbacks FORCE INDEX (PRIMARY) SET due_at = {NOW} + CASE job_id{delays} END \
+                 WHERE job_id IN ({ids}) AND due_at IS NOT NULL",
+                ids = list(callbacks.iter().map(|(job, _)| *job))
+            );
+            self.ask(&sql).await?;
+        }
+        Ok(())
     }
 
     async fn record_callback(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {

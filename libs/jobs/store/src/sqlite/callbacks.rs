@@ -46,6 +46,19 @@ impl CallbackStore for SqliteStore {
         Ok(due)
     }
 
+    async fn put_off_callbacks(&self, callbacks: &[(Uuid, i64)]) -> Result<()> {
+        let mut transaction = begin(&self.pool).await?;
+        let now = now(&mut transaction).await?;
+        for (job, delay) in callbacks {
+            sqlx::query("UPDATE callbacks SET due_at = ? WHERE job_id = ? AND due_at IS NOT NULL")
+                .bind(now.saturating_add(*delay))
+                .bind(job.as_bytes().as_slice())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     async fn record_callback(&self, job: Uuid, error: Option<&str>, retry_ms: Option<i64>) -> Result<()> {
         let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;

@@ -1,6 +1,10 @@
 //! Checks of hosts and addresses.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 
 use super::{Dns, PRIVATE, PUBLIC, Server, client, get, options};
 use crate::{Client, Error, Options, Refused};
@@ -33,6 +37,31 @@ async fn a_connection_uses_the_address_that_was_checked() {
     assert_eq!((dns.names().len(), server.connections()), (2, vec![PUBLIC]));
 }
 
+/// Listens, but lets no further connection be established.
+async fn swallow(address: SocketAddr) -> impl Sized {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut queued = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queued.push(connected.unwrap());
+    }
+    (listener, queued)
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_connections_does_not_delay_the_others() {
+    let [dead, dead_too, alive] = [3, 4, 5].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
+    let server = Server::start_at(alive).await;
+    let _swallows = (swallow((dead, server.port).into()).await, swallow((dead_too, server.port).into()).await);
+    let dns = Dns::default().with("a.test", [&[dead, dead_too, alive]]);
+    let client = super::client_with(options("a.test"), &dns, |address| address.is_loopback());
+    let began = Instant::now();
+    let response = get(&client, &server.url("a.test", "/echo")).await.unwrap();
+    assert_eq!(response.body, b"GET a.test s body");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn private_addresses_among_others_are_left_out() {
     let server = Server::start().await;
@@ -42,7 +71,7 @@ async fn private_addresses_among_others_are_left_out() {
     assert_eq!(server.connections(), [PUBLIC]);
 
     // A failure to connect to the public address does not lead to the private one.
-    let options = Options { timeout: std::time::Duration::from_millis(500), ..options("dead.test") };
+    let options = Options { timeout: Duration::from_millis(500), ..options("dead.test") };
     let client = super::client_with(options, &dns, crate::address::is_public);
     let failed = get(&client, &server.url("dead.test", "/echo")).await;
     assert!(matches!(failed, Err(Error::Connect(_) | Error::Timeout(_))), "{failed:?}");

@@ -7,16 +7,16 @@ mod redirects;
 mod server;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use kit_tls::RootCertStore;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use self::server::Server;
-use crate::resolver::AddressCheck;
+use crate::connector::AddressCheck;
+use crate::resolver::{Resolve, Resolving};
 use crate::{Client, Error, Options, Request, Response};
 
 /// An address that passes [`check`].
@@ -51,18 +51,14 @@ impl Dns {
 }
 
 impl Resolve for Dns {
-    fn resolve(&self, name: Name) -> Resolving {
-        self.names.lock().unwrap().push(name.as_str().to_owned());
+    fn resolve(&self, name: &str) -> Resolving {
+        self.names.lock().unwrap().push(name.to_owned());
         let mut answers = self.answers.lock().unwrap();
-        let answer = answers.get_mut(name.as_str()).map(|answers| match answers.len() {
+        let answer = answers.get_mut(name).map(|answers| match answers.len() {
             1 => answers[0].clone(),
             _ => answers.pop_front().unwrap(),
         });
-        let addresses = answer.ok_or_else(|| std::io::Error::other("no such name").into());
-        Box::pin(std::future::ready(
-            addresses
-                .map(|addresses| Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs),
-        ))
+        Box::pin(std::future::ready(answer.ok_or_else(|| std::io::Error::other("no such name"))))
     }
 }
 

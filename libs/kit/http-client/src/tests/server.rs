@@ -32,7 +32,12 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+        Self::start_at(Ipv4Addr::UNSPECIFIED.into()).await
+    }
+
+    /// A server that listens on one address.
+    pub(super) async fn start_at(address: IpAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let accepted = Arc::clone(&connections);

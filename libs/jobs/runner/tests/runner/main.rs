@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod panics;
+mod refusals;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,6 +34,7 @@ enum Script {
     FailForGood,
     Panic,
     Hang,
+    BusyForHours,
     RefusedEffect,
     TooMuch,
 }
@@ -63,6 +67,7 @@ impl Handler for Scripted {
         match script {
             Script::Effect => Done::new().effect(effect).result(json!({"attempt": context.attempt()})),
             Script::Fail => Err(Failure::retry("it's broken")),
+            Script::BusyForHours => Err(Failure::retry_after("busy", Duration::from_hours(2))),
             Script::FailForGood => Err(Failure::permanent("it's broken for good")),
             Script::Panic => panic!("on purpose"),
             Script::Hang => {
@@ -138,6 +143,15 @@ async fn failures_of_every_sort_are_written_down_and_tried_again() {
     let id = harness.submit("unheard-of", &json!({}), 1).await;
     assert_eq!(harness.ended(id).await.job.state, State::Failed);
     assert_eq!(effects(&harness).await, 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_for_a_long_delay_gets_the_longest_one_of_its_kind() {
+    let (harness, _) = start().await;
+    let id = harness.submit("scripted", &json!("busy_for_hours"), 2).await;
+    let row = harness.until(id, |row| row.job.state == State::RetryWait).await;
+    let delay = row.job.run_at - harness.store().now().await.unwrap();
+    assert!(delay <= 10, "{delay} ms");
 }
 
 #[tokio::test]
