@@ -47,7 +47,7 @@ impl CallbackStore for SqliteStore {
     }
 
     async fn put_off_callbacks(&self, callbacks: &[(Uuid, i64)]) -> Result<()> {
-        let mut transaction = begin(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
         for (job, delay) in callbacks {
             sqlx::query("UPDATE callbacks SET due_at = ? WHERE job_id = ? AND due_at IS NOT NULL")
