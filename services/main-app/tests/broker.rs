@@ -1,7 +1,5 @@
 //! main-app with a real RabbitMQ, on SQLite.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

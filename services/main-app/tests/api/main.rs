@@ -67,6 +67,10 @@ impl Backend {
         Self::migrated(SqlBackend::mysql(name, OPTIONS).await).await
     }
 
+    async fn hostile(name: &str) -> SqlBackend {
+        Self::migrated(SqlBackend::hostile(name, OPTIONS).await).await
+    }
+
     async fn migrated(backend: SqlBackend) -> SqlBackend {
         backend.database().migrate(&jobs_store::MIGRATIONS).await.unwrap();
         backend
@@ -234,19 +238,15 @@ async fn a_key_is_one_job_and_another_request_is_a_conflict() {
 #[tokio::test]
 async fn a_note_that_the_database_refuses_holds_up_no_other() {
     let server = Server::start(false, 1000).await;
-    let Database::Sqlite(pool) = server.backend.database() else { panic!("it is on SQLite") };
     let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON jobs \
                    WHEN NEW.published_at IS NOT NULL AND NEW.payload LIKE '%poison%' \
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    kit_database::sqlx::raw_sql(trigger).execute(pool).await.unwrap();
+    server.backend.sql(trigger).await.unwrap();
     let job = |data: &str| json!({"kind": "user-request", "payload": {"data": data}});
     let jobs: Vec<Value> = (0..20).map(|number| job(if number == 7 { "poison" } else { "good" })).collect();
     assert_eq!(server.post("/jobs/batch", &json!({ "jobs": jobs }), None).await.status(), 202);
-    let published = async || -> i64 {
-        let sql = "SELECT COUNT(*) FROM jobs WHERE published_at IS NOT NULL";
-        kit_database::sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
-    };
-    let all_others = async || (published().await == 19).then_some(());
+    let published = "SELECT COUNT(*) FROM jobs WHERE published_at IS NOT NULL";
+    let all_others = async || (server.backend.number(published).await == 19).then_some(());
     testkit::eventually(Duration::from_secs(30), "the others are marked as published", all_others).await;
 }
 

@@ -1,5 +1,6 @@
 //! Invalid requests: each is answered with a 4xx problem, and changes nothing.
 
+use kit_database::sqlite::Pool;
 use kit_database::{Database, sqlx};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -117,16 +118,19 @@ async fn what_the_database_refuses_is_told_from_a_defect() {
     let before = server.json("/values").await;
     let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON \"values\" WHEN NEW.value = 13 \
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    sqlx::raw_sql(trigger).execute(pool).await.unwrap();
+    write(pool, trigger).await;
     let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": 2, "value": 13}]}"#).await;
     assert_problem("a refused value", response, 422).await;
     assert_eq!(server.json("/values").await, before);
     let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": "2"}]}"#).await;
     let detail = response.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned();
     assert!(detail.starts_with("values[1].id: "), "{detail}");
-    sqlx::raw_sql("DROP TRIGGER refuse; ALTER TABLE \"values\" RENAME COLUMN value TO renamed")
-        .execute(pool)
-        .await
-        .unwrap();
+    write(pool, "DROP TRIGGER refuse; ALTER TABLE \"values\" RENAME COLUMN value TO renamed").await;
     assert_problem("a defect", server.get("/values").await, 500).await;
+}
+
+async fn write(pool: &Pool, sql: &'static str) {
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
 }

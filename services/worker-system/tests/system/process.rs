@@ -102,7 +102,7 @@ async fn flags_that_do_not_fit_are_named() {
         ("--max-worker=9", ["--max-worker'", "--max-workers"]),
         ("--environment=", ["ENVIRONMENT", "a value is required"]),
     ] {
-        let (launch, _) = launch(data.path());
+        let (launch, _) = launch(program(), data.path());
         let process = launch.arg(flag).spawn();
         assert_eq!(process.wait(PATIENCE).await.code(), Some(2), "{flag}: {}", process.tail());
         let lines = process.all_lines().await;
