@@ -125,7 +125,7 @@ impl Pass<'_> {
         self.deps.metrics.leading.set(i64::from(now.is_some()));
         match (before, now) {
             (before, Some(term)) if before != now => {
-                tracing::info!(term = term.number, holder = self.holder, "leading")
+                tracing::info!(term = term.number, holder = self.holder, "leading");
             }
             (Some(term), None) => tracing::warn!(term = term.number, holder = self.holder, "no longer leading"),
             _ => {}
