@@ -49,7 +49,8 @@ impl From<Registration> for Incarnation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
     /// Grows by one with every takeover. After the lease was lost, it continues at the
-    /// number of milliseconds since the Unix epoch, which is greater than earlier terms.
+    /// number of milliseconds since the Unix epoch, which is greater than earlier terms
+    /// unless the clock stepped back.
     pub number: i64,
     /// Tells this term from others under the same number.
     pub token: Token,

@@ -3,11 +3,16 @@
 use kit_database::sqlx::migrate::Migrator;
 use kit_database::{Migrations, Options};
 use testkit::{SqlBackend, on_every_backend};
+use values_core::types::Token;
 use values_store::MIGRATIONS;
 
 use crate::backend::Backend;
 
-on_every_backend!(migrating_again_changes_nothing, a_newer_schema_does_not_stop_an_older_release,);
+on_every_backend!(
+    migrating_again_changes_nothing,
+    a_newer_schema_does_not_stop_an_older_release,
+    an_installation_without_tokens_gets_them,
+);
 
 async fn migrating_again_changes_nothing(backend: Backend) {
     let worker = backend.worker().await;
@@ -29,6 +34,30 @@ async fn a_newer_schema_does_not_stop_an_older_release(backend: Backend) {
     backend.sql("ALTER TABLE `values` ADD COLUMN note VARCHAR(10)").await.ok();
     backend.migrate_again().await;
     assert_eq!(backend.store.add_count(1).await.unwrap().unwrap(), [1]);
+}
+
+async fn an_installation_without_tokens_gets_them(backend: Backend) {
+    let older = backend.worker().await;
+    backend.owned(7, older).await;
+    let term = backend.lead().await;
+    for sql in [
+        "ALTER TABLE workers DROP COLUMN token",
+        "ALTER TABLE manager_lease DROP COLUMN token",
+        "DELETE FROM _values_migrations WHERE description = 'tokens'",
+    ] {
+        backend.sql(sql).await.unwrap();
+    }
+    backend.migrate_again().await;
+    let contents = backend.contents().await;
+    assert_eq!(contents.workers[&older.incarnation].token, Token(0));
+    assert_eq!(contents.lease.unwrap().term, term.number);
+    assert_eq!(backend.lead().await.number, term.number + 1);
+    // A worker of the release without tokens registers and ticks as before.
+    backend.sql("INSERT INTO workers (name, capacity, heartbeat) VALUES ('older', 20, 0)").await.unwrap();
+    let worker = backend.worker().await;
+    assert_eq!(worker.incarnation.0, older.incarnation.0 + 2);
+    assert!(backend.store.heartbeat(worker).await.unwrap().alive);
+    assert_eq!(backend.row(7).await.owner, Some(older.incarnation));
 }
 
 #[tokio::test]
