@@ -9,7 +9,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -39,6 +40,8 @@ struct Shared {
     /// Notified when the writer has tried to write a piece, and when it begins to wait.
     progressed: Condvar,
     dropped: Counter,
+    /// The thread that writes.
+    writer: OnceLock<ThreadId>,
 }
 
 #[derive(Debug, Default)]
@@ -76,14 +79,15 @@ impl Output {
     fn start(output: impl Write + Send + 'static, report: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let writer = Writer { shared: Arc::clone(&shared), output, report };
-        std::thread::Builder::new().name("output".to_owned()).spawn(|| writer.run())?;
+        let thread = std::thread::Builder::new().name("output".to_owned()).spawn(|| writer.run())?;
+        shared.writer.get_or_init(|| thread.thread().id());
         Ok(Self(shared))
     }
 
     /// Writes whole lines, or drops them if the output is behind.
     pub fn push(&self, lines: &[u8]) {
         let mut queue = self.0.lock();
-        if queue.bytes.len() + lines.len() > CAPACITY {
+        if queue.bytes.len() + lines.len() > CAPACITY && !self.0.is_writer() {
             self.0.dropped.inc();
             return;
         }
@@ -120,6 +124,12 @@ impl Output {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this thread is the one that writes. The report of dropped lines, which it
+    /// logs, always fits.
+    fn is_writer(&self) -> bool {
+        self.writer.get() == Some(&std::thread::current().id())
     }
 
     /// Moves the waiting lines into `batch`, which is empty. Waits until there are any.
@@ -244,7 +254,7 @@ impl From<OwnedFd> for Blocking {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{BufRead, Read};
     use std::sync::mpsc;
     use std::time::Instant;
 
@@ -300,6 +310,36 @@ mod tests {
         let mut sum = 0;
         while sum < dropped {
             sum += reported.recv().unwrap();
+        }
+        assert_eq!(sum, dropped);
+    }
+
+    #[test]
+    fn the_number_of_dropped_lines_is_not_dropped() {
+        let (reader, writer) = io::pipe().unwrap();
+        let output = Arc::new(OnceLock::<Output>::new());
+        let log = Arc::clone(&output);
+        // Other threads fill the queue again before the report is logged.
+        let report = move |lines| {
+            let log = log.wait();
+            let room = CAPACITY.saturating_sub(log.0.lock().bytes.len());
+            log.push("\n".repeat(room).as_bytes());
+            log.push(format!("dropped {lines}\n").as_bytes());
+        };
+        let output = output.get_or_init(|| Output::start(Blocking::from(OwnedFd::from(writer)), report).unwrap());
+        while output.0.dropped.get() < 100 {
+            output.push(line(1).as_bytes());
+        }
+        let dropped = output.0.dropped.get();
+        let numbers = io::BufReader::new(reader)
+            .lines()
+            .filter_map(|line| line.unwrap().strip_prefix("dropped ")?.parse::<u64>().ok());
+        let mut sum = 0;
+        for number in numbers {
+            sum += number;
+            if sum >= dropped {
+                break;
+            }
         }
         assert_eq!(sum, dropped);
     }

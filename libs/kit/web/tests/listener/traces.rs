@@ -35,7 +35,7 @@ async fn a_request_is_a_span_of_the_trace_that_its_header_names() {
     assert_eq!(request.send().await.unwrap().status(), 200);
 
     // The last export happens at the end.
-    tokio::task::spawn_blocking(|| telemetry.finish()).await.unwrap();
+    tokio::task::spawn_blocking(|| drop(telemetry)).await.unwrap();
     let id: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&trace[2 * i..2 * i + 2], 16).unwrap()).collect();
     let mut found = false;
     while let Ok(export) = exports.try_recv() {
