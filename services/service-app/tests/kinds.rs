@@ -200,7 +200,7 @@ async fn a_host_that_never_answers_does_not_delay_the_callbacks_of_others() {
     let Database::Sqlite(pool) = &app.database else { panic!("it is on SQLite") };
     let count = async |condition: &'static str| -> i64 {
         let sql = format!("SELECT COUNT(*) FROM callbacks WHERE {condition}");
-        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(pool).await.unwrap()
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(pool.reader()).await.unwrap()
     };
     until("the calls of the silent host fail", async || count("error LIKE '%not complete after%'").await >= 8).await;
     assert!(count("attempt > 0").await <= 1 + 20 + 8 + 2);
@@ -214,13 +214,15 @@ async fn an_error_of_a_callback_that_cannot_be_stored_is_replaced() {
     let Database::Sqlite(pool) = &app.database else { panic!("it is on SQLite") };
     let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON callbacks WHEN NEW.error LIKE '%503%' \
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    sqlx::raw_sql(trigger).execute(pool).await.unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::raw_sql(trigger).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
     let job = app.ended(format!("http://{server}/callback")).await;
     let service = app.start();
     let recorded = async || {
         let sql = "SELECT error FROM callbacks WHERE job_id = ? AND attempt = 1 AND due_at IS NOT NULL";
         let error: Option<Option<String>> =
-            sqlx::query_scalar(sql).bind(job.as_bytes().as_slice()).fetch_optional(pool).await.unwrap();
+            sqlx::query_scalar(sql).bind(job.as_bytes().as_slice()).fetch_optional(pool.reader()).await.unwrap();
         error.flatten().is_some_and(|error| error.starts_with("the database refused to store the error"))
     };
     until("the attempt is recorded", recorded).await;

@@ -74,6 +74,10 @@ impl Backend {
         Self::open(SqlBackend::mysql(&name[..30.min(name.len())], Options::DEFAULT).await).await
     }
 
+    async fn hostile(name: &str) -> Self {
+        Self::open(SqlBackend::hostile(&name[..30.min(name.len())], Options::DEFAULT).await).await
+    }
+
     async fn open(sql: SqlBackend) -> Self {
         Self { harness: Harness::on(sql.database().clone(), Registry::new().with(Obedient)).await, sql }
     }

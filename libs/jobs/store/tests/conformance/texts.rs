@@ -40,7 +40,7 @@ async fn every_text_holds_every_character(backend: Backend) {
     let due = backend.store.take_due_callbacks(10, 1000).await.unwrap();
     assert_eq!(due[0].url, url);
     backend.store.record_callback(new.id, Some(TEXT), None).await.unwrap();
-    let hex: String = TEXT.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let hex = TEXT.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
     for (table, column) in [("callbacks", "error"), ("user_requests", "user_id"), ("user_requests", "data")] {
         let sql = format!("SELECT COUNT(*) FROM {table} WHERE HEX({column}) = '{hex}'");
         assert_eq!(backend.number(&sql).await, 1, "{table}.{column}");

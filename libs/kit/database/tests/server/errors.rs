@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kit_database::mysql::Scripts;
 use kit_database::sqlx::{AssertSqlSafe, Executor, query, raw_sql};
-use kit_database::{Error, Options};
+use kit_database::{Database, Error, Options};
 use testkit::MariaDb;
 
 use crate::{numbers, pool, quick, scripts, server};

@@ -217,6 +217,6 @@ async fn more_ids_than_the_server_takes_are_refused() {
     assert_eq!(store.add(&values(20_000)).await.unwrap(), Added::All);
     let error = store.add(&values(60_000)).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }) && !error.is_transient(), "{error:?}");
-    assert_eq!(store.add_count(100_000).await.unwrap().len(), 100_000);
+    assert_eq!(store.add_count(100_000).await.unwrap().unwrap().len(), 100_000);
     assert_eq!(store.overview().await.unwrap().ids(), 120_000);
 }

@@ -15,7 +15,7 @@ async fn nothing_is_answered_that_was_not_committed() {
     backend.owned(1, worker).await;
     backend.sql("UPDATE manager_lease SET until = 1").await.unwrap();
     let before = backend.contents().await;
-    let generation = before.workers[&worker].generation;
+    let generation = before.workers[&worker.incarnation].generation;
     backend.fail_commits().await;
     for _ in 0..2 {
         store.register("another", 20).await.unwrap_err();
@@ -27,10 +27,10 @@ async fn nothing_is_answered_that_was_not_committed() {
 
         store.campaign("another").await.unwrap_err();
         store.observe(term).await.unwrap_err();
-        store.expire(term, &[worker], 0).await.unwrap_err();
-        let transfer = Transfer { from: Some(worker), to: Incarnation(7), count: 1 };
+        store.expire(term, &[worker.incarnation], 0).await.unwrap_err();
+        let transfer = Transfer { from: Some(worker.incarnation), to: Incarnation(7), count: 1 };
         store.assign(term, &[transfer]).await.unwrap_err();
-        store.set_draining(term, &[worker], true).await.unwrap_err();
+        store.set_draining(term, &[worker.incarnation], true).await.unwrap_err();
         store.resign(term).await.unwrap_err();
 
         store.add_count(3).await.unwrap_err();
@@ -43,5 +43,5 @@ async fn nothing_is_answered_that_was_not_committed() {
     backend.allow_commits().await;
     assert!(store.tick(worker).await.unwrap().beat.alive);
     assert!(store.observe(term).await.unwrap().is_some());
-    assert_eq!(store.add_count(1).await.unwrap(), [2]);
+    assert_eq!(store.add_count(1).await.unwrap().unwrap(), [2]);
 }
