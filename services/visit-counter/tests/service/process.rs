@@ -40,7 +40,7 @@ async fn variables() -> Vec<String> {
     let process = launch().0.arg("--help").spawn();
     process.wait(PATIENCE).await;
     let lines = process.output().await;
-    lines.iter().filter_map(|line| Some(line.split_once("[env: ")?.1.split_once('=')?.0.to_owned())).collect()
+    lines.iter().filter_map(|line| Some(line.split_once("[env: ")?.1.split_once(['=', ']'])?.0.to_owned())).collect()
 }
 
 #[tokio::test]
