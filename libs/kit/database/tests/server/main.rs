@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
 mod backend;
+mod credentials;
 mod errors;
 mod faults;
 mod migrations;
