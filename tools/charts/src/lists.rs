@@ -167,16 +167,23 @@ fn compose(services: &[&Service]) -> String {
 
 fn compose_environment(service: &Service) -> Vec<(String, String)> {
     let settings = &service.settings;
-    let mysql = settings
-        .mysql
-        .as_ref()
-        .map(|database| ("DATABASE_URL", format!("mysql://values:${{MYSQL_PASSWORD:-values}}@mysql:3306/{database}")));
-    let rabbitmq = settings
-        .rabbitmq
-        .as_ref()
-        .map(|_| ("AMQP_URL", "amqp://jobs:${RABBITMQ_PASSWORD:-jobs}@rabbitmq:5672/%2f".to_owned()));
-    let redis = settings.redis.then(|| ("REDIS_URL", "redis://redis:6379/0".to_owned()));
-    let stores = [mysql, rabbitmq, redis].into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+    let mysql = settings.mysql.as_ref().map(|database| {
+        vec![
+            ("DATABASE_USER", "values".to_owned()),
+            ("DATABASE_PASSWORD", "${MYSQL_PASSWORD:-values}".to_owned()),
+            ("DATABASE_URL", format!("mysql://mysql:3306/{database}")),
+        ]
+    });
+    let rabbitmq = settings.rabbitmq.as_ref().map(|_| {
+        vec![
+            ("AMQP_USER", "jobs".to_owned()),
+            ("AMQP_PASSWORD", "${RABBITMQ_PASSWORD:-jobs}".to_owned()),
+            ("AMQP_URL", "amqp://rabbitmq:5672/%2f".to_owned()),
+        ]
+    });
+    let redis = settings.redis.then(|| vec![("REDIS_URL", "redis://redis:6379/0".to_owned())]);
+    let stores = [mysql, rabbitmq, redis].into_iter().flatten().flatten();
+    let stores = stores.map(|(name, value)| (name.to_owned(), value));
     let own = settings.compose.environment.iter().map(|(name, value)| (name.clone(), value.clone()));
     stores.chain(own).collect()
 }

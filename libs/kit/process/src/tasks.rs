@@ -103,14 +103,14 @@ impl Spawner {
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
-        let supervised = async move {
+        let supervised = caught(name, task).map(move |result| {
             let _ended_whatever_happens = guard;
-            match caught(name, task).await {
+            match result {
                 Ok(()) if reports.shutdown.is_draining() => {}
                 Ok(()) => reports.failed("ended before its service did".to_owned()),
                 Err(panic) => reports.panicked(&*panic),
             }
-        };
+        });
         let mut running = self.lock();
         let Some(running) = running.as_mut() else { return Task { handle: None, ended } };
         let handle = tokio::spawn(supervised).abort_handle();
@@ -123,11 +123,12 @@ impl Spawner {
     /// Only a panic fails the service. [`Tasks::finish`] does not abort it.
     pub fn spawn_work(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let reports = Reports { name, shutdown: self.0.shutdown.clone(), failure: Arc::clone(&self.0.failure) };
-        let supervised = async move {
-            if let Err(panic) = caught(name, work).await {
+        // Combinators keep one copy of the work; an `async` block would keep and move two.
+        let supervised = caught(name, work).map(move |result| {
+            if let Err(panic) = result {
                 reports.panicked(&*panic);
             }
-        };
+        });
         let running = self.lock();
         if running.is_some() {
             tokio::spawn(supervised);
@@ -174,9 +175,12 @@ impl Reports {
 }
 
 /// Runs a task in a span of its name, and catches its panic.
-async fn caught(name: &'static str, task: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
+fn caught(
+    name: &'static str,
+    task: impl Future<Output = ()>,
+) -> impl Future<Output = Result<(), Box<dyn Any + Send>>> {
     let span = tracing::trace_span!(target: SPANS, "task", name);
-    AssertUnwindSafe(task.instrument(span)).catch_unwind().await
+    AssertUnwindSafe(task.instrument(span)).catch_unwind()
 }
 
 /// The message of a panic, if it has one.

@@ -201,8 +201,9 @@ fn a_chart_that_is_off_leaves_nothing_behind() {
 fn another_database_is_used_as_it_was_described() {
     let worker = object("external MySQL with TLS", "Deployment worker").unwrap();
     let url = variable(worker, "DATABASE_URL");
-    let wanted = "mysql://values:$(DATABASE_PASSWORD)@db.example.com:3307/values?ssl-mode=verify_identity&ssl-ca=";
+    let wanted = "mysql://db.example.com:3307/values?ssl-mode=verify_identity&ssl-ca=";
     assert!(url["value"].as_str().unwrap().starts_with(wanted), "{url}");
+    assert_eq!(variable(worker, "DATABASE_USER")["value"], "values");
     let secret = &variable(worker, "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"];
     assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "password" }));
     let volumes = worker["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
@@ -227,15 +228,23 @@ fn another_redis_is_used_as_it_was_described() {
 #[test]
 fn another_rabbitmq_is_used_as_it_was_described() {
     let main_app = object("external RabbitMQ with TLS", "Deployment main-app").unwrap();
-    assert_eq!(
-        variable(main_app, "AMQP_URL")["value"],
-        "amqps://$(AMQP_USER):$(AMQP_PASSWORD)@mq.example.com:5671/%2Fteam"
-    );
+    assert_eq!(variable(main_app, "AMQP_URL")["value"], "amqps://mq.example.com:5671/%2Fteam");
     assert_eq!(variable(main_app, "AMQP_USER")["value"], "us");
     let secret = &variable(main_app, "AMQP_PASSWORD")["valueFrom"]["secretKeyRef"];
     assert_eq!(*secret, serde_json::json!({ "name": "mine", "key": "password" }));
     let bundled = object("default", "Deployment service-app").unwrap();
-    assert_eq!(variable(bundled, "AMQP_URL")["value"], "amqp://$(AMQP_USER):$(AMQP_PASSWORD)@rabbitmq:5672/%2F");
+    assert_eq!(variable(bundled, "AMQP_URL")["value"], "amqp://rabbitmq:5672/%2F");
+}
+
+/// A password may contain any characters, so it must not become a part of a URL or a command.
+#[test]
+fn secrets_go_into_variables_of_their_own() {
+    for object in objects("default").iter().filter(|object| object["kind"] == "Deployment") {
+        let variables = container(object)["env"].as_array().cloned().unwrap_or_default();
+        for value in variables.iter().filter_map(|variable| variable["value"].as_str()) {
+            assert!(!value.contains("$("), "{value}");
+        }
+    }
 }
 
 #[test]

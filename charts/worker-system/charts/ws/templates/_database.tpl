@@ -22,13 +22,16 @@ secret: {{ dig "existingSecret" "name" "" $system | default (printf "mysql-%s" .
 key: {{ dig "existingSecret" "key" "password" $system }}
 {{- end }}
 
+{{/* User and password have variables of their own: in a URL, a password would have to be encoded. */}}
 {{- define "ws.database.env" -}}
 {{- $database := include "ws.database" . | fromYaml -}}
+- name: DATABASE_USER
+  value: {{ $database.user | quote }}
 - name: DATABASE_PASSWORD
   valueFrom:
     secretKeyRef: {name: {{ $database.secret }}, key: {{ $database.key }}}
 - name: DATABASE_URL
-  value: {{ printf "mysql://%s:$(DATABASE_PASSWORD)@%s:%v/%s?ssl-mode=%s%s" $database.user $database.host $database.port $database.database $database.tls (ternary "&ssl-ca=/etc/database/ca.crt" "" (ne $database.caSecret.name "")) | quote }}
+  value: {{ printf "mysql://%s:%v/%s?ssl-mode=%s%s" $database.host $database.port $database.database $database.tls (ternary "&ssl-ca=/etc/database/ca.crt" "" (ne $database.caSecret.name "")) | quote }}
 {{- end }}
 
 {{/* The certificate of the server's authority, if one is given. */}}

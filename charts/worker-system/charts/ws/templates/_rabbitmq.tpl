@@ -15,13 +15,14 @@ secret: {{ dig "existingSecret" "name" "" $system | default (printf "rabbitmq-%s
 key: {{ dig "existingSecret" "key" "password" $system }}
 {{- end }}
 
+{{/* User and password have variables of their own: in a URL, a password would have to be encoded. */}}
 {{- define "ws.rabbitmq.env" -}}
 {{- $rabbitmq := include "ws.rabbitmq" . | fromYaml -}}
+- name: AMQP_USER
+  value: {{ $rabbitmq.user | quote }}
 - name: AMQP_PASSWORD
   valueFrom:
     secretKeyRef: {name: {{ $rabbitmq.secret }}, key: {{ $rabbitmq.key }}}
-- name: AMQP_USER
-  value: {{ $rabbitmq.user }}
 - name: AMQP_URL
-  value: {{ printf "amqp%s://$(AMQP_USER):$(AMQP_PASSWORD)@%s:%v/%s" (ternary "s" "" $rabbitmq.tls) $rabbitmq.host $rabbitmq.port (urlquery $rabbitmq.vhost) | quote }}
+  value: {{ printf "amqp%s://%s:%v/%s" (ternary "s" "" $rabbitmq.tls) $rabbitmq.host $rabbitmq.port (urlquery $rabbitmq.vhost) | quote }}
 {{- end }}

@@ -70,6 +70,18 @@ impl Address {
         let authority = AMQPAuthority { userinfo, host, port };
         Ok(Self { uri: AMQPUri { scheme, authority, vhost, query: AMQPQueryString::default() }, tls })
     }
+
+    /// Replaces the user, the password or both.
+    pub(crate) fn with_credentials(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        let credentials = &mut self.uri.authority.userinfo;
+        if let Some(user) = user {
+            user.clone_into(&mut credentials.username);
+        }
+        if let Some(password) = password {
+            password.clone_into(&mut credentials.password);
+        }
+        self
+    }
 }
 
 /// Without user and password.

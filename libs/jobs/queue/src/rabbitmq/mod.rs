@@ -28,11 +28,11 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use address::Address;
 pub use address::InvalidUrl;
 pub use options::RabbitMqOptions;
 
 use crate::{Consumer, Depth, JobQueue, Message, Priority, PublishError, Unavailable};
-use address::Address;
 use inbox::{Inbox, RabbitMqConsumer};
 use publisher::Publisher;
 use session::Failure;
@@ -42,11 +42,6 @@ use topology::Topology;
 
 /// Why nothing is published while the broker is short of memory or disk space.
 const BLOCKED: &str = "the broker blocks publishers for now";
-
-/// Checks that `url` is valid, without connecting.
-pub(crate) fn check(url: &str) -> Result<(), InvalidUrl> {
-    Address::parse(url).map(drop)
-}
 
 /// The job queue on RabbitMQ. It connects and reconnects in the background. Dropping it cuts
 /// its connections; [`close`](JobQueue::close) closes them in order.
@@ -70,7 +65,11 @@ impl RabbitMqQueue {
     /// Opens the queue at `url`. The broker may still be away. Must be called within a tokio
     /// runtime.
     pub fn open(url: &str, options: RabbitMqOptions) -> Result<Self, InvalidUrl> {
-        let address = Address::parse(url)?;
+        Ok(Self::open_address(Address::parse(url)?, options))
+    }
+
+    /// Opens the queue at an address. Must be called within a tokio runtime.
+    pub(crate) fn open_address(address: Address, options: RabbitMqOptions) -> Self {
         let topology = Arc::new(Topology::new(&options));
         let options = Arc::new(options);
         let (users, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -86,7 +85,7 @@ impl RabbitMqQueue {
             Publisher::start(publishing.clone(), Arc::clone(&topology), timeout, &users, closing.clone())
         });
         let end_when_dropped = [closing.clone().drop_guard(), closed.clone().drop_guard()];
-        Ok(Self {
+        Self {
             publishers,
             publishing,
             consuming,
@@ -97,7 +96,7 @@ impl RabbitMqQueue {
             supervisors,
             closed,
             _end_when_dropped: end_when_dropped,
-        })
+        }
     }
 
     fn subscribe(&self, sources: &[Source], prefetch: u16) -> Box<dyn Consumer> {

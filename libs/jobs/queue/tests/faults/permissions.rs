@@ -1,10 +1,11 @@
 //! Users of the broker without the right to configure it.
 
-use jobs_queue::{Consumer, JobQueue, Message, Priority, RabbitMqQueue};
+use clap::Parser;
+use jobs_queue::{AmqpArgs, Consumer, JobQueue, Message, Priority, RabbitMqQueue};
 use testkit::{RabbitMq, eventually, eventually_ok};
 use uuid::Uuid;
 
-use crate::{SOON, open, server};
+use crate::{SOON, open, options, server};
 
 /// Makes a user with these rights to configure, write and read, and returns its URL.
 async fn user(server: &RabbitMq, name: &str, rights: [&str; 3]) -> String {
@@ -73,4 +74,26 @@ async fn a_user_that_may_not_configure_is_told_what_is_missing_until_it_exists()
     works(&queue).await;
     queue.close().await;
     owner.close().await;
+}
+
+#[derive(Debug, Parser)]
+struct Example {
+    #[command(flatten)]
+    amqp: AmqpArgs,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_may_contain_any_characters() {
+    let server = server().await;
+    let url = server.url().replace("guest:guest@", "");
+    for (number, password) in ["+a/b==", "p@s:w%41?#", "Pässwörter ✓", "$(A) 'c' \"d\" [e]"].into_iter().enumerate() {
+        let user = format!("u@:/{number}");
+        server.ctl(&["add_user", &user, password]).await;
+        server.ctl(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"]).await;
+        let (user, password) = (format!("--amqp-user={user}"), format!("--amqp-password={password}"));
+        let args = Example::try_parse_from(["test", "--amqp-url", &url, &user, &password]).unwrap();
+        let queue = args.amqp.open(options("password")).unwrap();
+        works(&queue).await;
+        queue.close().await;
+    }
 }

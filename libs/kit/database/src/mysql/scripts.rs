@@ -96,7 +96,8 @@ impl Scripts {
                 return Err(Error::TooLarge { bytes: sql.len(), longest });
             }
         }
-        (|| self.attempt(sql, timeout)).retry(RETRY).when(|error| matches!(error, Error::Conflict(_))).await
+        // Boxed: a retry would move the attempt, which is large, several times.
+        (|| Box::pin(self.attempt(sql, timeout))).retry(RETRY).when(|error| matches!(error, Error::Conflict(_))).await
     }
 
     /// Length of the longest script that the server takes, in bytes: `max_allowed_packet`.

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod backend;
+mod credentials;
 mod errors;
 mod faults;
 mod migrations;
