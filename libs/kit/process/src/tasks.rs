@@ -175,10 +175,7 @@ impl Reports {
 }
 
 /// Runs a task in a span of its name, and catches its panic.
-fn caught(
-    name: &'static str,
-    task: impl Future<Output = ()>,
-) -> impl Future<Output = Result<(), Box<dyn Any + Send>>> {
+fn caught(name: &'static str, task: impl Future<Output = ()>) -> impl Future<Output = Result<(), Box<dyn Any + Send>>> {
     let span = tracing::trace_span!(target: SPANS, "task", name);
     AssertUnwindSafe(task.instrument(span)).catch_unwind()
 }
