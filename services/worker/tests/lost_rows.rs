@@ -51,6 +51,8 @@ impl System {
             .env("WORKER_NAME", name)
             .env("DATABASE_URL", self.database.url())
             .env("ADMIN_LISTEN", "127.0.0.1:0")
+            // All workers end at once, so none could take over ids.
+            .env("DRAIN_TIMEOUT", "0s")
             .env("LOG_FORMAT", "json");
         self.workers.insert(name.to_owned(), launch.spawn());
     }
