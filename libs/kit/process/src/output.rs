@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_lines_are_written_again_later() {
-        let (taken, takes) = mpsc::channel();
+        let (taken, lines_taken) = mpsc::channel();
         let (reports, reported) = mpsc::channel();
         let report = move |lines| reports.send(lines).unwrap_or_default();
         let output = Output::start(Full { lines: 3, taken }, report).unwrap();
@@ -354,7 +354,7 @@ mod tests {
             output.push(format!("line {number}\n").as_bytes());
             output.finish();
         }
-        assert_eq!(takes.recv().unwrap(), b"line 4\n");
+        assert_eq!(lines_taken.recv().unwrap(), b"line 4\n");
         assert_eq!(reported.recv().unwrap(), 3);
         assert_eq!(output.0.dropped.get(), 3);
     }
