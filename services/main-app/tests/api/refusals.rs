@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use kit_database::Database;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{MariaDb, MariaDbOptions, SqlBackend, eventually, on_every_backend};
 use tokio::sync::OnceCell;
@@ -112,6 +112,19 @@ async fn a_defect_of_the_schema_is_no_fault_of_the_client(backend: SqlBackend) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_its_file_is_no_fault_of_the_client() {
+    let server = Server::on(Backend::mysql("file").await, false, 10_000).await;
+    server.backend.sql("ALTER TABLE jobs DISCARD TABLESPACE").await.unwrap();
+    may_be_repeated(server.get("/user-request-job").await).await;
+}
+
+async fn may_be_repeated(response: Response) {
+    let what = format!("{}", response.url());
+    assert_eq!(response.headers()["retry-after"], "1", "{what}");
+    assert_problem(&what, response, 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_request_that_needs_an_absent_table_may_be_repeated() {
     let server = Server::on(Backend::mysql("absent").await, false, 10_000).await;
     let path = server.submit(&json!({"kind": "user-request"})).await;
@@ -128,9 +141,7 @@ async fn every_request_that_needs_an_absent_table_may_be_repeated() {
         server.send(Method::POST, &format!("{path}/retry"), None, None).await,
     ];
     for response in responses {
-        let what = format!("{}", response.url());
-        assert_eq!(response.headers()["retry-after"], "1", "{what}");
-        assert_problem(&what, response, 503).await;
+        may_be_repeated(response).await;
     }
     eventually(SOON, "not ready", async || (server.readiness.waiting_for() == ["database"]).then_some(())).await;
     server.backend.sql("RENAME TABLE away TO jobs").await.unwrap();
