@@ -28,6 +28,9 @@ pub(crate) enum Failed {
     Unavailable,
     /// The database rejected a value of a job. No job was accepted.
     Refused,
+    /// The jobs take more bytes than the database accepts in one transaction. No job was
+    /// accepted.
+    TooLarge,
     /// The database rejected the statement, whatever the jobs are. No job was accepted.
     Defect,
     /// These keys were used for other requests. No job was accepted.
@@ -123,6 +126,7 @@ impl Writer {
         match error {
             error if error.is_transient() => Failure::Batch(Failed::Unavailable),
             error if error.is_defect() => Failure::Item(Failed::Defect),
+            Error::TooLarge { .. } => Failure::Item(Failed::TooLarge),
             _ => Failure::Item(Failed::Refused),
         }
     }

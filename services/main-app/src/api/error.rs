@@ -49,6 +49,9 @@ pub(super) enum RouteError {
     /// The database rejected a value of a job.
     #[error("No job was accepted: the database refused a value of a job.")]
     Refused,
+    /// The jobs take more bytes than the database accepts at once.
+    #[error("No job was accepted: the request is larger than the database accepts (max_allowed_packet).")]
+    TooLarge,
     /// The database cannot accept any job, since the program or the schema is wrong.
     #[error("The service failed; its log says why.")]
     Defect,
@@ -85,6 +88,7 @@ impl From<Failed> for RouteError {
         match failed {
             Failed::Unavailable => Self::NotAccepted,
             Failed::Refused => Self::Refused,
+            Failed::TooLarge => Self::TooLarge,
             Failed::Defect => Self::Defect,
             Failed::Conflicts(conflicts) => Self::KeyConflicts(conflicts),
         }
@@ -114,6 +118,7 @@ impl From<RouteError> for Problem {
             RouteError::KeyConflict | RouteError::KeyConflicts(_) | RouteError::WrongState { .. } => {
                 Self::new(StatusCode::CONFLICT, detail)
             }
+            RouteError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
             RouteError::Defect => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
             RouteError::NotAccepted => Self::unavailable(detail),
             RouteError::Full { .. } => Self::later(StatusCode::TOO_MANY_REQUESTS, detail, FULL_RETRY_AFTER),
@@ -145,7 +150,9 @@ mod tests {
         let problem = Problem::from(RouteError::from(jobs_store::Error::Duplicate));
         let shown = serde_json::to_string(&problem).unwrap();
         assert!(!shown.contains("key"), "{shown}");
-        for (failed, expected) in [(Failed::Unavailable, 503), (Failed::Refused, 422), (Failed::Defect, 500)] {
+        for (failed, expected) in
+            [(Failed::Unavailable, 503), (Failed::Refused, 422), (Failed::TooLarge, 413), (Failed::Defect, 500)]
+        {
             assert_eq!(status(failed), expected);
         }
     }

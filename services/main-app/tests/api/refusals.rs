@@ -2,11 +2,12 @@
 
 use futures_util::future::join_all;
 use kit_database::Database;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::{SqlBackend, eventually, on_every_backend};
+use testkit::{MariaDb, MariaDbOptions, SqlBackend, eventually, on_every_backend};
+use tokio::sync::OnceCell;
 
-use crate::{Backend, SOON, Server, assert_problem};
+use crate::{Backend, OPTIONS, SOON, Server, assert_problem};
 
 on_every_backend!(
     a_job_that_breaks_a_constraint_fails_alone,
@@ -111,6 +112,19 @@ async fn a_defect_of_the_schema_is_no_fault_of_the_client(backend: SqlBackend) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_its_file_is_no_fault_of_the_client() {
+    let server = Server::on(Backend::mysql("file").await, false, 10_000).await;
+    server.backend.sql("ALTER TABLE jobs DISCARD TABLESPACE").await.unwrap();
+    may_be_repeated(server.get("/user-request-job").await).await;
+}
+
+async fn may_be_repeated(response: Response) {
+    let what = format!("{}", response.url());
+    assert_eq!(response.headers()["retry-after"], "1", "{what}");
+    assert_problem(&what, response, 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_request_that_needs_an_absent_table_may_be_repeated() {
     let server = Server::on(Backend::mysql("absent").await, false, 10_000).await;
     let path = server.submit(&json!({"kind": "user-request"})).await;
@@ -127,12 +141,41 @@ async fn every_request_that_needs_an_absent_table_may_be_repeated() {
         server.send(Method::POST, &format!("{path}/retry"), None, None).await,
     ];
     for response in responses {
-        let what = format!("{}", response.url());
-        assert_eq!(response.headers()["retry-after"], "1", "{what}");
-        assert_problem(&what, response, 503).await;
+        may_be_repeated(response).await;
     }
     eventually(SOON, "not ready", async || (server.readiness.waiting_for() == ["database"]).then_some(())).await;
     server.backend.sql("RENAME TABLE away TO jobs").await.unwrap();
     eventually(SOON, "ready", async || server.readiness.waiting_for().is_empty().then_some(())).await;
     assert_eq!(server.post("/jobs", &job, None).await.status(), StatusCode::ACCEPTED);
+}
+
+/// A server that takes packets of 1 MiB; a payload takes two bytes in it for each of its own.
+async fn small_packets() -> &'static MariaDb {
+    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+    SERVER
+        .get_or_init(async || {
+            let arguments = vec!["--max-allowed-packet=1M".to_owned()];
+            MariaDb::start(MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() }).await
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_larger_than_the_database_takes_fails_alone() {
+    let backend = SqlBackend::on(small_packets().await, "large", OPTIONS).await;
+    let server = Server::on(Backend::migrated(backend).await, false, 10_000).await;
+    let job = |bytes: usize| json!({"kind": "user-request", "payload": {"data": "x".repeat(bytes)}});
+    let submit = async |n: usize| match n % 3 {
+        0 => server.post("/jobs", &job(200_000), None).await,
+        1 => server.post("/jobs/batch", &json!({"jobs": [job(150_000), job(150_000)]}), Some(&n.to_string())).await,
+        _ => server.post("/jobs/batch", &json!({"jobs": [job(200_000), job(200_000), job(200_000)]}), None).await,
+    };
+    for (n, response) in join_all((0..30).map(submit)).await.into_iter().enumerate() {
+        if n % 3 == 2 {
+            assert_problem("a large batch", response, 413).await;
+        } else {
+            assert_eq!(response.status(), StatusCode::ACCEPTED, "request {n}");
+        }
+    }
+    assert_eq!(server.jobs().await, 10 + 10 * 2);
 }
