@@ -1,5 +1,7 @@
 //! Snapshots of the interface.
 
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use kit_interface::{Program, help};
 use testkit::Launch;
@@ -17,12 +19,11 @@ async fn the_interface_is_the_reviewed_one() {
     assert_snapshot!("metrics", program.metrics(&[]).await);
 }
 
-#[test]
-fn an_empty_secret_is_refused() {
-    let mut program = std::process::Command::new(PROGRAM);
-    program.env("DATABASE_URL", "sqlite:///nowhere").env("AMQP_URL", "amqp://127.0.0.1:1/").env("CALLBACK_SECRET", "");
-    let output = program.output().expect("it starts");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.starts_with("CALLBACK_SECRET") && told.contains("an empty secret signs nothing"), "{told}");
+#[tokio::test]
+async fn an_empty_secret_is_refused() {
+    let launch = Launch::new(PROGRAM).env("DATABASE_URL", "sqlite:///nowhere").env("AMQP_URL", "amqp://127.0.0.1:1/");
+    let program = launch.env("CALLBACK_SECRET", "").spawn();
+    assert_eq!(program.wait(Duration::from_secs(20)).await.code(), Some(2));
+    let told: Vec<String> = program.all_lines().await.into_iter().map(|line| line.text).collect();
+    assert!(told[0].starts_with("CALLBACK_SECRET") && told[0].contains("an empty secret signs nothing"), "{told:?}");
 }

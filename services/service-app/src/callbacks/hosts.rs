@@ -66,7 +66,7 @@ pub(super) type PutOff = (Uuid, Duration);
 /// All hosts that callbacks wait for, that are called or that are failing.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    hosts: HashMap<String, Host>,
+    by_name: HashMap<String, Host>,
     /// The hosts that callbacks wait for, in the order of their turns.
     turns: VecDeque<String>,
     calls: usize,
@@ -118,7 +118,7 @@ impl Hosts {
     /// Takes in a callback. Returns the time by which to put it off if it cannot wait here.
     pub(super) fn take(&mut self, callback: Callback, now: Instant, random: u64) -> Option<Duration> {
         let name = host_of(&callback.url);
-        let host = self.hosts.entry(name.clone()).or_default();
+        let host = self.by_name.entry(name.clone()).or_default();
         let put_off = host.put_off(now, random);
         if put_off.is_none() {
             host.waiting.push_back((callback, now));
@@ -134,7 +134,7 @@ impl Hosts {
         for _ in 0..self.turns.len() {
             let name = self.turns.pop_front()?;
             let call = self.next_of(&name, now);
-            if self.hosts.get(&name).is_some_and(|host| !host.waiting.is_empty()) {
+            if self.by_name.get(&name).is_some_and(|host| !host.waiting.is_empty()) {
                 self.turns.push_back(name);
             }
             if call.is_some() {
@@ -145,7 +145,7 @@ impl Hosts {
     }
 
     fn next_of(&mut self, name: &str, now: Instant) -> Option<Call> {
-        let host = self.hosts.get_mut(name)?;
+        let host = self.by_name.get_mut(name)?;
         host.waiting.retain(|(_, taken)| now.duration_since(*taken) < PATIENCE);
         let has_place = if host.is_failing() {
             host.calls == 0 && self.trials < TRIALS && !host.is_closed(now)
@@ -166,7 +166,7 @@ impl Hosts {
     /// A call has ended. Returns the callbacks to put off: those that wait for the host, if
     /// it did not answer.
     pub(super) fn ended(&mut self, call: &Call, answer: Answer, now: Instant, random: u64) -> Vec<PutOff> {
-        let Some(host) = self.hosts.get_mut(&call.host) else { return Vec::new() };
+        let Some(host) = self.by_name.get_mut(&call.host) else { return Vec::new() };
         host.calls -= 1;
         self.calls -= 1;
         self.trials -= usize::from(call.is_trial);
@@ -190,14 +190,14 @@ impl Hosts {
 
     /// All callbacks that wait: nothing more is called.
     pub(super) fn close(self) -> Vec<PutOff> {
-        let waiting = self.hosts.into_values().flat_map(|host| host.waiting);
+        let waiting = self.by_name.into_values().flat_map(|host| host.waiting);
         waiting.map(|(callback, _)| (callback.job, Duration::ZERO)).collect()
     }
 
     /// Forgets hosts of which there is nothing to know, so that their number is bounded.
     fn forget(&mut self, now: Instant) {
         let long_ago = |until: Instant| now.saturating_duration_since(until) > 10 * LONGEST_QUEUE;
-        self.hosts.retain(|_, host| {
+        self.by_name.retain(|_, host| {
             host.calls > 0 || !host.waiting.is_empty() || host.closed_until.is_some_and(|until| !long_ago(until))
         });
     }
@@ -383,13 +383,13 @@ mod tests {
         for call in world.calls() {
             world.end(&call, if call.host.starts_with("dead") { Answer::Silence } else { Answer::Answered });
         }
-        assert_eq!(world.hosts.hosts.len(), 1);
+        assert_eq!(world.hosts.by_name.len(), 1);
         world.pass(Duration::from_hours(1));
         world.take("good.test", 1);
         for call in world.calls() {
             world.end(&call, Answer::Answered);
         }
-        assert_eq!((world.hosts.hosts.len(), world.hosts.turns.len()), (0, 0));
+        assert_eq!((world.hosts.by_name.len(), world.hosts.turns.len()), (0, 0));
     }
 
     #[test]

@@ -84,7 +84,7 @@ struct Failed {
 
 impl Failed {
     /// The host was not called, and would not be the next time.
-    fn for_good(reason: impl ToString) -> Self {
+    fn for_good(reason: &impl ToString) -> Self {
         Self { reason: reason.to_string(), is_transient: false, answer: Answer::None }
     }
 
@@ -215,12 +215,12 @@ impl Caller {
     }
 
     async fn attempt(&self, callback: &Callback) -> Result<(), Failed> {
-        let url = Url::parse(&callback.url).map_err(Failed::for_good)?;
+        let url = Url::parse(&callback.url).map_err(|error| Failed::for_good(&error))?;
         let row = self.store.get(callback.job).await.map_err(|error| Failed::of_store(&error))?;
-        let row = row.ok_or_else(|| Failed::for_good("the job no longer exists"))?;
+        let row = row.ok_or_else(|| Failed::for_good(&"the job no longer exists"))?;
         let body = report(&row).to_string().into_bytes();
         let now = self.store.now().await.map_err(|error| Failed::of_store(&error))?;
-        let headers = self.headers(&body, now).map_err(Failed::for_good)?;
+        let headers = self.headers(&body, now).map_err(|error| Failed::for_good(&error))?;
         let response = self.client.send(Request { method: Method::POST, url, headers, body }).await;
         let status = response.map_err(|error| Failed::of_host(&error))?.status;
         if status.is_success() { Ok(()) } else { Err(Failed::of_status(status)) }

@@ -51,12 +51,13 @@ pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: T
         // The limits of the kind count the attempt until its end is recorded.
         let (ending, admission) = run(&shared, &row, &place.running).await;
         tracing::debug!(outcome = ending.name(), "the attempt ended");
+        let outcome = recorder.record(&shared, &row, ending).await;
+        drop(place);
         // Without a finisher, the service ends: the queue delivers the message again.
-        if let Ok(outcome) = recorder.record(&shared, &row, ending).await {
+        if let Ok(outcome) = outcome {
             let metrics = &shared.deps.metrics;
             metrics.ended(&row.kind, outcome);
             metrics.lost_leases.inc_by(u64::from(outcome == "lost"));
-            drop(place);
             delivery.ack();
         }
         drop((admission, slot));
