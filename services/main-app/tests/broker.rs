@@ -1,7 +1,5 @@
 //! main-app with a real RabbitMQ, on SQLite.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +39,7 @@ async fn a_job_whose_messages_expire_keeps_its_attempts() {
     let database = Database::open(&url, Options::DEFAULT).unwrap();
     database.migrate(&jobs_store::MIGRATIONS).await.unwrap();
     let store = jobs_store::open(&database);
-    let queue: Arc<dyn JobQueue> =
-        Arc::new(RabbitMqQueue::open(broker.url(), RabbitMqOptions::default()).unwrap());
+    let queue: Arc<dyn JobQueue> = Arc::new(RabbitMqQueue::open(broker.url(), RabbitMqOptions::default()).unwrap());
     eventually_ok(SOON, "the queues to be made", async || queue.ping().await).await;
 
     let (shutdown, mut prometheus) = (Shutdown::new(), Prometheus::default());

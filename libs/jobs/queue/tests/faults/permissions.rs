@@ -86,7 +86,8 @@ struct Example {
 async fn a_password_may_contain_any_characters() {
     let server = server().await;
     let url = server.url().replace("guest:guest@", "");
-    for (number, password) in ["+a/b==", "p@s:w%41?#", "Pässwörter ✓", "$(A) 'c' \"d\" [e]"].into_iter().enumerate() {
+    for (number, password) in ["+a/b==", "p@s:w%41?#", "Pässwörter ✓", "$(A) 'c' \"d\" [e]"].into_iter().enumerate()
+    {
         let user = format!("u@:/{number}");
         server.ctl(&["add_user", &user, password]).await;
         server.ctl(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"]).await;
