@@ -15,11 +15,17 @@ pub struct AmqpArgs {
     url: SecretString,
 
     /// User of RabbitMQ, in place of the one in the URL. Nothing has to be percent-encoded.
-    #[arg(id = "amqp_user", long = "amqp-user", env = "AMQP_USER")]
+    #[arg(id = "amqp_user", long = "amqp-user", value_name = "USER", env = "AMQP_USER")]
     user: Option<String>,
 
     /// Password of RabbitMQ, in place of the one in the URL. Nothing has to be percent-encoded.
-    #[arg(id = "amqp_password", long = "amqp-password", env = "AMQP_PASSWORD", hide_env_values = true)]
+    #[arg(
+        id = "amqp_password",
+        long = "amqp-password",
+        value_name = "PASSWORD",
+        env = "AMQP_PASSWORD",
+        hide_env_values = true
+    )]
     password: Option<SecretString>,
 }
 
@@ -31,7 +37,7 @@ impl AmqpArgs {
 
     /// Opens the queue. The broker may still be away. Must be called within a tokio runtime.
     pub fn open(&self, options: RabbitMqOptions) -> Result<RabbitMqQueue, InvalidUrl> {
-        Ok(RabbitMqQueue::open_address(self.address()?, options))
+        Ok(RabbitMqQueue::open_address(&self.address()?, options))
     }
 
     fn address(&self) -> Result<Address, InvalidUrl> {

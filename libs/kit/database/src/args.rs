@@ -15,12 +15,18 @@ pub struct DatabaseArgs {
 
     /// User of MySQL or MariaDB, in place of the one in the URL. Nothing has to be
     /// percent-encoded.
-    #[arg(id = "database_user", long = "database-user", env = "DATABASE_USER")]
+    #[arg(id = "database_user", long = "database-user", value_name = "USER", env = "DATABASE_USER")]
     user: Option<String>,
 
     /// Password of MySQL or MariaDB, in place of the one in the URL. Nothing has to be
     /// percent-encoded.
-    #[arg(id = "database_password", long = "database-password", env = "DATABASE_PASSWORD", hide_env_values = true)]
+    #[arg(
+        id = "database_password",
+        long = "database-password",
+        value_name = "PASSWORD",
+        env = "DATABASE_PASSWORD",
+        hide_env_values = true
+    )]
     password: Option<SecretString>,
 }
 

@@ -65,11 +65,11 @@ impl RabbitMqQueue {
     /// Opens the queue at `url`. The broker may still be away. Must be called within a tokio
     /// runtime.
     pub fn open(url: &str, options: RabbitMqOptions) -> Result<Self, InvalidUrl> {
-        Ok(Self::open_address(Address::parse(url)?, options))
+        Ok(Self::open_address(&Address::parse(url)?, options))
     }
 
     /// Opens the queue at an address. Must be called within a tokio runtime.
-    pub(crate) fn open_address(address: Address, options: RabbitMqOptions) -> Self {
+    pub(crate) fn open_address(address: &Address, options: RabbitMqOptions) -> Self {
         let topology = Arc::new(Topology::new(&options));
         let options = Arc::new(options);
         let (users, closing) = (TaskTracker::new(), CancellationToken::new());
