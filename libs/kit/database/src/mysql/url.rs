@@ -49,7 +49,6 @@ fn check(name: &str, value: &str) -> Result<(), InvalidUrl> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "this is how tests fail")]
 mod tests {
     use super::*;
 
