@@ -40,9 +40,9 @@ async fn every_text_holds_every_character(backend: Backend) {
     let due = backend.store.take_due_callbacks(10, 1000).await.unwrap();
     assert_eq!(due[0].url, url);
     backend.store.record_callback(new.id, Some(TEXT), None).await.unwrap();
-    let hex = TEXT.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
+    let text = kit_database::mysql::bytes(TEXT.as_bytes());
     for (table, column) in [("callbacks", "error"), ("user_requests", "user_id"), ("user_requests", "data")] {
-        let sql = format!("SELECT COUNT(*) FROM {table} WHERE HEX({column}) = '{hex}'");
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE HEX({column}) = HEX({text})");
         assert_eq!(backend.number(&sql).await, 1, "{table}.{column}");
     }
 }

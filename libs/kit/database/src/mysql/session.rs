@@ -36,7 +36,7 @@ const SETTINGS: &[&str] = &[
     "innodb_lock_wait_timeout = 1",
     // A change of a table waits for the transactions that use it, and everyone else waits
     // behind it. It gives up before requests do, and is tried again.
-    "lock_wait_timeout = 4",
+    "lock_wait_timeout = 2",
     // The pool closes connections that were idle for ten minutes; the server does so later.
     "wait_timeout = 900",
     "net_read_timeout = 30",

