@@ -1,6 +1,7 @@
 //! The sweeper: handles jobs that are due, because their message was not published, their
 //! next attempt may start, or their worker stopped renewing its lease.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jobs_core::{Event, Priority, State, step};
 use jobs_queue::JobQueue;
 use jobs_runner::Backoff;
 use jobs_store::{Change, Error, JobEvent, JobSnapshot, SweepStore, apply};
+use kit_batch::Parts;
 use tokio::time::Instant;
 
 use crate::outbox::{Entry, Outbox};
@@ -87,12 +89,34 @@ async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> 
     outbox.publish(to_publish);
     if !changes.is_empty() {
         let (after, changes): (Vec<JobSnapshot>, Vec<Change>) = changes.into_iter().unzip();
-        // A job that another process has changed in the meantime is not due any more.
-        let written = store.update(&changes).await?;
-        let is_published = |(index, _): &(usize, JobSnapshot)| written[*index] && changes[*index].effects.publish;
-        outbox.publish(after.into_iter().enumerate().filter(is_published).map(|(_, snapshot)| snapshot.into()));
+        let mut parts = Parts::of(changes.len());
+        while let Some(part) = parts.next() {
+            let written = store.update(&changes[part.clone()]).await;
+            let Some(written) = unless_refused(written, &mut parts, &part)? else { continue };
+            // A job that another process has changed in the meantime is not due any more.
+            let changed = after[part.clone()].iter().zip(&changes[part]).zip(written);
+            let to_publish = changed.filter(|((_, change), written)| *written && change.effects.publish);
+            outbox.publish(to_publish.map(|((snapshot, _), _)| snapshot.clone().into()));
+        }
     }
     Ok(count)
+}
+
+/// The result of writing `part`. If the database refused it, the result is `None`, and the
+/// part is split, so that a change that is refused holds up no other.
+///
+/// # Errors
+/// An error that passes.
+fn unless_refused<T>(result: Result<T, Error>, parts: &mut Parts, part: &Range<usize>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if !error.is_transient() => {
+            if !parts.split(part) {
+                tracing::error!(%error, "the database refused to change a job");
+            }
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }
 
 /// Publishes again the messages that the broker has lost, of each priority that has no waiting
@@ -114,9 +138,13 @@ async fn publish_lost(
     }
     tracing::warn!(count = ids.len(), "messages were lost; publishing them again");
     let events: Vec<_> = ids.into_iter().map(|id| JobEvent::new(id, Event::MessageLost)).collect();
-    let applied = apply(store, &events).await?.into_values();
-    let to_publish = applied.filter(|applied| applied.effects.is_some_and(|effects| effects.publish));
-    outbox.publish(to_publish.map(|applied| applied.snapshot.into()));
+    let mut parts = Parts::of(events.len());
+    while let Some(part) = parts.next() {
+        let applied = apply(store, &events[part.clone()]).await;
+        let Some(applied) = unless_refused(applied, &mut parts, &part)? else { continue };
+        let to_publish = applied.into_values().filter(|applied| applied.effects.is_some_and(|effects| effects.publish));
+        outbox.publish(to_publish.map(|applied| applied.snapshot.into()));
+    }
     Ok(())
 }
 
@@ -127,7 +155,7 @@ mod tests {
     use kit_database::{Database, Options};
     use kit_process::prometheus_client::registry::Registry;
     use kit_web::requests;
-    use testkit::eventually;
+    use testkit::{SqlBackend, eventually};
     use uuid::Uuid;
 
     use super::*;
@@ -151,6 +179,36 @@ mod tests {
         store.accept(&[new]).await.unwrap();
         store.mark_published(&[(id, 0)]).await.unwrap();
         id
+    }
+
+    #[tokio::test]
+    async fn a_due_job_that_cannot_be_changed_or_read_holds_up_no_other() {
+        let backend = SqlBackend::sqlite(Options::DEFAULT);
+        backend.database().migrate(&jobs_store::MIGRATIONS).await.unwrap();
+        let store = jobs_store::open(backend.database());
+        for _ in 0..9 {
+            published(store.as_ref(), Priority::Default).await;
+        }
+        let [refused, unreadable] =
+            [published(store.as_ref(), Priority::Default).await, published(store.as_ref(), Priority::Default).await]
+                .map(|id| format!("id = X'{}'", id.simple()));
+        for sql in [
+            "UPDATE jobs SET state = 'retry_wait', attempt = 1, max_attempts = 9, due_at = 1".to_owned(),
+            format!("UPDATE jobs SET priority = 'urgent' WHERE {unreadable}"),
+            format!(
+                "CREATE TRIGGER refuse BEFORE UPDATE ON jobs WHEN NEW.state = 'queued' AND NEW.{refused} \
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+        ] {
+            backend.sql(&sql).await.unwrap();
+        }
+        let mut registry = Registry::default();
+        let requests = requests::Metrics::register(&mut registry);
+        let (outbox, _worker) = Outbox::new(&Metrics::register(&mut registry, requests));
+        sweep(store.as_ref(), &outbox).await.unwrap();
+        assert_eq!(backend.number("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").await, 9);
+        let waiting = format!("SELECT COUNT(*) FROM jobs WHERE state = 'retry_wait' AND ({refused} OR {unreadable})");
+        assert_eq!(backend.number(&waiting).await, 2);
     }
 
     #[tokio::test]

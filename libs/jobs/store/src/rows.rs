@@ -69,6 +69,13 @@ reads! {
     }
 }
 
+/// The rows that can be read. A row that a user has damaged holds up no other: it is left
+/// out and logged.
+pub(crate) fn readable<T>(found: impl IntoIterator<Item = Result<T>>) -> Vec<T> {
+    let log = |error: &Error| tracing::error!(%error, "a job cannot be read");
+    found.into_iter().filter_map(|row| row.inspect_err(log).ok()).collect()
+}
+
 reads! {
     /// Reads [`JOB`].
     fn job(row) -> JobRow {

@@ -29,7 +29,7 @@ impl SweepStore for MySqlStore {
         );
         let answers = self.publish.run(&sql, TIMEOUT).await?;
         let now = only_row(answer(&answers, 3)?)?.try_get(0)?;
-        let mut jobs: Vec<JobSnapshot> = answer(&answers, 4)?.rows.iter().map(rows::snapshot).collect::<Result<_>>()?;
+        let mut jobs: Vec<JobSnapshot> = rows::readable(answer(&answers, 4)?.rows.iter().map(rows::snapshot));
         for snapshot in &mut jobs {
             // The job is due. The later time in its row only hides it from other sweepers.
             snapshot.job.due_at = Some(now);

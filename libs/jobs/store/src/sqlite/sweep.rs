@@ -26,17 +26,19 @@ impl SweepStore for SqliteStore {
         let now = now(&mut transaction).await?;
         let sql = format!("SELECT {} FROM jobs WHERE due_at <= ? ORDER BY due_at LIMIT ?", rows::SNAPSHOT);
         let found = sqlx::query(AssertSqlSafe(sql)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
-        let mut jobs: Vec<JobSnapshot> = found.iter().map(rows::snapshot).collect::<Result<_>>()?;
-        for snapshot in &mut jobs {
+        for id in ids(&found)? {
             sqlx::query("UPDATE jobs SET due_at = ? WHERE id = ?")
                 .bind(now.saturating_add(PUBLISH_GRACE_MS))
-                .bind(snapshot.id.as_bytes().as_slice())
+                .bind(id.as_bytes().as_slice())
                 .execute(&mut *transaction)
                 .await?;
+        }
+        transaction.commit().await?;
+        let mut jobs: Vec<JobSnapshot> = rows::readable(found.iter().map(rows::snapshot));
+        for snapshot in &mut jobs {
             // The job is due. The later time in its row only hides it from other sweepers.
             snapshot.job.due_at = Some(now);
         }
-        transaction.commit().await?;
         Ok(Snapshots { now, jobs })
     }
 
