@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Folder, eventually, free_port};
+use testkit::{Folder, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -39,9 +39,7 @@ async fn visits(address: &str) -> std::io::Result<Vec<u16>> {
 #[tokio::test]
 async fn clients_wait_rather_than_take_the_descriptors_of_the_stores() {
     let data = Folder::new("worker-system");
-    let admin = format!("127.0.0.1:{}", free_port());
-    let system =
-        System::start_with(data.path(), |launch| launch.descriptors(SOFT, HARD).env("ADMIN_LISTEN", &admin)).await;
+    let system = System::start_with(data.path(), |launch| launch.descriptors(SOFT, HARD)).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", system.process.id())).unwrap();
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
     let raised = [HARD, HARD].map(|limit| limit.to_string());
@@ -66,7 +64,7 @@ async fn clients_wait_rather_than_take_the_descriptors_of_the_stores() {
         let connect = TcpStream::connect(&address);
         idle.extend(tokio::time::timeout(Duration::from_secs(1), connect).await.ok());
     }
-    let ready = async || testkit::http_get(format!("http://{admin}/readyz")).await.ok()?.error_for_status().ok();
+    let ready = async || testkit::http_get(format!("{}/readyz", system.admin)).await.ok()?.error_for_status().ok();
     eventually(PATIENCE, "the process is ready", ready).await;
     drop(idle);
     system.settled(20, 3).await;

@@ -15,6 +15,7 @@ pub(crate) struct System {
     pub(crate) jobs: String,
     pub(crate) visits: String,
     pub(crate) index: String,
+    pub(crate) admin: String,
 }
 
 /// Addresses of the parts.
@@ -23,6 +24,7 @@ pub(crate) struct Addresses {
     jobs: String,
     visits: String,
     index: String,
+    admin: String,
 }
 
 /// A launch of the program, without settings.
@@ -33,14 +35,15 @@ pub(crate) fn program() -> Launch {
 /// Gives a launch of the program free ports, and returns their addresses.
 pub(crate) fn launch(program: Launch, data: &Path) -> (Launch, Addresses) {
     let address = || format!("127.0.0.1:{}", free_port());
-    let addresses = Addresses { values: address(), jobs: address(), visits: address(), index: address() };
+    let addresses =
+        Addresses { values: address(), jobs: address(), visits: address(), index: address(), admin: address() };
     let launch = program
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &addresses.values)
         .env("VISITS_LISTEN", &addresses.visits)
         .env("JOBS_LISTEN", &addresses.jobs)
         .env("INDEX_LISTEN", &addresses.index)
-        .env("ADMIN_LISTEN", address())
+        .env("ADMIN_LISTEN", &addresses.admin)
         .env("LOG_FORMAT", "json");
     (launch, addresses)
 }
@@ -57,10 +60,10 @@ impl System {
 
     /// Starts a launch of the program.
     pub(crate) async fn start_as(program: Launch, data: &Path) -> Self {
-        let (launch, Addresses { values, jobs, visits, index }) = launch(program, data);
+        let (launch, Addresses { values, jobs, visits, index, admin }) = launch(program, data);
         let url = |address| format!("http://{address}");
-        let (values, jobs, visits, index) = (url(values), url(jobs), url(visits), url(index));
-        let system = Self { process: launch.spawn(), values, jobs, visits, index };
+        let (values, jobs, visits, index, admin) = (url(values), url(jobs), url(visits), url(index), url(admin));
+        let system = Self { process: launch.spawn(), values, jobs, visits, index, admin };
         for part in [&system.values, &system.jobs, &system.visits] {
             // This request does not count a visit.
             let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();
