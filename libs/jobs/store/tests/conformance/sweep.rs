@@ -19,6 +19,7 @@ on_every_backend!(
     a_job_that_others_changed_is_read_again,
     jobs_that_ended_long_ago_are_deleted,
     sweepers_side_by_side_find_each_job_once,
+    a_job_that_cannot_be_read_holds_up_no_other,
 );
 
 const SWEEP: Event = Event::Sweep { delay_ms: 1000 };
@@ -177,4 +178,15 @@ async fn sweepers_side_by_side_find_each_job_once(backend: Backend) {
         found.extend(sweeper.await.unwrap());
     }
     assert_eq!(found.len(), 60, "none is overlooked");
+}
+
+async fn a_job_that_cannot_be_read_holds_up_no_other(backend: Backend) {
+    let (damaged, sound) = (backend.job().await, backend.job().await);
+    let sql = format!("UPDATE jobs SET priority = 'urgent' WHERE id = X'{}'", damaged.simple());
+    backend.sql(&sql).await;
+    backend.pass(PUBLISH_GRACE_MS).await;
+    assert_eq!(due(&backend).await, [sound]);
+    backend.sql(&sql.replace("urgent", "high")).await;
+    backend.pass(PUBLISH_GRACE_MS + 1000).await;
+    assert_eq!(due(&backend).await.len(), 2, "a job that was repaired is found");
 }
