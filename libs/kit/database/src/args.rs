@@ -78,7 +78,6 @@ fn checked(url: &str) -> Result<SecretString, InvalidUrl> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "this is how tests fail")]
 mod tests {
     use clap::Parser;
 
