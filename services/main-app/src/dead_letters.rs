@@ -1,5 +1,6 @@
-//! Dead letters: a job whose message workers did not take loses an attempt, and fails after the
-//! last one. A job whose message a policy of the broker removed waits for another message.
+//! Dead letters. A job whose message workers rejected or requeued too often loses an attempt, and
+//! fails after the last one. A job whose message the broker removed by a policy waits for another
+//! message.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ pub(crate) async fn run(store: Arc<dyn TransitionStore>, queue: Arc<dyn JobQueue
     }
 }
 
-/// Whether workers had the message. Otherwise a policy of the broker or a user removed it.
+/// Whether workers received the message. Otherwise a policy of the broker or a user removed it.
 const fn was_tried(death: Option<Death>) -> bool {
     matches!(death, Some(Death::Rejected | Death::DeliveryLimit))
 }

@@ -107,8 +107,7 @@ impl Operation for Publisher {
 }
 
 impl Publisher {
-    /// Records messages as published. If the database refuses that, records those that it
-    /// does not refuse.
+    /// Records messages as published. If the database refuses some of them, records the others.
     async fn mark_published(&self, confirmed: &[(Uuid, i64)]) {
         let mut parts = Parts::of(confirmed.len());
         while let Some(part) = parts.next() {

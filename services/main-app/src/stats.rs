@@ -27,7 +27,7 @@ pub(crate) struct Stats(Arc<Mutex<(Sample, History)>>);
 pub(crate) struct Sample {
     /// Numbers of jobs; `None` while the database does not answer.
     pub(crate) overview: Option<Overview>,
-    /// When the database had answered or failed.
+    /// When the latest request to the database ended.
     read_at: Option<Instant>,
     /// Numbers of messages; `None` while the broker does not answer.
     pub(crate) depth: Option<Depth>,

@@ -26,7 +26,7 @@ const BATCH: u32 = 500;
 /// Shortest interval of the search for lost messages.
 const LOST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Ratio of the interval to the duration of the search, at least: while a priority has a long
+/// Minimum ratio of the interval to the duration of the search: while a priority has a long
 /// backlog, the search of the others reads many rows.
 const LOST_IDLE_RATIO: u32 = 20;
 
@@ -103,7 +103,7 @@ async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> 
 }
 
 /// The result of writing `part`. If the database refused it, the result is `None`, and the
-/// part is split, so that a change that is refused holds up no other.
+/// part is split, so that a refused change does not block the others.
 ///
 /// # Errors
 /// An error that passes.

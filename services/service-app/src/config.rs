@@ -59,7 +59,7 @@ impl Config {
     }
 }
 
-/// Reads a secret. An empty one would sign with a key that everybody knows.
+/// Reads a secret. Refuses an empty one, with which anybody could sign.
 fn secret(text: &str) -> Result<SecretString, &'static str> {
     if text.is_empty() {
         Err("an empty secret signs nothing; unset it to send callbacks unsigned")

@@ -58,7 +58,7 @@ impl Jobs {
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
         let store = jobs_store::open(&self.database);
         if let Err(error) = publish_anew(store.as_ref()).await {
-            // Such as a full disk.
+            // For example, because the disk is full.
             tracing::warn!(%error, "cannot publish the jobs of the previous process; the sweeper will");
         }
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));

@@ -68,7 +68,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     values.and(visits).and(jobs).and(index)
 }
 
-/// What an operator at a terminal sees first.
+/// The text that an operator at a terminal sees first.
 fn announcement(entries: &[Entry], index: std::net::SocketAddr, folder: &Path) -> String {
     let mut lines = vec![format!("\n  worker-system    http://{index}/\n")];
     lines.extend(entries.iter().map(|entry| format!("  {:<16} http://{}/\n", entry.name, entry.address)));

@@ -55,7 +55,7 @@ impl WorkerTasks {
     /// Waits for every worker to end, after the shutdown.
     ///
     /// # Errors
-    /// A worker has failed: the first that did.
+    /// The error of the first worker that failed.
     pub(crate) async fn ended(&self) -> anyhow::Result<()> {
         let State { running, stopping } = std::mem::take(&mut *self.lock());
         let mut result = Ok(());

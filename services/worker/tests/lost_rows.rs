@@ -1,5 +1,5 @@
-//! Worker processes and a manager on a database that loses rows: someone empties a table,
-//! or a replica without the last transactions becomes the primary.
+//! Worker processes and a manager on a database that loses rows: a user empties a table, or a
+//! replica without the last transactions becomes the primary.
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 

@@ -116,7 +116,8 @@ pub enum Event {
         /// Delay before the message is published again, in milliseconds.
         delay_ms: i64,
     },
-    /// The broker removed the job's message before a worker had it. The attempt does not count.
+    /// The broker removed the job's message before a worker received it. This does not count as an
+    /// attempt.
     MessageEvicted {
         /// Delay before the message is published again, in milliseconds.
         delay_ms: i64,

@@ -43,7 +43,7 @@ impl Request<'_> {
 /// differs in any job conflicts with this one in every job.
 #[must_use]
 pub fn batch(key: &str, jobs: &[[u8; 32]]) -> Vec<(String, [u8; 32])> {
-    // Of a fixed length, since the column of keys is as long as the longest key of a client.
+    // A digest, because the column of keys is only as long as the longest key of a client.
     let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let key = digest.iter().fold(String::from("batch:"), |key, byte| key + &format!("{byte:02x}"));
     let mut hash = Sha256::new();

@@ -30,7 +30,7 @@ impl Payload {
     /// The request.
     ///
     /// # Errors
-    /// The payload is not a valid request, for this reason.
+    /// The payload does not describe a valid request; the error is the reason.
     pub fn request(&self) -> Result<Request, String> {
         let url = Url::parse(&self.url).map_err(|error| format!("url: {error}"))?;
         let method = method(self.method.as_deref().unwrap_or("GET"))?;
@@ -63,13 +63,13 @@ impl crate::Payload for Payload {
     }
 }
 
-/// Reads a method in any case. Methods are case-sensitive, and all that are registered are
-/// in capital letters.
+/// Parses a method in upper or lower case. Methods are case-sensitive, and all registered ones are
+/// in upper case.
 fn method(text: &str) -> Result<Method, String> {
     let is_name = text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
     let method = Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok().filter(|_| is_name);
     match method.ok_or_else(|| format!("method: {text:?} is no method"))? {
-        // It opens a tunnel and has no response.
+        // CONNECT opens a tunnel instead of returning a response.
         Method::CONNECT => Err("method: CONNECT cannot be sent".to_owned()),
         method => Ok(method),
     }

@@ -1,7 +1,7 @@
 //! The payloads of the kinds of jobs, and their checks.
 //!
 //! main-app [checks](check) a payload when a client submits a job, and service-app reads
-//! the same payload when it runs the job. Nothing here runs anything.
+//! the same payload when it runs the job. This crate runs no jobs.
 
 pub mod http;
 pub mod user_request;
@@ -18,15 +18,15 @@ pub trait Payload: for<'de> Deserialize<'de> {
     /// Checks everything that is known before the job runs.
     ///
     /// # Errors
-    /// Every attempt would fail, for this reason.
+    /// Every attempt would fail; the error is the reason.
     fn check(&self, allowed_hosts: &Allowlist) -> Result<(), String>;
 }
 
-/// Checks the payload of a job. A kind that is not known here is accepted as it is:
-/// service-app may have kinds that main-app was not built with.
+/// Checks the payload of a job. Accepts any payload of an unknown kind, because service-app may
+/// have kinds that main-app was not built with.
 ///
 /// # Errors
-/// Every attempt would fail, for this reason.
+/// Every attempt would fail; the error is the reason.
 pub fn check(kind: &str, payload: &Value, allowed_hosts: &Allowlist) -> Result<(), String> {
     match kind {
         http::Payload::KIND => check_as::<http::Payload>(payload, allowed_hosts),

@@ -23,7 +23,7 @@ impl Payload {
     /// The id of the user as text, if there is one.
     ///
     /// # Errors
-    /// The id is neither a number nor a short text.
+    /// The id is neither a number nor text of at most 255 bytes.
     pub fn user_id(&self) -> Result<Option<String>, String> {
         match &self.user_id {
             Value::Null => Ok(None),

@@ -42,7 +42,7 @@ impl AmqpArgs {
 
     fn address(&self) -> Result<Address, InvalidUrl> {
         let user = self.user.as_deref().filter(|user| !user.is_empty());
-        // A Secret that was made from a file often ends with a newline, which URLs ignore.
+        // A Kubernetes Secret made from a file often ends with a newline. URLs ignore it.
         let password = self.password.as_ref().map(|password| password.expose_secret().trim_end_matches(['\r', '\n']));
         let password = password.filter(|password| !password.is_empty());
         Ok(Address::parse(self.url.expose_secret())?.with_credentials(user, password))

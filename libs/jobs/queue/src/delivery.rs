@@ -16,7 +16,8 @@ pub struct Delivery {
     pub message: Message,
     /// Whether the message may have been delivered before.
     pub redelivered: bool,
-    /// Why the message became a dead letter. `None` if it is none, or for an unknown reason.
+    /// Why the message became a dead letter. `None` if it is not a dead letter, or if the reason is
+    /// unknown.
     pub death: Option<Death>,
     settle: Settle,
 }
@@ -26,7 +27,7 @@ pub struct Delivery {
 pub enum Death {
     /// A consumer [rejected](Rejection::DeadLetter) it.
     Rejected,
-    /// It was requeued more often than its queue allows.
+    /// Consumers requeued it more often than its queue allows.
     DeliveryLimit,
     /// It waited longer than a policy of the broker allows. No consumer has rejected it.
     Expired,

@@ -50,7 +50,7 @@ struct Stored {
     message: Message,
     /// Number of times that the message was requeued, since it is in its present queue.
     requeued: u32,
-    /// Why it is a dead letter.
+    /// Why the message is a dead letter; `None` if it is not one.
     death: Option<Death>,
 }
 

@@ -106,8 +106,8 @@ impl Failure {
         Self { reason: reason.into(), permanent: false, retry_after: None }
     }
 
-    /// A failure that another attempt, after `delay`, may not have. A delay that is longer
-    /// than the longest of the kind's [backoff](Limits::backoff) is that one.
+    /// A failure that may not recur in another attempt after `delay`. The longest delay of the
+    /// kind's [backoff](Limits::backoff) limits `delay`.
     #[must_use]
     pub fn retry_after(reason: impl Into<String>, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..Self::retry(reason) }

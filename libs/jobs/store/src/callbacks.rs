@@ -23,8 +23,8 @@ pub trait CallbackStore: QueryStore {
     /// for `lease_ms` milliseconds, or up to a second longer.
     async fn take_due_callbacks(&self, limit: u32, lease_ms: i64) -> Result<Vec<Callback>>;
 
-    /// Lets each of these callbacks, which were taken, be due in so many milliseconds from
-    /// now. That is no attempt.
+    /// Sets how soon each of these taken callbacks is due again, in milliseconds from now. This
+    /// does not count as an attempt.
     async fn put_off_callbacks(&self, callbacks: &[(Uuid, i64)]) -> Result<()>;
 
     /// Records an attempt at a callback and the `error` that it ended with, if any. The

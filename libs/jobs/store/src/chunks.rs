@@ -4,7 +4,7 @@
 const CHUNK: usize = 200;
 
 /// Most bytes of payloads and results in one statement, so that a script with its hexadecimal
-/// literals stays small. [`fitting`] keeps to what the server takes.
+/// literals stays small. [`fitting`] observes the limit of the server.
 const CHUNK_BYTES: usize = 3 * 1024 * 1024;
 
 /// Splits `items`, of `size` bytes each, into parts that fit into one statement.

@@ -69,8 +69,8 @@ reads! {
     }
 }
 
-/// The rows that can be read. A row that a user has damaged holds up no other: it is left
-/// out and logged.
+/// The rows that can be read. A row that a user has damaged does not block the others: it is logged
+/// and left out.
 pub(crate) fn readable<T>(found: impl IntoIterator<Item = Result<T>>) -> Vec<T> {
     let log = |error: &Error| tracing::error!(%error, "a job cannot be read");
     found.into_iter().filter_map(|row| row.inspect_err(log).ok()).collect()

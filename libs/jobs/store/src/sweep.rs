@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::{Result, Snapshots, TransitionStore};
 
-/// The names of priorities as a list for `IN`; a list of none is never empty.
+/// The names of priorities as a list for `IN`. SQL allows no empty list, so no priorities are
+/// `NULL`.
 pub(crate) fn names(priorities: &[Priority]) -> String {
     let names: Vec<String> = priorities.iter().map(|priority| format!("'{}'", priority.name())).collect();
     if names.is_empty() { "NULL".to_owned() } else { names.join(",") }

@@ -1,5 +1,4 @@
-//! In which parts a batch is carried out, so that an item that is refused holds up no
-//! other.
+//! Splits a batch into parts, so that a refused item does not block the others.
 
 use std::ops::Range;
 

@@ -67,7 +67,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// A Secret that was made from a file often ends with a newline, which URLs ignore.
+/// A Kubernetes Secret made from a file often ends with a newline. URLs ignore it.
 fn without_newline(password: &str) -> &str {
     password.trim_end_matches(['\r', '\n'])
 }

@@ -19,7 +19,7 @@ pub enum Database {
 /// Options of a connection pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Maximum number of connections, at least 1. On SQLite, of those that read.
+    /// Maximum number of connections, at least 1. On SQLite, of reading connections.
     pub connections: u32,
     /// Whether to ping a connection before and after each use, even if it was not idle. It
     /// costs round trips, and protects a caller that cannot retry from a connection that has
@@ -52,7 +52,7 @@ pub enum InvalidUrl {
     /// The URL has no database name after the host.
     #[error("names no database: expected mysql://user:password@host:port/database")]
     NoDatabase,
-    /// A parameter of the URL that is not supported, or has a value that is not.
+    /// The URL has an unsupported parameter, or a parameter with an unsupported value.
     #[error("parameter {name}: {reason}")]
     Parameter {
         /// Name of the parameter.

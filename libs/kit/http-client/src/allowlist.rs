@@ -34,7 +34,7 @@ pub enum Refused {
     /// The scheme is neither `http` nor `https`, or the URL contains a user or a password.
     #[error("only http and https URLs without user and password can be called")]
     UnsupportedUrl,
-    /// This host is not on the list, which every service takes from this setting.
+    /// The host is not on the list, which every service takes from `ALLOWED_HOSTS`.
     #[error("the host {0} is not in ALLOWED_HOSTS")]
     HostNotAllowed(String),
 }

@@ -130,7 +130,7 @@ impl Client {
         let limit = self.options.max_response_bytes;
         let mut body = Vec::new();
         while let Some(frame) = response.frame().await {
-            // Trailers are left out.
+            // Trailers are ignored.
             let Ok(data) = frame?.into_data() else { continue };
             if body.len() + data.len() > limit {
                 return Err(Error::ResponseTooLong(limit));

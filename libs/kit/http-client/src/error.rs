@@ -9,8 +9,8 @@ use hyper_util::client::legacy;
 use crate::Refused;
 use crate::connector::NoPublicAddress;
 
-/// An error of a part of the client. URLs may contain secrets, and messages are stored and
-/// logged: none of these errors contains the URL.
+/// An error of a component of the client. None contains the URL, because URLs may contain secrets,
+/// and messages are stored and logged.
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a request has no response.
@@ -65,7 +65,7 @@ impl From<legacy::Error> for Error {
     }
 }
 
-/// Of a response body.
+/// Errors of a response body.
 impl From<hyper::Error> for Error {
     fn from(error: hyper::Error) -> Self {
         Self::Http(Box::new(error))

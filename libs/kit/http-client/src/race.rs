@@ -32,8 +32,8 @@ where
     }
 }
 
-/// The addresses, of alternating families: an outage of IPv6 or IPv4 concerns all
-/// addresses of that family. Otherwise in the given order.
+/// Alternates between IPv6 and IPv4, because an outage of one affects all of its addresses. Keeps
+/// the given order within each.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let begins_with_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == begins_with_v4);

@@ -103,7 +103,7 @@ pub enum Invalid {
     /// A value is missing, malformed or out of range.
     #[error("{variable}: {reason}")]
     Variable {
-        /// The environment variable, or several.
+        /// Name of the environment variable, or names of several.
         variable: String,
         /// The reason, without the value if it may be secret.
         reason: String,
@@ -142,8 +142,8 @@ pub fn parse<C: Parser>(
     })
 }
 
-/// Takes the variables of `command` away that are empty, and sets the content of `X_FILE`
-/// as the default of each variable `X`.
+/// Removes empty variables from `command`, and sets the content of the file that `X_FILE` names as
+/// the default of each variable `X`.
 fn with_variables(mut command: Command, environment: &impl Fn(&str) -> Option<String>) -> Result<Command, Invalid> {
     let settings: Vec<(Id, String, bool)> = command
         .get_arguments()
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn empty_variables_are_not_set_and_the_parser_of_an_optional_secret_decides() {
-        // clap reads the real environment, so this looks at what clap is told to read.
+        // clap reads the real environment, so this checks which variables clap would read.
         let read = |environment: &[(&str, &str)]| {
             let command = with_variables(Example::command(), &lookup(environment)).unwrap();
             command.get_arguments().filter_map(variable).collect::<Vec<_>>()

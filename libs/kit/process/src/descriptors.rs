@@ -6,11 +6,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// connections to stores, database files, and calls to other services.
 const RESERVE: usize = 128;
 
-/// The part of the file descriptors that clients get if there are hardly more than
+/// Clients get at least one in this number of file descriptors, even if there are hardly more than
 /// [`RESERVE`].
 const SMALLEST_PART: usize = 8;
 
-/// Raises the limit of the process as far as it may. The usual limit of 1024 is there for
+/// Raises the soft limit of the process to the hard limit. The usual soft limit of 1024 exists for
 /// programs that use `select`.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);

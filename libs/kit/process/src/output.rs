@@ -1,7 +1,7 @@
 //! An output of the process, such as its standard output, written by a thread of its own.
 //!
-//! A log that nobody reads, or that cannot be written, never holds up or ends the work of
-//! the process: lines that do not fit are dropped and counted.
+//! A log that no process reads, or that cannot be written, never blocks or ends the work of this
+//! process: lines that do not fit are dropped and counted.
 //!
 //! `tracing-appender` is similar, but does not count the lines that the output refuses, and
 //! waits without a limit at the end of the process if its queue is full.
@@ -225,8 +225,8 @@ fn count_lines(piece: &[u8]) -> u64 {
     piece.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64
 }
 
-/// A file that blocks. The standard output does not if another process that shares it has
-/// made it so.
+/// A file whose writes block, even if another process that shares the standard output has made it
+/// non-blocking.
 struct Blocking(File);
 
 impl Write for Blocking {

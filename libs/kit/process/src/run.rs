@@ -26,7 +26,7 @@ pub struct App {
     pub shutdown: Shutdown,
     /// The background tasks of the process itself.
     pub tasks: Spawner,
-    /// The standard output, which has the log.
+    /// The standard output, which receives the log.
     pub output: Output,
     /// The settings of every service.
     pub common: Common,

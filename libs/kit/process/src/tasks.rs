@@ -26,7 +26,7 @@ pub const SPANS: &str = "task";
 pub struct Tasks(Spawner);
 
 /// Starts background tasks of one service. Cheap to clone; tasks may hold it. Once the
-/// [`Tasks`] have ended, it starts nothing, since nobody would notice a failure.
+/// [`Tasks`] have ended, it starts nothing, because a failure would go unnoticed.
 #[derive(Debug, Clone)]
 pub struct Spawner(Arc<Inner>);
 

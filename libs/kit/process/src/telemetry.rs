@@ -105,7 +105,7 @@ fn exporter_client() -> anyhow::Result<reqwest::blocking::Client> {
 }
 
 impl Telemetry {
-    /// The output that has the log.
+    /// The output that receives the log.
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.output

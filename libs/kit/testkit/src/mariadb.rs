@@ -32,8 +32,8 @@ impl Default for MariaDbOptions {
     }
 }
 
-/// What an administrator may set, and what changes the meaning of statements, their limits,
-/// or when they are committed.
+/// Settings that an administrator may choose, and that change the meaning of statements, their
+/// limits, or when they are committed.
 const HOSTILE: &[&str] = &[
     "--autocommit=0",
     "--sql-mode=",

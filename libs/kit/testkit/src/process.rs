@@ -87,7 +87,7 @@ impl Launch {
     }
 
     /// Sets where the standard output goes, such as to a pipe that nobody reads. The
-    /// [`Process`] then has no lines of it.
+    /// [`Process`] then records no lines of it.
     #[must_use]
     pub fn stdout(mut self, output: impl Into<OwnedFd>) -> Self {
         self.stdout = Some(Arc::new(output.into()));

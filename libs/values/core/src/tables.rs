@@ -18,7 +18,7 @@ pub struct Tables {
     pub values: BTreeMap<i64, ValueRow>,
     /// The `workers` table.
     pub workers: BTreeMap<Incarnation, WorkerRow>,
-    /// The row of the `manager_lease` table; `None` if someone deleted it.
+    /// The row of the `manager_lease` table; `None` if it was lost.
     pub lease: Option<Lease>,
     last_incarnation: i64,
 }
@@ -188,8 +188,8 @@ impl Tables {
     /// Counts the seconds of every row that `worker` owns, reads the rows, and renews the
     /// heartbeat.
     ///
-    /// Rows are counted whoever is registered under the number: a second is counted once
-    /// all the same, and the worker does not report it, because its heartbeat fails.
+    /// Counts rows even if another worker is registered under the number: each second is still
+    /// counted once, and `worker` does not report it, because its heartbeat fails.
     pub fn tick(&mut self, worker: Registration) -> Tick {
         let counted = self.count(worker);
         let owned = self.values.values().filter(|row| row.owner == Some(worker.incarnation));
@@ -262,9 +262,9 @@ impl Tables {
 /// change nothing and return `None`.
 impl Tables {
     /// Takes the lease under the next term, with this random `token`, if it is free or
-    /// held by `holder`. A lease that ends later than any holder could have asked for is
-    /// free, too: the clock stepped back. If the row is gone, it is made again; its terms
-    /// continue at the clock, which no earlier term has reached.
+    /// held by `holder`. A lease that ends later than any holder could have asked for is free, too:
+    /// the clock stepped back. If the row is gone, inserts it; its terms continue at the clock,
+    /// which no earlier term has reached.
     pub fn campaign(&mut self, holder: &str, ttl_ms: i64, token: Token) -> Campaign {
         let now_ms = self.now_ms;
         let lease = self.lease.get_or_insert_with(|| Lease { term: now_ms, ..Lease::default() });
@@ -369,10 +369,10 @@ impl Tables {
     }
 }
 
-/// Losses of rows: someone emptied a table, or a replica without the last transactions
-/// became the primary.
+/// Losses of rows: a user emptied a table, or a replica without the last transactions became the
+/// primary.
 impl Tables {
-    /// Loses the registrations after `last`, whose numbers then come again.
+    /// Loses the registrations after `last`, whose numbers are then assigned again.
     pub fn lose_registrations(&mut self, last: i64) {
         self.workers.retain(|worker, _| worker.0 <= last);
         self.last_incarnation = last.min(self.last_incarnation);

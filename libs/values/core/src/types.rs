@@ -17,8 +17,8 @@ impl fmt::Display for Incarnation {
 }
 
 /// A random number that tells two holders of the same number apart. The database hands
-/// out a number again after it lost the rows that recorded it: someone emptied the table,
-/// or a replica without the last transactions became the primary.
+/// out a number again after it lost the rows that recorded it: a user emptied the table, or a
+/// replica without the last transactions became the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub i64);
@@ -29,8 +29,8 @@ impl fmt::Display for Token {
     }
 }
 
-/// One registration of a worker, which it names in every command. The database tells the
-/// worker that it lives only while the `workers` table records this registration.
+/// One registration of a worker, which it names in every command. Its heartbeats succeed only while
+/// the `workers` table records this registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registration {
     /// The number, which is the `owner` of the worker's rows.

@@ -77,7 +77,7 @@ pub struct Change {
     pub gained: Vec<i64>,
     /// Ids that it ticked before and no longer owns.
     pub lost: Vec<i64>,
-    /// Whether its registration was dead or lost, and so it registers again.
+    /// Whether the worker registers again because its registration was dead or lost.
     pub fenced: bool,
     /// The ids and values after the tick, if the worker knows them.
     pub report: Option<Report>,

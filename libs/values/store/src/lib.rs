@@ -59,7 +59,7 @@ pub trait WorkerStore: Send + Sync {
 #[async_trait]
 pub trait ManagerStore: Send + Sync {
     /// Takes the lease under the next term, if it is free or held by `holder`. Each
-    /// manager needs a name of its own. If the row of the lease is gone, makes it again.
+    /// manager needs a name of its own. If the row of the lease is gone, inserts it.
     async fn campaign(&self, holder: &str) -> Result<Campaign>;
 
     /// Renews the lease, and reads the workers and how many ids each owns.

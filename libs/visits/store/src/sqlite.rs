@@ -54,7 +54,7 @@ impl VisitStore for SqliteStore {
     }
 
     async fn ping(&self, within: Duration) -> Result<()> {
-        // SQLite does not write to a full disk to add 0, so it would not notice.
+        // Adding 0 writes nothing, so SQLite would not notice a full disk.
         answer(within, self.add_each(&[1, -1])).await.map(drop)
     }
 }

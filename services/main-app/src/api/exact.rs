@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Reads any JSON. Refuses what a [`Value`] cannot hold and would change silently: an integer
-/// of more than 64 bits, which it rounds, and a field that an object has twice, of which it
+/// Reads any JSON. Refuses values that a [`Value`] cannot hold and would change silently: an
+/// integer of more than 64 bits, which it rounds, and a field that an object has twice, of which it
 /// keeps the last. Numbers with a fraction or an exponent become doubles, as JSON expects.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;

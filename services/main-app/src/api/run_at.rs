@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A time in RFC 3339, in milliseconds since the Unix epoch; before it, the number is negative.
+/// A time that a client sends in RFC 3339, in milliseconds since the Unix epoch; negative before
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RunAt(pub(super) i64);
 
@@ -32,7 +33,7 @@ impl Visitor<'_> for Rfc3339Time {
 }
 
 fn parse(text: &str) -> Option<RunAt> {
-    // The library takes any character between the date and the time.
+    // The library accepts any character between the date and the time.
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
         return None;
     }

@@ -80,7 +80,7 @@ pub(super) async fn batch(
     Ok((StatusCode::ACCEPTED, axum::Json(BatchSubmitted { jobs })).into_response())
 }
 
-/// Makes the jobs those of one batch, which is repeated under the same key.
+/// Gives each job a key and a hash that are derived from the key and the jobs of its batch.
 fn identify(jobs: &mut [NewJob], key: &str) -> Result<(), RouteError> {
     check_key(key)?;
     let hashes: Vec<_> = jobs.iter().map(|job| job.request_hash).collect();

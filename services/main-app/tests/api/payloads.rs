@@ -1,4 +1,4 @@
-//! What is kept of a payload.
+//! Which values a payload keeps, and which are refused.
 
 use reqwest::StatusCode;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What the database refuses, and whose fault it is.
+//! Requests that the database refuses, through the fault of the client or of the program.
 
 use futures_util::future::join_all;
 use kit_database::Database;

@@ -93,7 +93,7 @@ async fn any_other_start_time_is_refused_with_the_expected_form() {
     assert_eq!(server.jobs().await, 0);
 }
 
-/// The sweeper publishes a job 2 s after it was accepted if nobody else has done so.
+/// The sweeper publishes a job 2 s after main-app accepted it, unless main-app has published it.
 async fn a_job_whose_time_has_come_is_published_at_once(backend: SqlBackend) {
     const JOBS: usize = 5;
     let server = Server::on(backend, false, 1000).await;

@@ -1,9 +1,9 @@
-//! Which callback is called when: a host that does not answer holds up no other. Pure: no
-//! I/O, no clock.
+//! Schedules callbacks, so that a host that does not answer delays no other. Pure: no I/O, no
+//! clock.
 //!
-//! Callbacks that were taken from the store wait here for their host, which is called a few
-//! times at once. A host whose call gets no answer is *failing*: its callbacks are put off
-//! until its backoff has passed, and then one call tries whether it answers again.
+//! Callbacks that were taken from the store wait here, because each host gets only a few calls at
+//! once. A host whose call gets no answer is *failing*: its callbacks are put off until its backoff
+//! has passed. Then one call, the trial, tests whether the host answers again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,16 +14,16 @@ use kit_http_client::Url;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Calls at once.
+/// Maximum number of calls at once.
 const PLACES: usize = 64;
 
-/// Calls at once to hosts that are failing.
+/// Maximum number of calls at once to failing hosts.
 const TRIALS: usize = 16;
 
-/// Calls at once to one host.
+/// Maximum number of calls at once to one host.
 const PER_HOST: usize = 8;
 
-/// Callbacks that wait for one host here. Further ones are put off.
+/// Maximum number of callbacks that wait here for one host. Further ones are put off.
 const WAITING: usize = 256;
 
 /// How much later each of those further callbacks is due than the one before, up to
@@ -33,13 +33,14 @@ const SPACING: Duration = Duration::from_millis(4);
 /// The longest time that a callback is put off because others wait for its host.
 const LONGEST_QUEUE: Duration = Duration::from_mins(1);
 
-/// How long a callback waits here at most. Then it is left to the end of its lease.
+/// Longest time that a callback waits here. After it, the callback is due again when its lease
+/// ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a failing host is left alone, by the number of failures in a row.
 const BACKOFF: Backoff = Backoff { initial_ms: 1000, max_ms: 60_000 };
 
-/// What a call tells about its host.
+/// Whether the host of a call answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The host answered, with whatever status.
@@ -55,12 +56,11 @@ pub(super) enum Answer {
 pub(super) struct Call {
     pub(super) callback: Callback,
     pub(super) host: String,
-    /// Whether it tries if a failing host answers again. No other call to the host is in
-    /// progress.
+    /// Whether the call is a trial of a failing host. No other call to the host is in progress.
     is_trial: bool,
 }
 
-/// A callback that is put off by this time.
+/// The job of a callback, and the time by which the callback is put off.
 pub(super) type PutOff = (Uuid, Duration);
 
 /// All hosts that callbacks wait for, that are called or that are failing.
@@ -76,7 +76,7 @@ pub(super) struct Hosts {
 
 #[derive(Debug, Default)]
 struct Host {
-    /// With the time at which each callback was taken.
+    /// Waiting callbacks, each with the time at which it was taken.
     waiting: VecDeque<(Callback, Instant)>,
     calls: usize,
     /// Failures in a row. Calls that overlap count as one.
@@ -188,13 +188,14 @@ impl Hosts {
         put_off
     }
 
-    /// All callbacks that wait: nothing more is called.
+    /// Ends the scheduling. Returns all callbacks that wait.
     pub(super) fn close(self) -> Vec<PutOff> {
         let waiting = self.by_name.into_values().flat_map(|host| host.waiting);
         waiting.map(|(callback, _)| (callback.job, Duration::ZERO)).collect()
     }
 
-    /// Forgets hosts of which there is nothing to know, so that their number is bounded.
+    /// Forgets hosts without calls, waiting callbacks or recent failures, so that their number is
+    /// bounded.
     fn forget(&mut self, now: Instant) {
         let long_ago = |until: Instant| now.saturating_duration_since(until) > 10 * LONGEST_QUEUE;
         self.by_name.retain(|_, host| {

@@ -1,6 +1,6 @@
 //! Delivers callbacks: requests that report the end of a job.
 //!
-//! [`hosts`] decides which callback is called when.
+//! [`hosts`] schedules the calls.
 
 mod hosts;
 mod signature;
@@ -39,8 +39,8 @@ const MAX_ATTEMPTS: u32 = 12;
 /// The delays between attempts.
 const BACKOFF: Backoff = Backoff { initial_ms: 5000, max_ms: 3_600_000 };
 
-/// The error that is stored in place of one that the database refuses. Every character set
-/// has its characters.
+/// The error that replaces one that the database refuses. It is ASCII, which every character set
+/// contains.
 const UNSTORABLE: &str = "the database refused to store the error; the log of service-app has it";
 
 /// The metrics of callbacks. Clones share their values.
@@ -83,7 +83,7 @@ struct Failed {
 }
 
 impl Failed {
-    /// The host was not called, and would not be the next time.
+    /// A failure before the call, which would recur in every attempt.
     fn for_good(reason: &impl ToString) -> Self {
         Self { reason: reason.to_string(), is_transient: false, answer: Answer::None }
     }
@@ -146,7 +146,7 @@ impl Callbacks {
     }
 }
 
-/// What a call returned. Its panic is that of this task.
+/// The result of a call. Resumes the panic of a call in this task.
 fn returned<T>(ended: Result<T, tokio::task::JoinError>) -> T {
     ended.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
@@ -155,7 +155,7 @@ fn returned<T>(ended: Result<T, tokio::task::JoinError>) -> T {
 }
 
 impl Caller {
-    /// Takes callbacks that are due. Returns whether these were all.
+    /// Takes callbacks that are due. Returns whether it took all of them.
     async fn take_due(&self, hosts: &mut Hosts) -> bool {
         let due = match self.store.take_due_callbacks(BATCH, self.lease_ms).await {
             Ok(due) => due,
@@ -174,8 +174,8 @@ impl Caller {
         is_all
     }
 
-    /// Lets callbacks that were taken be due later. If that cannot be recorded, they are due
-    /// when their leases end.
+    /// Puts off callbacks that were taken. If that cannot be recorded, they are due when their
+    /// leases end.
     async fn put_off(&self, callbacks: &[PutOff]) {
         if callbacks.is_empty() {
             return;

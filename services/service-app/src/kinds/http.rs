@@ -72,8 +72,8 @@ fn outcome(response: &Response) -> Result<Done, Failure> {
 }
 
 /// The delay that a server asks for: a number of seconds, or a date. A date counts from
-/// the `Date` of the response, so that the clock of this machine does not matter. `None` if
-/// there is no delay to keep.
+/// the `Date` of the response, so that the clock of this machine does not matter. `None` if the
+/// server asks for no delay.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |name: HeaderName| httpdate::parse_http_date(text(name)?).ok();

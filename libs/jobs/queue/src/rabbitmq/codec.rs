@@ -49,8 +49,8 @@ pub(crate) fn message(
     Some(Message { job, priority: routing_key.parse().unwrap_or(default), traceparent })
 }
 
-/// Why a message became a dead letter the last time; `None` if it is none, or for a reason
-/// that is unknown.
+/// The latest reason why a message became a dead letter. `None` if it is not a dead letter, or if
+/// the reason is unknown.
 pub(crate) fn death(properties: &BasicProperties) -> Option<Death> {
     let AMQPValue::FieldArray(deaths) = properties.headers().as_ref()?.inner().get(DEATHS)? else { return None };
     let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else { return None };

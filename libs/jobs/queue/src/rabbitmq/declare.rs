@@ -1,9 +1,10 @@
 //! Declaring exchanges, queues and bindings.
 //!
-//! What exists is used as it is, although a declaration is refused: because it exists with other
-//! arguments, which a user chose, or because this user of the broker has no right to configure
-//! it. A queue that forgets its messages is used too, since main-app notices messages that are
-//! missing. The broker's reason is logged once for each connection.
+//! The services use an existing exchange or queue as it is, even if the broker refuses the
+//! declaration: it may exist with other arguments, which an operator chose, or the user of the
+//! services may have no permission to configure it. They also use a queue that does not keep its
+//! messages, because main-app notices missing messages. They log the broker's reason once for each
+//! connection.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
@@ -26,16 +27,16 @@ enum Answer {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// The user has no right to do this.
+    /// The user has no permission.
     Forbidden,
-    /// It exists with other arguments, or the broker does not accept an argument.
+    /// The entity exists with other arguments, or the broker does not accept an argument.
     Differs,
-    /// It does not exist.
+    /// The entity does not exist.
     Missing,
 }
 
-/// A channel for declarations. The broker closes it when it refuses one; then the next channel
-/// takes its place.
+/// A channel for declarations. The broker closes the channel when it refuses a declaration; a new
+/// channel then replaces it.
 pub(crate) struct Declarations<'a> {
     session: &'a Session,
     channel: Channel,
@@ -52,7 +53,7 @@ impl<'a> Declarations<'a> {
         self.session.close_channel(&self.channel).await;
     }
 
-    /// Declares an exchange or a queue, unless it exists and cannot be declared.
+    /// Declares an exchange or a queue. Accepts one that exists and cannot be declared.
     pub(crate) async fn declare(&mut self, name: ShortString, entity: Entity) -> Result<(), Failure> {
         // The broker logs each refusal as an error, so a refused declaration is not repeated.
         if self.session.is_used_as_it_is(name.as_str()) && self.exists(&name, &entity).await? {
@@ -72,8 +73,8 @@ impl<'a> Declarations<'a> {
         Ok(())
     }
 
-    /// Binds a queue to an exchange. Without the right to do so, assumes that it is bound:
-    /// publishing reports a message that is not routed.
+    /// Binds a queue to an exchange. Without permission to bind, assumes that the binding exists:
+    /// publishing reports a message that the broker does not route.
     pub(crate) async fn bind(&mut self, queue: ShortString, exchange: ShortString, key: &str) -> Result<(), Failure> {
         let binding = format!("binding of {queue}");
         if self.session.is_used_as_it_is(&binding) {
@@ -93,7 +94,8 @@ impl<'a> Declarations<'a> {
         Ok(())
     }
 
-    /// Whether it exists. Asking needs no right to configure.
+    /// Whether the exchange or queue exists. A passive declaration needs no permission to
+    /// configure.
     async fn exists(&mut self, name: &ShortString, entity: &Entity) -> Result<bool, Failure> {
         match self.request(name, entity, true).await? {
             Answer::Done => Ok(true),
@@ -119,7 +121,7 @@ impl<'a> Declarations<'a> {
         self.answer(answer).await
     }
 
-    /// Tells a refusal from a failure. After a refusal, opens the next channel.
+    /// Distinguishes a refusal from a failure. After a refusal, opens a new channel.
     async fn answer(&mut self, answer: Result<(), Failure>) -> Result<Answer, Failure> {
         match answer {
             Ok(()) => Ok(Answer::Done),

@@ -28,7 +28,8 @@ pub(crate) struct Session {
     /// Time limit for an answer of the broker.
     timeout: Duration,
     failure: watch::Sender<Option<String>>,
-    /// Names of what exists and this connection cannot declare.
+    /// Names of exchanges, queues and bindings that this connection uses without declaring them,
+    /// because the broker refused the declaration.
     used_as_it_is: Mutex<BTreeSet<String>>,
 }
 
@@ -113,8 +114,8 @@ impl Session {
         answer
     }
 
-    /// Waits for an answer, `within` a time limit, until the connection has failed. Silence does
-    /// not fail the connection.
+    /// Waits for an answer at most for `within`, and until the connection has failed. A missing
+    /// answer does not fail the connection.
     pub(crate) async fn answer_or_silence<T>(
         &self,
         what: &'static str,
@@ -143,12 +144,12 @@ impl Session {
         }
     }
 
-    /// Notes that something exists and cannot be declared. Returns whether this is new.
+    /// Records that something exists and cannot be declared. Returns whether this is new.
     pub(crate) fn use_as_it_is(&self, name: &str) -> bool {
         self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
     }
 
-    /// Whether something was [noted](Self::use_as_it_is).
+    /// Whether this was [recorded](Self::use_as_it_is).
     pub(crate) fn is_used_as_it_is(&self, name: &str) -> bool {
         self.used_as_it_is.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }

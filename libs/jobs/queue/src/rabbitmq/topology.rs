@@ -50,8 +50,8 @@ impl Topology {
         format!("{}.dlx", self.name).into()
     }
 
-    /// Declares all exchanges, queues and bindings. What exists and cannot be declared is used
-    /// as it is: using it is better than failing.
+    /// Declares all exchanges, queues and bindings. Uses those that exist and cannot be declared as
+    /// they are, which is better than failing.
     pub(crate) async fn declare(&self, session: &Session) -> Result<(), Failure> {
         let mut declarations = Declarations::begin(session).await?;
         declarations.declare(self.exchange(), Entity::Exchange(ExchangeKind::Direct)).await?;

@@ -65,8 +65,8 @@ pub(super) fn start(shared: &Arc<Shared>, tasks: &Spawner, row: JobRow, taken: T
     tasks.spawn_work("attempt", run.instrument(span));
 }
 
-/// An attempt in the list of those that run here, until this is dropped: at its end, or by
-/// a panic.
+/// An entry in the list of running attempts. Dropping it removes the entry, also when the attempt
+/// panics.
 struct Place {
     shared: Arc<Shared>,
     id: Uuid,

@@ -1,8 +1,8 @@
 //! Records how attempts ended, in batches.
 //!
-//! Each attempt hands in how it ended, waits until the database has it, and then
-//! acknowledges its message. The database may refuse what one attempt hands in, such as
-//! the text of an error. Only that attempt learns of it: the batch is written without it.
+//! Each attempt submits its outcome, waits for the commit, and then acknowledges its message. If
+//! the database refuses the outcome of one attempt, such as the text of its error, only that
+//! attempt gets the error; the others of the batch are written.
 
 use std::convert::Infallible;
 use std::iter::{RepeatN, repeat_n};
@@ -20,17 +20,18 @@ use super::attempt::Ending;
 use super::retry::Retry;
 use crate::{Backoff, Done, Failure};
 
-/// Highest number of jobs in one transaction. Any number may wait: as many as run.
+/// At most 200 jobs share a transaction. The number of waiting jobs needs no limit: it is at most
+/// the number of running jobs.
 const LIMITS: Limits = Limits { waiting: usize::MAX, items: 200, weight: usize::MAX };
 
 /// Longest stored error, in bytes. Longer ones are truncated.
 const MAX_ERROR: usize = 4000;
 
-/// The reason that is stored in place of one that the database refuses. Every character
-/// set has its characters.
+/// The reason that replaces one that the database refuses. It is ASCII, which every character set
+/// contains.
 const UNSTORABLE: &str = "the database refused to store the reason of the failure; the log of the worker has it";
 
-/// The reason why a job did not start that the database refuses to mark as running.
+/// The error of a job that the database refuses to mark as running.
 const REFUSED_CLAIM: &str = "the database refused to start the job; the log of the worker has the reason";
 
 /// The finisher has ended, by a panic: nothing is recorded any more.
@@ -48,7 +49,7 @@ pub(super) struct Recorder {
     events: Batcher<Events>,
 }
 
-/// Writes what the [`Recorder`] takes in.
+/// Writes the outcomes that the [`Recorder`] receives.
 pub(super) struct Finisher {
     successes: Worker<Successes>,
     events: Worker<Events>,
@@ -165,8 +166,8 @@ impl Operation for Successes {
     type Outputs = Vec<Self::Output>;
     type Error = Infallible;
 
-    /// The store itself finishes the others of a batch if it refuses one of them. Those
-    /// that failed for now are repeated until the database answers.
+    /// If the database refuses one success of a batch, the store finishes the others. Successes
+    /// that failed temporarily are repeated until the database answers.
     async fn execute(&mut self, successes: &[Success]) -> Result<Self::Outputs, kit_batch::Failure<Infallible>> {
         let Self(shared) = self;
         let mut results = shared.store().finish(successes).await;
@@ -196,7 +197,7 @@ impl Operation for Events {
     type Outputs = RepeatN<()>;
     type Error = Refused;
 
-    /// Repeats a request that failed for now until the database answers. An event that was
+    /// Repeats a request that failed temporarily until the database answers. An event that was
     /// applied before is out of date and changes nothing.
     async fn execute(&mut self, events: &[JobEvent]) -> Result<RepeatN<()>, kit_batch::Failure<Refused>> {
         let Self(shared) = self;

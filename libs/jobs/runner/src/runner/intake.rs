@@ -66,15 +66,15 @@ struct Claimed {
     jobs: HashMap<Uuid, JobRow>,
     /// The jobs that the database refuses to mark as running.
     refused: HashSet<Uuid>,
-    /// The number of ids, from the first one, that the database has answered for.
+    /// The number of ids, counted from the first one, for which the database has answered.
     answered: usize,
 }
 
-/// Claims jobs. If the database refuses that, claims those that it does not refuse. Ends
-/// early if `shutdown` drains.
+/// Claims jobs. If the database refuses some of them, claims the others. Ends early if `shutdown`
+/// drains.
 async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Claimed {
-    // One claim with one id, in however many requests: a job that was claimed by a request
-    // whose answer was lost, or could not be read, is found by the next one.
+    // All requests share one claim id, so a request also returns the jobs of an earlier request
+    // whose answer was lost or could not be read.
     let claim = Claim { id: fastrand::i64(..), worker: &shared.config.name, lease_ms: shared.config.lease.as_millis() };
     let mut claimed = Claimed::default();
     let mut parts = Parts::of(ids.len());

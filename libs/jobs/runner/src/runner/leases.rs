@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Renews leases. If the database refuses that, renews those that it does not refuse.
+/// Renews leases. If the database refuses some of them, renews the others.
 async fn renew(shared: &Shared, leases: &[Lease]) {
     let mut parts = Parts::of(leases.len());
     while let Some(part) = parts.next() {

@@ -1,4 +1,4 @@
-//! Writes that the database refuses: one bad row holds up no other.
+//! Writes that the database refuses: a bad row does not block the others.
 
 use jobs_core::{Outcome, State};
 use jobs_runner::testing::{Harness, new_job};
@@ -83,7 +83,7 @@ impl Backend {
     }
 
     /// Makes the database refuse to insert or update rows of `table` that meet `condition`.
-    /// The condition gets what is written in front of the names of columns.
+    /// `condition` receives the prefix of column names.
     async fn refuse(&self, table: &str, condition: impl Fn(&str) -> String) {
         let statements = match self.sql.database() {
             Database::MySql(_) => {
@@ -123,8 +123,8 @@ impl Backend {
         }
     }
 
-    /// Runs `bad` among others: twice, since a runner that is held up by one would not run
-    /// the next ones. Returns the bad ones; the others have ended as they should.
+    /// Runs `bad` jobs among good ones, twice: a runner that a bad job blocks would not run the
+    /// next ones. Checks that the good ones end as they should, and returns the bad ones.
     async fn among_others(&self, bad: impl AsyncFn() -> Uuid) -> Vec<Uuid> {
         let mut of_interest = Vec::new();
         for _ in 0..2 {
@@ -231,7 +231,7 @@ async fn a_job_that_may_not_start_ends_with_a_reason(backend: Backend) {
     }
 }
 
-/// The claim is committed, and its answer cannot be read, whenever it is repeated.
+/// The claim commits, but its answer cannot be read, however often the runner repeats it.
 async fn a_row_that_cannot_be_read_holds_up_no_other(backend: Backend) {
     let unreadable = async || {
         let id = backend.job(json!({ "succeed": 0 })).await;
@@ -245,7 +245,7 @@ async fn a_row_that_cannot_be_read_holds_up_no_other(backend: Backend) {
     }
 }
 
-/// A job whose end cannot be written at all is left to its lease.
+/// A job whose end cannot be stored at all keeps its state until its lease expires.
 async fn a_callback_that_is_refused_holds_up_no_other(mut backend: Backend) {
     backend.refuse("callbacks", |new| format!("{new}url LIKE '%poison%'")).await;
     let poison = async || {

@@ -54,8 +54,8 @@ impl MySqlStore {
     }
 }
 
-/// Whether one job may have kept the others from success: it has another token, or its effect
-/// was refused, or cannot be written for now.
+/// Whether a single job may have failed the whole part: it has another token, the database refused
+/// its effect, or its effect cannot be written at the moment.
 fn is_of_one_job(result: &Result<bool>) -> bool {
     match result {
         Ok(finished) => !finished,

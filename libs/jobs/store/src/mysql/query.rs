@@ -38,7 +38,8 @@ impl QueryStore for MySqlStore {
             let _ = write!(sql, " AND state = '{state}'");
         }
         if let Some(kind) = &page.kind {
-            // Compared as bytes: the kind may hold characters that the column cannot.
+            // Compared as bytes: the kind comes from a client, and may have characters that the
+            // column cannot hold.
             let _ = write!(sql, " AND CAST(kind AS BINARY) = {}", bytes(kind.as_bytes()));
         }
         let _ = write!(sql, " ORDER BY id DESC LIMIT {}", page.limit);

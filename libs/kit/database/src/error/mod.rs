@@ -40,7 +40,7 @@ pub enum Error {
     /// The request or the schema is wrong. A retry does not help.
     #[error("the database refused the request: {0}")]
     Refused(#[source] sqlx::Error),
-    /// The database is a file that cannot be used. An operator has to help.
+    /// The database is a file that cannot be used until an operator acts.
     #[error("cannot use the database file {}: {reason}", path.display())]
     UnusableFile {
         /// The path of the file.
@@ -84,13 +84,13 @@ impl Error {
     }
 
     /// Whether the table that a statement uses is missing, full, damaged or being changed, or a
-    /// right on it is. Nothing was changed, and statements on other tables may succeed.
+    /// privilege on it is missing. Nothing was changed, and statements on other tables may succeed.
     #[must_use]
     pub fn is_of_a_table(&self) -> bool {
         self.passing_number().is_some_and(mysql::is_of_a_table)
     }
 
-    /// The number of an error of MySQL or MariaDB that passes.
+    /// The number of a passing error of MySQL or MariaDB; `None` for any other error.
     fn passing_number(&self) -> Option<u16> {
         match self {
             Self::Unavailable(sqlx::Error::Database(cause)) => mysql::number(cause.as_ref()),

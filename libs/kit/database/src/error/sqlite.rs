@@ -6,8 +6,8 @@ use super::Class;
 
 /// The class of an error of SQLite.
 ///
-/// Only what the request, its data or the schema causes is refused. Everything else lies
-/// in the environment: the disk, the file, its permissions, memory or another process.
+/// Only errors that the request, its data or the schema causes are refusals. The environment causes
+/// all others: the disk, the file, its permissions, memory or another process.
 pub(super) fn class_of(cause: &dyn DatabaseError) -> Class {
     match primary_code(cause) {
         // SQLITE_BUSY and SQLITE_LOCKED: another connection held the write lock for too long.

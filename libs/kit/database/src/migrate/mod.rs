@@ -21,7 +21,7 @@ use crate::{Database, Error, Result};
 /// know are therefore accepted. A migration for MySQL can be run again after a
 /// failure at any of its statements, because MySQL commits each change of the
 /// schema by itself. No two systems have a migration of the same version and
-/// description: these tell whose records are in a table that several systems used.
+/// description: these identify the system of a record in a table that several systems used.
 #[derive(Debug)]
 pub struct Migrations {
     system: &'static str,

@@ -25,8 +25,8 @@ pub(super) async fn migrate(pool: &sqlite::Pool, migrations: &Migrations) -> Res
     (|| run(pool, &migrator)).retry(backoff).when(Error::is_contention).await
 }
 
-/// SQLite opens a file that it may only read, and does not fail before the first write.
-/// Nothing reaches the disk here, so a full disk is no error.
+/// SQLite also opens a read-only file, and fails only at the first write. This check writes nothing
+/// to the disk, so a full disk is no error.
 async fn refuse_read_only(pool: &sqlite::Pool) -> Result<()> {
     let mut transaction = pool.begin().await?;
     sqlx::query("CREATE TABLE _can_write (n)").execute(&mut *transaction).await?;

@@ -20,7 +20,7 @@ pub(super) const PING_AFTER: Duration = Duration::from_secs(1);
 /// How long to wait for the answer to a ping.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long to look for the reason why there is no connection.
+/// Time limit of the search for the reason why there is no connection.
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn open(url: &str, options: Options) -> std::result::Result<MySqlPool, InvalidUrl> {
@@ -54,8 +54,8 @@ pub(crate) async fn acquire(pool: &MySqlPool) -> Result<PoolConnection<MySql>> {
     Err(naming_server(&pool.connect_options(), error).into())
 }
 
-/// Tries to connect outside of the pool. One caller at a time does so, so that a server that
-/// is overloaded gets no crowd of connections in addition.
+/// Tries to connect outside of the pool. Only one caller at a time does so, to spare an overloaded
+/// server many more connections.
 async fn diagnose(pool: &MySqlPool) -> sqlx::Error {
     static ONE: Semaphore = Semaphore::const_new(1);
     let Ok(_permit) = ONE.try_acquire() else { return timed_out("there is no free connection") };

@@ -39,10 +39,10 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
 /// Length of a script, in bytes, that every server takes.
 const ALWAYS_TAKEN: usize = 64 * 1024;
 
-/// Bytes of a packet that are not part of its script, and some to spare.
+/// Bytes of a packet besides its script, with a margin.
 const PACKET_OVERHEAD: u64 = 64;
 
-/// How long to wait for the server to say how long a script may be.
+/// Time limit of the query for the longest script.
 const LIMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs scripts on the connections of a pool. Cheap to clone.
@@ -102,8 +102,8 @@ impl Scripts {
 
     /// Length of the longest script that the server takes, in bytes: `max_allowed_packet`.
     ///
-    /// The server is asked once, and again after a connection failed: it closes the
-    /// connection when a packet is longer than an administrator has allowed since.
+    /// The server is asked once, and again after a connection failed: when an administrator has
+    /// lowered the limit, the server closes the connection at a longer packet.
     pub async fn longest(&self) -> Result<usize> {
         match self.longest.load(Ordering::Relaxed) {
             0 => self.ask_for_longest().await,
@@ -112,7 +112,7 @@ impl Scripts {
     }
 
     async fn ask_for_longest(&self) -> Result<usize> {
-        // The session's value is that of its beginning; new sessions get the global one.
+        // A session keeps the value of its start; new sessions get the global one.
         const SQL: &str = "SELECT CAST(LEAST(@@global.max_allowed_packet, @@session.max_allowed_packet) AS UNSIGNED)";
         let answers = self.attempt(SQL, LIMIT_TIMEOUT).await?;
         let row = answers.first().and_then(|answer| answer.rows.first()).ok_or(sqlx::Error::RowNotFound)?;

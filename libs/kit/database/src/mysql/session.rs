@@ -21,7 +21,7 @@ const SETTINGS: &[&str] = &[
     "autocommit = 1",
     "completion_type = 0",
     "time_zone = '+00:00'",
-    // Every statement may read, change and return as many rows as it names, and none is cut.
+    // No limit refuses or truncates a statement that reads, changes or returns many rows.
     "sql_safe_updates = 0",
     "sql_select_limit = 18446744073709551615",
     "sql_big_selects = 1",
@@ -34,8 +34,8 @@ const SETTINGS: &[&str] = &[
     // The services hold locks for milliseconds, so a lock held for a second is held by a
     // user's session or by a client that is gone.
     "innodb_lock_wait_timeout = 1",
-    // A change of a table waits for the transactions that use it, and everyone else waits
-    // behind it. It gives up before requests do, and is tried again.
+    // A change of a table waits for the transactions that use it, and later statements wait behind
+    // the change. It gives up before requests time out, and is tried again.
     "lock_wait_timeout = 2",
     // The pool closes connections that were idle for ten minutes; the server does so later.
     "wait_timeout = 900",

@@ -29,8 +29,8 @@ pub(crate) fn options(url: &str) -> Result<MySqlConnectOptions, InvalidUrl> {
     Ok(options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false))
 }
 
-/// Checks a parameter. One that would be ignored is refused, because its author expects an
-/// effect, such as TLS. Those that name what holds anyway are accepted.
+/// Checks a parameter. Refuses one that would be ignored, because its author expects an effect,
+/// such as TLS. Accepts one that repeats a setting of every session.
 fn check(name: &str, value: &str) -> Result<(), InvalidUrl> {
     let reason = match name {
         "ssl-ca" | "sslca" | "ssl-cert" | "sslcert" | "ssl-key" | "sslkey" | "socket" => return Ok(()),

@@ -99,7 +99,7 @@ async fn a_server_that_is_read_only_or_full_is_unavailable() {
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 
-/// What an operator has to resolve passes: it is not the fault of the request.
+/// Errors that an operator has to resolve pass: the request is not at fault.
 #[tokio::test]
 async fn a_table_that_is_full_a_slow_statement_and_a_revoked_right_are_unavailable() {
     let (database, scripts) = numbers("operator").await;

@@ -60,7 +60,7 @@ async fn a_session_is_the_same_on_every_server() {
     let expected: Vec<_> = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     for server in [server().await, MariaDb::hostile().await] {
         let database = server.database("sessions").await;
-        // Parameters that name what holds anyway change nothing.
+        // Parameters that repeat a setting of every session change nothing.
         for parameters in ["", "?charset=utf8mb4&collation=utf8mb4_general_ci"] {
             let url = format!("{}{parameters}", database.url());
             let pool = pool(&url, Options { connections: 1, ..Options::default() });
@@ -220,7 +220,7 @@ async fn a_script_that_is_longer_than_the_server_takes_is_refused() {
     assert!(matches!(error, Error::TooLarge { .. }) && !error.is_transient(), "{error:?}");
     assert!(error.to_string().contains("max_allowed_packet"), "{error}");
 
-    // What was known is wrong once; then the server is asked again.
+    // The cached limit is wrong once; then the server is asked again.
     server.execute("SET GLOBAL max_allowed_packet = 131072").await;
     drop(scripts.run("SELECT * FROM no_such_table", SOON).await);
     let error = eventually(SOON, "the new length to be known", async || {

@@ -40,8 +40,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     serve_by(Acceptor::new(listener, limits, Some(Places::of_process())), router, limits, shutdown).await;
 }
 
-/// Serves like [`serve`], and also when clients of other listeners use all connections that
-/// the process may have. `limits` allows a few connections only.
+/// Serves like [`serve`], even while clients of other listeners use all connections that the
+/// process may have. `limits` must allow a few connections only.
 pub(crate) async fn serve_from_reserve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) {
     serve_by(Acceptor::new(listener, limits, None), router, limits, shutdown).await;
 }
@@ -73,7 +73,7 @@ async fn serve_by(mut acceptor: Acceptor, router: Router, limits: Limits, shutdo
 struct Acceptor {
     listener: TcpListener,
     places: Places,
-    /// `None` for a listener that does not depend on the others of the process.
+    /// Places that all listeners share; `None` for a listener that does not depend on them.
     places_of_process: Option<Places>,
     failure: Episode,
 }
@@ -87,7 +87,8 @@ impl Acceptor {
     async fn accept(&mut self) -> (TcpStream, SocketAddr, Place) {
         let own = self.places.take().await;
         let (stream, peer) = self.accept_with_pauses().await;
-        // A listener that has no connection to serve takes none of the process's places.
+        // Taken after a connection has arrived, so that an idle listener takes no place of the
+        // process.
         let of_process = match &mut self.places_of_process {
             Some(places) => places.take().await,
             None => None,

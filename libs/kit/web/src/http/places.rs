@@ -12,7 +12,7 @@ use tokio::time::Instant;
 static OF_PROCESS: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(descriptors::for_clients().min(Semaphore::MAX_PERMITS))));
 
-/// How long there must have been no trouble until it counts as over.
+/// Time without an event after which an episode is over.
 const CALM: Duration = Duration::from_secs(10);
 
 /// A limited number of places.
@@ -57,8 +57,8 @@ impl Places {
     }
 }
 
-/// A time of trouble. Tells when it begins and when it is over, so that a log has both
-/// and not each event.
+/// A series of events, such as failures. Reports its beginning and its end, so that the log has
+/// these two and not each event.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
     latest: Option<Instant>,
@@ -72,8 +72,8 @@ impl Episode {
         self.latest.replace(Instant::now()).is_none()
     }
 
-    /// Records that all is well. Returns the number of events if an episode is over: if the
-    /// latest event was some time ago.
+    /// Records a success. Returns the number of events if an episode is over: if its latest event
+    /// is [`CALM`] ago.
     pub(super) fn calm(&mut self) -> Option<u64> {
         self.latest.take_if(|latest| latest.elapsed() >= CALM)?;
         Some(std::mem::take(&mut self.events))

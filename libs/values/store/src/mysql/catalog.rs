@@ -16,7 +16,7 @@ use crate::{Added, CHUNK, CatalogStore, MAX_ID, NewValue, Page, ids_above, list,
 /// The timeout of requests that add or remove up to 100,000 rows.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often ids are chosen, if others keep choosing the same.
+/// Maximum number of attempts to choose ids, if other clients keep choosing the same ones.
 const ATTEMPTS: usize = 20;
 
 #[async_trait]
@@ -27,8 +27,8 @@ impl CatalogStore for MySqlStore {
 
     async fn add_count(&self, count: u32) -> Result<Option<Vec<i64>>> {
         match self.add_generated(count).await {
-            // The database generates no more ids, or only ids that are too large. It never
-            // goes back, even when those that made it go there are removed.
+            // The counter of the database is at its end, or above the largest allowed id. It never
+            // goes back, even when the rows with the large ids are removed.
             Err(Error::Duplicate | Error::Refused(_)) => self.add_above_largest(count).await,
             ids => ids.map(Some),
         }

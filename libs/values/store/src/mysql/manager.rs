@@ -19,7 +19,7 @@ impl ManagerStore for MySqlStore {
         if let Some(campaign) = self.take_lease(holder).await? {
             return Ok(campaign);
         }
-        // Someone deleted the row. Terms continue at the clock, which no term has reached.
+        // The row was lost. Terms continue at the clock, which no earlier term has reached.
         self.run(&format!("INSERT IGNORE INTO manager_lease (id, term) VALUES (1, {NOW_MS})")).await?;
         self.take_lease(holder).await?.ok_or_else(|| unexpected("a lease"))
     }

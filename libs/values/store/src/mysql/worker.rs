@@ -110,10 +110,10 @@ fn living_sql(Registration { incarnation, token }: Registration) -> String {
     format!("incarnation = {incarnation} AND token = {token} AND state <> 'dead'")
 }
 
-/// Counts the seconds of the rows of `worker`. That each is counted once rests on this
-/// statement alone: `owner` fences, and `last_tick` makes it idempotent, so that running
-/// it late, twice or for two workers with one number counts the same seconds. `SET`
-/// assigns from left to right, so `value` comes before `last_tick`.
+/// Counts the seconds of the rows of `worker`. This statement alone ensures that each second is
+/// counted once: `owner` fences, and `last_tick` makes it idempotent. It counts the same seconds if
+/// it runs late, twice, or for two workers with one number. `SET` assigns from left to right, so
+/// `value` comes before `last_tick`.
 fn count_sql(worker: Incarnation) -> String {
     format!(
         "UPDATE `values` SET value = value + ({NOW} - last_tick), last_tick = {COUNTED} \

@@ -16,8 +16,8 @@ impl ManagerStore for SqliteStore {
     async fn campaign(&self, holder: &str) -> Result<Campaign> {
         let mut transaction = self.pool.begin().await?;
         let now_ms = now_ms(&mut transaction).await?;
-        // Makes the row again if someone deleted it. Terms continue at the clock, which no
-        // term has reached.
+        // Inserts the row if it was lost. Terms continue at the clock, which no earlier term has
+        // reached.
         sqlx::query("INSERT OR IGNORE INTO manager_lease (id, term) VALUES (1, ?)")
             .bind(now_ms)
             .execute(&mut *transaction)

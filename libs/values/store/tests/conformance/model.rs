@@ -342,7 +342,7 @@ async fn check(backend: &Backend, ops: &[Op]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The present term; without a lease, one that nobody has won.
+/// The present term; without a lease, one that no manager has won.
 fn present(tables: &Tables) -> Term {
     tables.lease.as_ref().map_or(Term { number: 0, token: Token(0) }, Lease::current)
 }
