@@ -37,6 +37,12 @@ pub(crate) async fn run(store: Arc<dyn TransitionStore>, queue: Arc<dyn JobQueue
         }
         match apply(store.as_ref(), &[event(letter.message.job, is_attempt)]).await {
             Ok(_) => letter.ack(),
+            // The row has the state of the job. If it is damaged, its letter would come back for
+            // ever and delay the letters of others.
+            Err(error) if !error.is_transient() => {
+                tracing::error!(job = %letter.message.job, %error, "the database refused to handle a dead letter");
+                letter.ack();
+            }
             Err(error) => {
                 tracing::warn!(%error, "a dead letter waits for the database");
                 tokio::time::sleep(DELAY).await;
@@ -75,8 +81,8 @@ impl Evictions {
             tracing::warn!(
                 count = self.count,
                 ?reason,
-                "the broker removed messages before a worker had them; publishing them again. Check its policies: \
-                 message-ttl, max-length, overflow"
+                "the broker removed messages before a worker received them; publishing them again. Check the \
+                 policies of the broker: message-ttl, max-length, overflow"
             );
             *self = Self { count: 0, warned_at: Some(Instant::now()) };
         }

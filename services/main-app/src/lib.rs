@@ -52,7 +52,7 @@ pub struct Config {
     #[arg(long, env = "BACKLOG_LIMIT", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog_limit: u64,
 
-    /// Hosts that jobs and callbacks may call, separated by commas; the same as for service-app.
+    /// Hosts that jobs and callbacks may call, separated by commas; must equal the setting of service-app.
     #[arg(long, env = "ALLOWED_HOSTS", default_value_t)]
     pub allowed_hosts: Allowlist,
 

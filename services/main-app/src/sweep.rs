@@ -94,8 +94,8 @@ async fn sweep(store: &dyn SweepStore, outbox: &Outbox) -> Result<usize, Error> 
             let written = store.update(&changes[part.clone()]).await;
             let Some(written) = unless_refused(written, &mut parts, &part)? else { continue };
             // A job that another process has changed in the meantime is not due any more.
-            let changed = after[part.clone()].iter().zip(&changes[part]).zip(written);
-            let to_publish = changed.filter(|((_, change), written)| *written && change.effects.publish);
+            let results = after[part.clone()].iter().zip(&changes[part]).zip(written);
+            let to_publish = results.filter(|((_, change), written)| *written && change.effects.publish);
             outbox.publish(to_publish.map(|((snapshot, _), _)| snapshot.clone().into()));
         }
     }

@@ -33,8 +33,7 @@ pub struct Config {
     #[arg(long, env = "HTTP_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub http_concurrency: u16,
 
-    /// Secret that signs callbacks. Without it, callbacks are not signed. It must not be
-    /// empty.
+    /// Key that signs callbacks; must not be empty. Callbacks are unsigned if it is not set.
     #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true, value_parser = secret)]
     pub callback_secret: Option<SecretString>,
 }
@@ -62,7 +61,7 @@ impl Config {
 /// Reads a secret. Refuses an empty one, with which anybody could sign.
 fn secret(text: &str) -> Result<SecretString, &'static str> {
     if text.is_empty() {
-        Err("an empty secret signs nothing; unset it to send callbacks unsigned")
+        Err("must not be empty; unset the variable to send unsigned callbacks")
     } else {
         Ok(text.into())
     }

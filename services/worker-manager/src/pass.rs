@@ -87,7 +87,7 @@ impl Pass<'_> {
                     term = term.number,
                     workers = numbers(&workers),
                     draining,
-                    "workers set to drain or back"
+                    "changed the draining state of workers"
                 );
                 Event::Done(store.set_draining(term, &workers, draining).await?.is_some())
             }

@@ -59,7 +59,7 @@ impl Jobs {
         let store = jobs_store::open(&self.database);
         if let Err(error) = publish_anew(store.as_ref()).await {
             // For example, because the disk is full.
-            tracing::warn!(%error, "cannot publish the jobs of the previous process; the sweeper will");
+            tracing::warn!(%error, "cannot publish the jobs of the previous process; the sweeper will publish them");
         }
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let (main_app, metrics, check) = self.main_app;

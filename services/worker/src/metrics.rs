@@ -31,7 +31,7 @@ impl Metrics {
             late_ticks: registry.declare("worker_late_ticks", "Ticks that skipped a second, to be caught up"),
             fenced: registry.declare(
                 "worker_fenced",
-                "Times a worker was declared dead, or lost its registration, and registered again",
+                "Times that a worker registered again because it was declared dead or its registration was lost",
             ),
             store_errors: registry.declare("worker_store_errors", "Commands that the database did not answer"),
         }

@@ -68,9 +68,9 @@ impl crate::Payload for Payload {
 fn method(text: &str) -> Result<Method, String> {
     let is_name = text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
     let method = Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok().filter(|_| is_name);
-    match method.ok_or_else(|| format!("method: {text:?} is no method"))? {
+    match method.ok_or_else(|| format!("method: {text:?} is not a valid HTTP method"))? {
         // CONNECT opens a tunnel instead of returning a response.
-        Method::CONNECT => Err("method: CONNECT cannot be sent".to_owned()),
+        Method::CONNECT => Err("method: CONNECT is not supported".to_owned()),
         method => Ok(method),
     }
 }

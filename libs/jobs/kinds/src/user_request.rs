@@ -29,7 +29,7 @@ impl Payload {
             Value::Null => Ok(None),
             Value::String(text) if text.len() <= MAX_USER_ID => Ok(Some(text.clone())),
             Value::Number(number) => Ok(Some(number.to_string())),
-            _ => Err(format!("user_id: neither a number nor text of at most {MAX_USER_ID} bytes")),
+            _ => Err(format!("user_id: expected a number or a string of at most {MAX_USER_ID} bytes")),
         }
     }
 }

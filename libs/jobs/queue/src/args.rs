@@ -14,11 +14,11 @@ pub struct AmqpArgs {
     #[arg(id = "amqp_url", long = "amqp-url", env = "AMQP_URL", hide_env_values = true, value_parser = checked)]
     url: SecretString,
 
-    /// User of RabbitMQ, in place of the one in the URL. Nothing has to be percent-encoded.
+    /// User of RabbitMQ. Replaces the user of the URL; without percent-encoding.
     #[arg(id = "amqp_user", long = "amqp-user", value_name = "USER", env = "AMQP_USER")]
     user: Option<String>,
 
-    /// Password of RabbitMQ, in place of the one in the URL. Nothing has to be percent-encoded.
+    /// Password of RabbitMQ. Replaces the password of the URL; without percent-encoding.
     #[arg(
         id = "amqp_password",
         long = "amqp-password",

@@ -52,8 +52,8 @@
 //! - **Bounds.** At most [`Limits::waiting`] items wait; a caller beyond that gets
 //!   [`Error::Full`] at once.
 //! - **Failure.** The operation says which items an error concerns: see [`Failure`]. An item
-//! that is refused gets the error alone; the others of its batch are carried out in [`Parts`]. The
-//! operation itself repeats requests to a store that is unavailable.
+//!   that is refused gets the error alone; the others of its batch are carried out in
+//!   [`Parts`]. The operation itself repeats requests to a store that is unavailable.
 //! - **Drain.** Once every [`Batcher`] is dropped, the workers carry out what waits and end.
 //! - **Panic.** A worker that panics or is aborted answers the items it holds with
 //!   [`Error::Stopped`]. When the last worker is gone, all callers get that.

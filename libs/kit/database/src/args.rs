@@ -13,13 +13,12 @@ pub struct DatabaseArgs {
     #[arg(long = "database-url", env = "DATABASE_URL", hide_env_values = true, value_parser = checked)]
     url: SecretString,
 
-    /// User of MySQL or MariaDB, in place of the one in the URL. Nothing has to be
-    /// percent-encoded.
+    /// User of MySQL or MariaDB. Replaces the user of the URL; without percent-encoding.
     #[arg(id = "database_user", long = "database-user", value_name = "USER", env = "DATABASE_USER")]
     user: Option<String>,
 
-    /// Password of MySQL or MariaDB, in place of the one in the URL. Nothing has to be
-    /// percent-encoded.
+    /// Password of MySQL or MariaDB. Replaces the password of the URL; without
+    /// percent-encoding.
     #[arg(
         id = "database_password",
         long = "database-password",

@@ -60,7 +60,7 @@ impl Output {
     /// # Errors
     /// The process has no file descriptor or no thread left.
     pub fn stdout() -> io::Result<Self> {
-        let report = |lines| tracing::warn!(lines, "log lines were dropped: the output did not take them");
+        let report = |lines| tracing::warn!(lines, "log lines were dropped: the output did not accept them");
         Self::start(Blocking::from(io::stdout().as_fd().try_clone_to_owned()?), report)
     }
 
@@ -116,7 +116,7 @@ impl Output {
 
     /// Adds the metric of this output to `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Lines of the log that were dropped because the output did not take them";
+        let help = "Lines of the log that were dropped because the output did not accept them";
         registry.register("log_lines_dropped", help, self.0.dropped.clone());
     }
 }

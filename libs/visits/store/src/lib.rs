@@ -35,8 +35,8 @@ pub struct Total {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store is unreachable or refuses requests. Retry later.
-    #[error("{0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The store did not answer within this time.
     #[error("no answer within {0:.1?}")]
     Timeout(Duration),

@@ -53,8 +53,8 @@ pub(super) struct JobRequest {
     /// Priority: high, default or low.
     #[schema(example = "default")]
     priority: Option<String>,
-    /// Time before which the job does not start (RFC 3339), at most ten years from now; a time
-    /// in the past means now, as does none.
+    /// Time before which the job does not start (RFC 3339), at most ten years from now.
+    /// Without it, or with a time in the past, the job starts at once.
     #[schema(value_type = Option<String>, example = "2030-01-01T00:00:00Z")]
     run_at: Option<RunAt>,
     /// Highest number of attempts, 1 to 100; 5 by default.

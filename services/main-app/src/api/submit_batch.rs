@@ -36,7 +36,7 @@ pub(super) struct BatchSubmitted {
     post,
     path = "/jobs/batch",
     request_body = BatchRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "requests with the same key and body are the same batch; jobs of a batch with this header have no keys of their own")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "repeating a request with the same key and body creates no further jobs; with this header, jobs must not have an idempotency_key")),
     responses(
         (status = 202, body = BatchSubmitted),
         (status = 400, body = Problem),

@@ -41,7 +41,7 @@ const BACKOFF: Backoff = Backoff { initial_ms: 5000, max_ms: 3_600_000 };
 
 /// The error that replaces one that the database refuses. It is ASCII, which every character set
 /// contains.
-const UNSTORABLE: &str = "the database refused to store the error; the log of service-app has it";
+const UNSTORABLE: &str = "the database refused to store the error; see the log of service-app";
 
 /// The metrics of callbacks. Clones share their values.
 #[derive(Debug, Clone)]

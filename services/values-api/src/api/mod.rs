@@ -41,12 +41,14 @@ pub(crate) fn router(state: State) -> Router {
 fn problem(error: &Error) -> Problem {
     match error {
         error if error.is_lock_wait_timeout() => {
-            tracing::warn!(%error, "somebody keeps rows locked");
-            Problem::unavailable("Somebody keeps a row locked that this would change; nothing was done.")
+            tracing::warn!(%error, "another transaction holds row locks");
+            Problem::unavailable(
+                "Another transaction holds a lock on a row that this request changes. Nothing was changed.",
+            )
         }
         Error::Refused(_) if !error.is_defect() => {
             tracing::warn!(%error, "the database refused a value");
-            Problem::unprocessable("The database refused a value of this request; nothing was done.")
+            Problem::unprocessable("The database refused a value of this request. Nothing was changed.")
         }
         error if error.is_transient() => {
             tracing::warn!(%error, "the database does not answer");
@@ -54,7 +56,7 @@ fn problem(error: &Error) -> Problem {
         }
         Error::Duplicate => {
             tracing::warn!("other clients keep adding the same ids");
-            Problem::unavailable("Other clients add ids above the largest one at the moment; nothing was added.")
+            Problem::unavailable("Other clients are adding ids at the same time. Nothing was added; try again.")
         }
         error => Problem::internal(error),
     }

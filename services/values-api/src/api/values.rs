@@ -132,7 +132,7 @@ async fn add_values(state: &State, values: &[AddValue]) -> Result<Vec<i64>, Prob
         Added::All => Ok(new.iter().map(|new| new.id).collect()),
         Added::Exist(ids) => Err(Problem::new(
             StatusCode::CONFLICT,
-            format!("Nothing was added, since these ids exist, and possibly more: {ids:?}"),
+            format!("Nothing was added: these ids, and possibly others, already exist: {ids:?}"),
         )),
     }
 }
@@ -141,7 +141,7 @@ fn no_room(count: u32) -> Problem {
     Problem::new(
         StatusCode::CONFLICT,
         format!(
-            "Nothing was added, since there are fewer than {count} ids between the largest one and {MAX_ID}. \
+            "Nothing was added: fewer than {count} ids are free between the largest id and {MAX_ID}. \
              Remove the largest ids, or choose ids with values."
         ),
     )

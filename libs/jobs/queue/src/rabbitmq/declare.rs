@@ -66,7 +66,7 @@ impl<'a> Declarations<'a> {
                     return Err(Failure::Missing { name: name.to_string(), reason: error.to_string() });
                 }
                 if self.session.use_as_it_is(name.as_str()) {
-                    tracing::warn!(%name, reason = %error, "cannot be declared; using it as it is");
+                    tracing::warn!(%name, reason = %error, "the broker refused the declaration; using what exists");
                 }
             }
         }
@@ -87,7 +87,7 @@ impl<'a> Declarations<'a> {
             Answer::Done => {}
             Answer::Refused(Refusal::Forbidden, error) => {
                 self.session.use_as_it_is(&binding);
-                tracing::warn!(name = binding, reason = %error, "cannot be declared; using it as it is");
+                tracing::warn!(name = binding, reason = %error, "the broker refused the declaration; using what exists");
             }
             Answer::Refused(_, error) => return Err(error.into()),
         }

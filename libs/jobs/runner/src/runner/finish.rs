@@ -29,10 +29,10 @@ const MAX_ERROR: usize = 4000;
 
 /// The reason that replaces one that the database refuses. It is ASCII, which every character set
 /// contains.
-const UNSTORABLE: &str = "the database refused to store the reason of the failure; the log of the worker has it";
+const UNSTORABLE: &str = "the database refused to store the reason of the failure; see the log of service-app";
 
 /// The error of a job that the database refuses to mark as running.
-const REFUSED_CLAIM: &str = "the database refused to start the job; the log of the worker has the reason";
+const REFUSED_CLAIM: &str = "the database refused to start the job; see the log of service-app";
 
 /// The finisher has ended, by a panic: nothing is recorded any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Recorder {
                 Ok(Ok(true)) => return Ok("succeeded"),
                 // The lease was lost, or this was committed before and the answer was lost.
                 Ok(Ok(false)) => return Ok("stale"),
-                Ok(Err(Refused(error))) => Failure::retry(format!("the effect was refused: {error}")),
+                Ok(Err(Refused(error))) => Failure::retry(format!("the database refused the effect: {error}")),
                 Err(_) => return Err(Stopped),
             },
         };

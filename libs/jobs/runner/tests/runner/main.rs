@@ -120,7 +120,7 @@ async fn failures_of_every_sort_are_written_down_and_tried_again() {
     for (script, reason) in [
         (json!("fail"), "it's broken"),
         (json!("panic"), "the handler panicked: on purpose"),
-        (json!("refused_effect"), "the effect was refused: a row with this key exists"),
+        (json!("refused_effect"), "the database refused the effect: a row with this key exists"),
     ] {
         let id = harness.submit("scripted", &script, 1).await;
         let row = harness.ended(id).await;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use testkit::{SqlBackend, on_every_backend};
 use uuid::Uuid;
 
-const UNSTORABLE: &str = "the database refused to store the reason of the failure; the log of the worker has it";
+const UNSTORABLE: &str = "the database refused to store the reason of the failure; see the log of service-app";
 
-const REFUSED_CLAIM: &str = "the database refused to start the job; the log of the worker has the reason";
+const REFUSED_CLAIM: &str = "the database refused to start the job; see the log of service-app";
 
 on_every_backend!(
     a_reason_that_a_constraint_refuses_is_replaced,
@@ -217,7 +217,7 @@ async fn a_result_that_is_refused_is_the_fault_of_its_job(backend: Backend) {
     for id in backend.among_others(async || backend.job(json!({ "succeed": "poison" })).await).await {
         let row = backend.ended(id).await;
         let reason = row.error.as_deref().unwrap_or_default();
-        assert!(row.job.state == State::Failed && reason.starts_with("the effect was refused: "), "{row:?}");
+        assert!(row.job.state == State::Failed && reason.starts_with("the database refused the effect: "), "{row:?}");
     }
 }
 

@@ -11,17 +11,18 @@ use sqlx::error::DatabaseError;
 /// The result of a database operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a database operation failed.
+/// Why a database operation failed. The text of an error contains its cause, so a cause is
+/// no `source`: a chain of errors would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database rolled the transaction back in favour of another. Nothing was
     /// changed, and the same request may succeed at once.
-    #[error("the transaction was rolled back in favour of another: {0}")]
-    Conflict(#[source] sqlx::Error),
+    #[error("the database rolled the transaction back because of a conflict: {0}")]
+    Conflict(sqlx::Error),
     /// The database is unreachable, overloaded or shutting down. Retry later. It is
     /// unknown whether the request took effect.
     #[error("the database is unavailable: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// The database did not answer in time. It is unknown whether the request took effect.
     #[error("the database did not answer within {0:?}")]
     Timeout(std::time::Duration),
@@ -39,7 +40,7 @@ pub enum Error {
     },
     /// The request or the schema is wrong. A retry does not help.
     #[error("the database refused the request: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(sqlx::Error),
     /// The database is a file that cannot be used until an operator acts.
     #[error("cannot use the database file {}: {reason}", path.display())]
     UnusableFile {

@@ -45,12 +45,16 @@ impl Places {
     pub(super) async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             if let Some(connections) = self.shortage.calm() {
-                tracing::info!(setting = self.setting, connections, "connections no longer wait for a place");
+                tracing::info!(setting = self.setting, connections, "new connections no longer wait");
             }
             return Some(permit);
         }
         if self.shortage.event() {
-            tracing::warn!(limit = self.total, setting = self.setting, "connections wait: there are as many as may be");
+            tracing::warn!(
+                limit = self.total,
+                setting = self.setting,
+                "new connections wait: the limit of open connections is reached"
+            );
         }
         // Nobody closes the semaphore.
         Arc::clone(&self.free).acquire_owned().await.ok()
