@@ -41,7 +41,7 @@ pub use crate::callbacks::{Callback, CallbackStore};
 pub use crate::mysql::MySqlStore;
 pub use crate::outbox::OutboxStore;
 pub use crate::query::{AttemptRow, JobRow, Overview, Page, QueryStore, RATE_MS};
-pub use crate::run::{Claim, HeldLease, Lease, RunStore, Success};
+pub use crate::run::{Claim, Claimed, HeldLease, Lease, RunStore, Success};
 pub use crate::sqlite::SqliteStore;
 pub use crate::statement::{InvalidStatement, Parameter, Statement};
 pub use crate::sweep::SweepStore;

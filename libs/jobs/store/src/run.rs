@@ -28,7 +28,18 @@ pub struct Lease {
     pub progress: f64,
 }
 
-/// A lease that was renewed.
+/// The answer to a claim.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Claimed {
+    /// The jobs that the claim holds.
+    pub jobs: Vec<JobRow>,
+    /// The jobs that are queued, but whose rows other sessions hold locked. They can be claimed
+    /// later.
+    pub locked: Vec<Uuid>,
+}
+
+/// A lease that still holds. It was renewed, unless another session holds the row of the job
+/// locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldLease {
     /// Id of the job.
@@ -66,11 +77,13 @@ pub trait RunStore: TransitionStore {
     /// Asks the database whether it answers and has the tables.
     async fn ping(&self) -> Result<()>;
 
-    /// Claims those jobs of `ids` that are queued and whose time has come.
-    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>>;
+    /// Claims those jobs of `ids` that are queued and whose time has come. A job whose row stays
+    /// locked keeps no other from being claimed.
+    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Claimed>;
 
     /// Renews leases for `lease_ms` milliseconds, stores the progress of their jobs, and
-    /// returns the leases that still hold.
+    /// returns the leases that still hold. The renewal does not wait for rows that others hold
+    /// locked: it passes over them.
     async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<HeldLease>>;
 
     /// Applies the effects of jobs and marks the jobs as succeeded: all in one
@@ -78,6 +91,6 @@ pub trait RunStore: TransitionStore {
     ///
     /// Returns for each job, in order, whether it succeeded; `false` means that its
     /// lease token has changed. An effect that the database refuses is an error of its
-    /// job alone.
+    /// job alone, and so is a row that another session holds locked.
     async fn finish(&self, successes: &[Success]) -> Vec<Result<bool>>;
 }

@@ -63,7 +63,8 @@ async fn jobs(database: Database) {
             callback_url: None,
         };
         assert_eq!(store.accept(&[new]).await.unwrap(), [Accepted::New(id)]);
-        let claimed = store.claim(&[id], Claim { id: number, worker: "a worker", lease_ms: 60_000 }).await.unwrap();
+        let claimed =
+            store.claim(&[id], Claim { id: number, worker: "a worker", lease_ms: 60_000 }).await.unwrap().jobs;
         let success = Success {
             id,
             token: claimed[0].job.lease_token,

@@ -2,17 +2,19 @@
 //!
 //! Each attempt submits its outcome, waits for the commit, and then acknowledges its message. If
 //! the database refuses the outcome of one attempt, such as the text of its error, only that
-//! attempt gets the error; the others of the batch are written.
+//! attempt gets the error; the others of the batch are written. If the database cannot write one
+//! for now, such as that of a locked row, its attempt submits it again later. What is submitted
+//! again has batches of its own, so it holds up nothing that is submitted for the first time.
 
 use std::convert::Infallible;
-use std::iter::{RepeatN, repeat_n};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jobs_core::Event;
 use jobs_store::{JobEvent, JobRow, Success, apply};
-use kit_batch::{Batcher, Error, Limits, Metrics, Operation, Worker};
-use kit_database::Result as StoreResult;
+use kit_batch::{Batcher, Limits, Metrics, Operation, Worker};
+use kit_database::{Error, Result as StoreResult};
 use uuid::Uuid;
 
 use super::Shared;
@@ -42,30 +44,77 @@ pub(super) struct Stopped;
 #[derive(Debug, Clone)]
 struct Refused(Arc<kit_database::Error>);
 
+/// What became of an item of a batch.
+#[derive(Debug)]
+enum Written<I, T> {
+    Done(T),
+    Refused(Refused),
+    /// The item cannot be written for now, though others may be. It goes back to its caller.
+    Later(I),
+}
+
 /// Records how attempts ended. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Recorder {
-    successes: Batcher<Successes>,
-    events: Batcher<Events>,
+    successes: Submissions<Successes>,
+    events: Submissions<Events>,
 }
 
 /// Writes the outcomes that the [`Recorder`] receives.
 pub(super) struct Finisher {
-    successes: Worker<Successes>,
-    events: Worker<Events>,
+    successes: [Worker<Successes>; 2],
+    events: [Worker<Events>; 2],
 }
 
 pub(super) fn recorder() -> (Recorder, Finisher) {
-    let (successes, success_worker) = Batcher::new(LIMITS, Metrics::default());
-    let (events, event_worker) = Batcher::new(LIMITS, Metrics::default());
-    (Recorder { successes, events }, Finisher { successes: success_worker, events: event_worker })
+    let (successes, success_workers) = Submissions::new();
+    let (events, event_workers) = Submissions::new();
+    (Recorder { successes, events }, Finisher { successes: success_workers, events: event_workers })
 }
 
 impl Finisher {
     /// Writes until every [`Recorder`] is dropped.
     pub(super) async fn run(self, shared: Arc<Shared>) {
-        let successes = self.successes.run(Successes(Arc::clone(&shared)));
-        tokio::join!(successes, self.events.run(Events(shared)));
+        let successes = self.successes.map(|worker| worker.run(Successes(Arc::clone(&shared))));
+        let events = self.events.map(|worker| worker.run(Events(Arc::clone(&shared))));
+        tokio::join!(join_all(successes), join_all(events));
+    }
+}
+
+/// Takes items in for the first time, and again.
+struct Submissions<O: Operation> {
+    first: Batcher<O>,
+    again: Batcher<O>,
+}
+
+impl<I, T, O: Operation<Item = I, Output = Written<I, T>, Error = Infallible>> Submissions<O> {
+    fn new() -> (Self, [Worker<O>; 2]) {
+        let (first, first_worker) = Batcher::new(LIMITS, Metrics::default());
+        let (again, again_worker) = Batcher::new(LIMITS, Metrics::default());
+        (Self { first, again }, [first_worker, again_worker])
+    }
+
+    /// Submits an item until the database has written or refused it.
+    async fn write(&self, item: I) -> Result<Result<T, Refused>, Stopped> {
+        let mut retry = Retry::new();
+        let mut written = self.first.call(item).await;
+        loop {
+            match written {
+                Ok(Written::Done(output)) => return Ok(Ok(output)),
+                Ok(Written::Refused(refused)) => return Ok(Err(refused)),
+                Ok(Written::Later(item)) => {
+                    retry.wait().await;
+                    written = self.again.call(item).await;
+                }
+                Err(_) => return Err(Stopped),
+            }
+        }
+    }
+}
+
+impl<O: Operation> Clone for Submissions<O> {
+    fn clone(&self) -> Self {
+        Self { first: self.first.clone(), again: self.again.clone() }
     }
 }
 
@@ -76,12 +125,11 @@ impl Recorder {
             Ending::Lost => return Ok("lost"),
             Ending::Released(delay) => return self.release(row, delay).await,
             Ending::Failed(failure) => failure,
-            Ending::Done(done) => match self.successes.call(success(shared, row, done)).await {
-                Ok(Ok(true)) => return Ok("succeeded"),
+            Ending::Done(done) => match self.successes.write(success(shared, row, done)).await? {
+                Ok(true) => return Ok("succeeded"),
                 // The lease was lost, or this was committed before and the answer was lost.
-                Ok(Ok(false)) => return Ok("stale"),
-                Ok(Err(Refused(error))) => Failure::retry(format!("the database refused the effect: {error}")),
-                Err(_) => return Err(Stopped),
+                Ok(false) => return Ok("stale"),
+                Err(Refused(error)) => Failure::retry(format!("the database refused the effect: {error}")),
             },
         };
         self.fail(shared, row, &failure).await
@@ -124,13 +172,12 @@ impl Recorder {
     /// Applies an event. Returns `false` if the database refused that.
     async fn apply(&self, event: JobEvent) -> Result<bool, Stopped> {
         let job = event.id;
-        match self.events.call(event).await {
+        match self.events.write(event).await? {
             Ok(()) => Ok(true),
-            Err(Error::Failed(Refused(error))) => {
+            Err(Refused(error)) => {
                 tracing::warn!(%error, %job, "the database refused to record how an attempt ended");
                 Ok(false)
             }
-            Err(Error::Full | Error::Stopped) => Err(Stopped),
         }
     }
 }
@@ -162,29 +209,31 @@ struct Successes(Arc<Shared>);
 impl Operation for Successes {
     type Item = Success;
     /// Whether the job succeeded; `false` if its lease token has changed.
-    type Output = Result<bool, Refused>;
+    type Output = Written<Success, bool>;
     type Outputs = Vec<Self::Output>;
     type Error = Infallible;
 
-    /// If the database refuses one success of a batch, the store finishes the others. Successes
-    /// that failed temporarily are repeated until the database answers.
+    /// If the database refuses one success of a batch, or cannot write it for now, the store
+    /// finishes the others. The batch is repeated only while the database is away.
     async fn execute(&mut self, successes: &[Success]) -> Result<Self::Outputs, kit_batch::Failure<Infallible>> {
         let Self(shared) = self;
-        let mut results = shared.store().finish(successes).await;
         let mut retry = Retry::new();
         loop {
-            let failed = |result: &StoreResult<bool>| result.as_ref().is_err_and(kit_database::Error::is_transient);
-            let left: Vec<usize> = (0..results.len()).filter(|index| failed(&results[*index])).collect();
+            let results = shared.store().finish(successes).await;
+            let away = |result: &StoreResult<bool>| result.as_ref().is_err_and(is_away);
             // The last error of a request is its cause; the others are its consequences.
-            let Some(Err(error)) = left.last().map(|last| &results[*last]) else { break };
-            shared.failed("finish", error);
-            retry.wait().await;
-            let again: Vec<Success> = left.iter().map(|index| successes[*index].clone()).collect();
-            for (index, result) in left.into_iter().zip(shared.store().finish(&again).await) {
-                results[index] = result;
+            if let Some(Err(error)) = results.last()
+                && results.iter().all(away)
+            {
+                shared.failed("finish", error);
+                retry.wait().await;
+                continue;
             }
+            let results = successes.iter().zip(results);
+            return Ok(results
+                .map(|(success, result)| written(shared, "finish", success.id, success, result))
+                .collect());
         }
-        Ok(results.into_iter().map(|result| result.map_err(|error| Refused(Arc::new(error)))).collect())
     }
 }
 
@@ -193,23 +242,56 @@ struct Events(Arc<Shared>);
 
 impl Operation for Events {
     type Item = JobEvent;
-    type Output = ();
-    type Outputs = RepeatN<()>;
-    type Error = Refused;
+    type Output = Written<JobEvent, ()>;
+    type Outputs = Vec<Self::Output>;
+    type Error = Infallible;
 
-    /// Repeats a request that failed temporarily until the database answers. An event that was
-    /// applied before is out of date and changes nothing.
-    async fn execute(&mut self, events: &[JobEvent]) -> Result<RepeatN<()>, kit_batch::Failure<Refused>> {
+    /// Applies all events together if possible, else each by itself. The batch is repeated only
+    /// while the database is away. An event that was applied before is out of date and changes
+    /// nothing.
+    async fn execute(&mut self, events: &[JobEvent]) -> Result<Self::Outputs, kit_batch::Failure<Infallible>> {
         let Self(shared) = self;
         let mut retry = Retry::new();
         loop {
             match apply(shared.store(), events).await {
-                Ok(_) => return Ok(repeat_n((), events.len())),
-                Err(error) if error.is_transient() => shared.failed("fail", &error),
-                Err(error) => return Err(kit_batch::Failure::Item(Refused(Arc::new(error)))),
+                Ok(_) => return Ok(events.iter().map(|_| Written::Done(())).collect()),
+                Err(error) if is_away(&error) => shared.failed("fail", &error),
+                Err(error) if events.len() == 1 => {
+                    return Ok(vec![written(shared, "fail", events[0].id, &events[0], Err(error))]);
+                }
+                Err(_) => break,
             }
             retry.wait().await;
         }
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            let result = apply(shared.store(), std::slice::from_ref(event)).await.map(drop);
+            results.push(written(shared, "fail", event.id, event, result));
+        }
+        Ok(results)
+    }
+}
+
+/// Whether no request can succeed for now.
+fn is_away(error: &Error) -> bool {
+    error.is_transient() && !error.is_of_a_part()
+}
+
+/// What became of `item`, given the answer of the store.
+fn written<I: Clone, T>(
+    shared: &Shared,
+    operation: &str,
+    job: Uuid,
+    item: &I,
+    result: StoreResult<T>,
+) -> Written<I, T> {
+    match result {
+        Ok(output) => Written::Done(output),
+        Err(error) if error.is_transient() => {
+            shared.postponed(operation, job, &error);
+            Written::Later(item.clone())
+        }
+        Err(error) => Written::Refused(Refused(Arc::new(error))),
     }
 }
 

@@ -8,7 +8,8 @@ use jobs_queue::{Consumer, Delivery};
 use jobs_store::{Claim, JobRow};
 use kit_batch::Parts;
 use kit_process::{Shutdown, Spawner};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::finish::Recorder;
@@ -21,6 +22,14 @@ const BATCH: usize = 100;
 /// A message, and the slot that its job occupies.
 pub(super) type Taken = (Delivery, OwnedSemaphorePermit);
 
+/// What claims and starts jobs.
+struct Intake {
+    shared: Arc<Shared>,
+    tasks: Spawner,
+    recorder: Recorder,
+    shutdown: Shutdown,
+}
+
 /// Takes messages until `shutdown` drains or the queue is closed.
 pub(super) async fn run(
     shared: Arc<Shared>,
@@ -29,17 +38,54 @@ pub(super) async fn run(
     recorder: Recorder,
     shutdown: Shutdown,
 ) {
-    let mut consumer = shared.deps.queue.consume(shared.config.concurrency);
-    loop {
-        let taken = tokio::select! {
-            biased;
-            () = shutdown.draining() => return,
-            taken = take(consumer.as_mut(), &slots) => taken,
-        };
-        let Some(taken) = taken else { return };
+    let intake = Intake { shared, tasks, recorder, shutdown };
+    let (locked, again) = mpsc::unbounded_channel();
+    tokio::join!(intake.run(&slots, locked), intake.run_again(again));
+}
+
+impl Intake {
+    /// Takes messages and starts their jobs. Messages whose jobs are locked go to `locked`.
+    async fn run(&self, slots: &Arc<Semaphore>, locked: UnboundedSender<Taken>) {
+        let mut consumer = self.shared.deps.queue.consume(self.shared.config.concurrency);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                () = self.shutdown.draining() => return,
+                taken = take(consumer.as_mut(), slots) => taken,
+            };
+            let Some(taken) = taken else { return };
+            for taken in self.claim_and_start(taken).await {
+                // Otherwise the message is dropped, and the queue delivers it again.
+                let _ = locked.send(taken);
+            }
+        }
+    }
+
+    /// Claims jobs again whose rows were locked, until the locks are released. A job keeps its
+    /// message and its slot in the meantime: the queue limits how often it delivers a message.
+    ///
+    /// When `shutdown` drains, the messages are dropped: the queue delivers them to other workers.
+    async fn run_again(&self, mut again: UnboundedReceiver<Taken>) {
+        while let Some(first) = again.recv().await {
+            let mut left = vec![first];
+            let mut retry = Retry::new();
+            while !left.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = self.shutdown.draining() => return,
+                    () = retry.wait() => {}
+                }
+                left.extend(std::iter::from_fn(|| again.try_recv().ok()));
+                left = self.claim_and_start(left).await;
+            }
+        }
+    }
+
+    /// Returns the messages of the jobs whose rows are locked.
+    async fn claim_and_start(&self, taken: Vec<Taken>) -> Vec<Taken> {
         let ids: Vec<Uuid> = taken.iter().map(|(delivery, _)| delivery.message.job).collect();
-        let claimed = claim(&shared, &ids, &shutdown).await;
-        start(&shared, &tasks, taken, claimed, &recorder);
+        let claimed = claim(&self.shared, &ids, &self.shutdown).await;
+        start(&self.shared, &self.tasks, taken, claimed, &self.recorder)
     }
 }
 
@@ -66,6 +112,8 @@ struct Claimed {
     jobs: HashMap<Uuid, JobRow>,
     /// The jobs that the database refuses to mark as running.
     refused: HashSet<Uuid>,
+    /// The jobs whose rows other sessions hold locked.
+    locked: HashSet<Uuid>,
     /// The number of ids, counted from the first one, for which the database has answered.
     answered: usize,
 }
@@ -82,7 +130,10 @@ async fn claim(shared: &Shared, ids: &[Uuid], shutdown: &Shutdown) -> Claimed {
         let answer = claim_part(shared, &ids[part.clone()], claim, shutdown).await;
         match answer {
             None => break,
-            Some(Ok(jobs)) => claimed.jobs.extend(jobs.into_iter().map(|job| (job.id, job))),
+            Some(Ok(answer)) => {
+                claimed.jobs.extend(answer.jobs.into_iter().map(|job| (job.id, job)));
+                claimed.locked.extend(answer.locked);
+            }
             Some(Err(_)) if parts.split(&part) => continue,
             Some(Err(error)) => {
                 let job = ids[part.start];
@@ -104,7 +155,7 @@ async fn claim_part(
     ids: &[Uuid],
     claim: Claim<'_>,
     shutdown: &Shutdown,
-) -> Option<jobs_store::Result<Vec<JobRow>>> {
+) -> Option<jobs_store::Result<jobs_store::Claimed>> {
     let mut retry = Retry::new();
     loop {
         match shared.store().claim(ids, claim).await {
@@ -119,8 +170,16 @@ async fn claim_part(
 }
 
 /// Starts the jobs that were claimed, and acknowledges the other messages. Messages without
-/// an answer are dropped: the queue delivers them to other workers.
-fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, mut claimed: Claimed, recorder: &Recorder) {
+/// an answer are dropped: the queue delivers them to other workers. Returns the messages of
+/// the jobs whose rows are locked.
+fn start(
+    shared: &Arc<Shared>,
+    tasks: &Spawner,
+    taken: Vec<Taken>,
+    mut claimed: Claimed,
+    recorder: &Recorder,
+) -> Vec<Taken> {
+    let mut locked = Vec::new();
     for (delivery, slot) in taken.into_iter().take(claimed.answered) {
         let id = delivery.message.job;
         if let Some(row) = claimed.jobs.remove(&id) {
@@ -133,10 +192,13 @@ fn start(shared: &Arc<Shared>, tasks: &Spawner, taken: Vec<Taken>, mut claimed: 
                 }
                 drop(slot);
             });
+        } else if claimed.locked.contains(&id) {
+            locked.push((delivery, slot));
         } else {
             // The message is out of date or a duplicate.
             shared.deps.metrics.stale_messages.inc();
             delivery.ack();
         }
     }
+    locked
 }

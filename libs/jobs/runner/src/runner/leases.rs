@@ -29,7 +29,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Renews leases. If the database refuses some of them, renews the others.
+/// Renews leases. If the database refuses some of them, renews the others. The store passes over
+/// the rows that others hold locked: these leases are neither renewed nor lost.
 async fn renew(shared: &Shared, leases: &[Lease]) {
     let mut parts = Parts::of(leases.len());
     while let Some(part) = parts.next() {

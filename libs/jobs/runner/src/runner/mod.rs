@@ -126,6 +126,12 @@ impl Shared {
         self.deps.check.set(false);
         tracing::warn!(%error, operation, "the database request failed; trying again");
     }
+
+    /// Logs and counts that `operation` failed for one job. The database answers other requests.
+    fn postponed(&self, operation: &str, job: Uuid, error: &kit_database::Error) {
+        self.deps.metrics.store_errors.inc();
+        tracing::warn!(%error, operation, %job, "the database cannot write a job for now; trying again later");
+    }
 }
 
 /// Updates the readiness check once a second, so that probes cause no load.

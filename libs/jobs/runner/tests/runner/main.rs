@@ -15,7 +15,7 @@ use jobs_queue::{InProcessOptions, InProcessQueue, JobQueue, Message};
 use jobs_runner::testing::{Harness, config, new_job};
 use jobs_runner::{Backoff, Context, Deps, Done, Failure, Handler, Limits, Metrics, Registry, Runner, Statement};
 use jobs_store::{
-    Change, Claim, HeldLease, JobEvent, JobRow, JobsStore, Lease, RunStore, Snapshots, Success, TransitionStore, apply,
+    Change, Claim, Claimed, HeldLease, JobEvent, JobsStore, Lease, RunStore, Snapshots, Success, TransitionStore, apply,
 };
 use kit_database::Database;
 use kit_process::prometheus_client::registry::Registry as Prometheus;
@@ -250,7 +250,7 @@ impl RunStore for LateAnswers {
         self.store.ping().await
     }
 
-    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> jobs_store::Result<Vec<JobRow>> {
+    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> jobs_store::Result<Claimed> {
         let claimed = self.store.claim(ids, claim).await;
         self.claimed.notify_one();
         self.answer.notified().await;

@@ -55,11 +55,11 @@ impl MySqlStore {
 }
 
 /// Whether a single job may have failed the whole part: it has another token, the database refused
-/// its effect, or its effect cannot be written at the moment.
+/// its effect, its effect cannot be written at the moment, or another session has locked its row.
 fn is_of_one_job(result: &Result<bool>) -> bool {
     match result {
         Ok(finished) => !finished,
-        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_table(),
+        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_part(),
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{SqliteStore, callbacks, list, now};
-use crate::{Claim, HeldLease, JobRow, Lease, Parameter, RunStore, Statement, Success, rows};
+use crate::{Claim, Claimed, HeldLease, Lease, Parameter, RunStore, Statement, Success, rows};
 
 #[async_trait]
 impl RunStore for SqliteStore {
@@ -16,7 +16,7 @@ impl RunStore for SqliteStore {
         Ok(())
     }
 
-    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Vec<JobRow>> {
+    async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Claimed> {
         let Claim { id, worker, lease_ms } = claim;
         let mut transaction = self.pool.begin().await?;
         let now = now(&mut transaction).await?;
@@ -37,7 +37,7 @@ impl RunStore for SqliteStore {
         let sql = format!("SELECT {columns} FROM jobs WHERE id IN ({ids}) AND state = 'running' AND lease_owner = ?");
         let claimed = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
-        claimed.iter().map(rows::job).collect()
+        Ok(Claimed { jobs: claimed.iter().map(rows::job).collect::<Result<_>>()?, locked: Vec::new() })
     }
 
     async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<HeldLease>> {

@@ -91,7 +91,7 @@ impl Backend {
     }
 
     pub(crate) async fn claim(&self, ids: &[Uuid], number: i64) -> Vec<JobRow> {
-        self.store.claim(ids, claim(number)).await.unwrap()
+        self.store.claim(ids, claim(number)).await.unwrap().jobs
     }
 
     pub(crate) async fn row(&self, id: Uuid) -> JobRow {

@@ -25,7 +25,7 @@ async fn a_request_whose_answer_was_lost_may_be_repeated() {
 
     proxy.cut_reply_to("lease_owner");
     assert!(store.claim(&[job.id], claim(1)).await.unwrap_err().is_transient());
-    let row = store.claim(&[job.id], claim(1)).await.unwrap().remove(0);
+    let row = store.claim(&[job.id], claim(1)).await.unwrap().jobs.remove(0);
     assert_eq!((row.job.attempt, row.job.lease_token), (1, 1));
 
     proxy.cut_reply_to("INTO user_requests");

@@ -169,6 +169,7 @@ impl Run {
             .claim(&ids, jobs_store::Claim { lease_ms: SECOND, ..claim(self.claims) })
             .await
             .unwrap()
+            .jobs
             .iter()
             .map(|row| row.id)
             .collect();

@@ -39,7 +39,7 @@ async fn batches_are_cut_to_what_the_server_takes() {
         assert_eq!(backend.store.accept(&jobs).await.unwrap(), new);
     }
     let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-    let rows = backend.store.claim(&ids, claim(1)).await.unwrap();
+    let rows = backend.store.claim(&ids, claim(1)).await.unwrap().jobs;
     assert_eq!(rows.len(), 30);
     assert!(rows.iter().all(|row| row.payload == jobs[0].payload));
     let successes: Vec<Success> = rows.iter().map(|row| Success { result: long(200_000), ..success(row) }).collect();
@@ -58,7 +58,7 @@ async fn transitions_are_cut_to_what_the_server_takes() {
     let jobs: Vec<NewJob> = (0..200).map(|_| new_job()).collect();
     backend.store.accept(&jobs).await.unwrap();
     let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-    assert_eq!(backend.store.claim(&ids, claim(1)).await.unwrap().len(), 200);
+    assert_eq!(backend.store.claim(&ids, claim(1)).await.unwrap().jobs.len(), 200);
     let fail = |id: &uuid::Uuid| JobEvent {
         error: Some("é".repeat(2000)),
         ..JobEvent::new(*id, Event::Fail { token: 1, delay_ms: 0, permanent: true })

@@ -54,7 +54,7 @@ async fn concurrent_workers_never_claim_the_same_job(backend: Backend) {
             tokio::spawn(async move {
                 let mut claimed = Vec::new();
                 for ids in ids.chunks(7) {
-                    claimed.extend(store.claim(ids, claim).await.unwrap().iter().map(|row| row.id));
+                    claimed.extend(store.claim(ids, claim).await.unwrap().jobs.iter().map(|row| row.id));
                 }
                 claimed
             })

@@ -16,7 +16,7 @@ async fn every_text_holds_every_character(backend: Backend) {
     let new = NewJob { payload: TEXT.to_owned(), callback_url: Some(url.to_owned()), ..new_job() };
     backend.store.accept(std::slice::from_ref(&new)).await.unwrap();
     let claim = Claim { worker: TEXT, ..claim(1) };
-    let row = backend.store.claim(&[new.id], claim).await.unwrap().remove(0);
+    let row = backend.store.claim(&[new.id], claim).await.unwrap().jobs.remove(0);
     assert_eq!(
         (row.payload.as_str(), row.callback_url.as_deref(), row.worker.as_deref()),
         (TEXT, Some(url), Some(TEXT))

@@ -91,6 +91,14 @@ impl Error {
         self.passing_number().is_some_and(mysql::is_of_a_table)
     }
 
+    /// Whether a passing error concerns the rows or the tables of a request, and not the server:
+    /// a locked row, or a table as in [`is_of_a_table`](Self::is_of_a_table). Nothing was changed,
+    /// and a part of the request may succeed.
+    #[must_use]
+    pub fn is_of_a_part(&self) -> bool {
+        self.is_lock_wait_timeout() || self.is_of_a_table()
+    }
+
     /// The number of a passing error of MySQL or MariaDB; `None` for any other error.
     fn passing_number(&self) -> Option<u16> {
         match self {
