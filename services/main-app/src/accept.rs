@@ -56,10 +56,11 @@ impl Acceptor {
     /// Accepts jobs, all or none, and publishes their messages. Jobs are accepted even if
     /// this future is dropped. A client that has disconnected finds them by their keys.
     pub(crate) async fn accept(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, Failed> {
-        self.0.call(Request(jobs)).await.map_err(|error| match error {
-            kit_batch::Error::Failed(failed) => failed,
-            kit_batch::Error::Full | kit_batch::Error::Stopped => Failed::Unavailable,
-        })
+        match self.0.call(Request(jobs)).await {
+            Ok(result) => result,
+            Err(kit_batch::Error::Failed(failed)) => Err(failed),
+            Err(kit_batch::Error::Full | kit_batch::Error::Stopped) => Err(Failed::Unavailable),
+        }
     }
 }
 
@@ -80,8 +81,8 @@ struct Writer {
 
 impl Operation for Writer {
     type Item = Request;
-    type Output = Vec<Accepted>;
-    type Outputs = Vec<Vec<Accepted>>;
+    type Output = Result<Vec<Accepted>, Failed>;
+    type Outputs = Vec<Self::Output>;
     type Error = Failed;
 
     fn weight(request: &Request) -> usize {
@@ -91,25 +92,63 @@ impl Operation for Writer {
     /// Commits the jobs and publishes their messages. If the database refuses the commit, or
     /// keys conflict that have to be accepted together with others, only the request at fault
     /// fails. Parts of the commit are then repeated, which accepts no job twice.
-    async fn execute(&mut self, requests: &[Request]) -> Result<Vec<Vec<Accepted>>, Failure<Failed>> {
+    ///
+    /// If another session holds the row of an idempotency key locked, each request is committed by
+    /// itself: each request for a locked row costs a second, and halves would repeat that wait.
+    async fn execute(&mut self, requests: &[Request]) -> Result<Self::Outputs, Failure<Failed>> {
+        let error = match self.commit(requests).await {
+            Ok(accepted) => return Ok(accepted.into_iter().map(Ok).collect()),
+            Err(error) => error,
+        };
+        if requests.len() == 1 || !error.is_lock_wait_timeout() {
+            return Err(self.failure(error, requests));
+        }
+        let mut results = Vec::with_capacity(requests.len());
+        for request in requests.chunks(1) {
+            results.push(match self.commit(request).await {
+                Ok(accepted) => Ok(accepted.concat()),
+                Err(error) => match self.failure(error, request) {
+                    Failure::Item(failed) | Failure::Batch(failed) | Failure::All(failed) => Err(failed),
+                },
+            });
+        }
+        Ok(results)
+    }
+}
+
+/// Why requests were not committed.
+enum NotCommitted {
+    Error(Error),
+    Conflicts(Conflicts),
+}
+
+impl NotCommitted {
+    fn is_lock_wait_timeout(&self) -> bool {
+        matches!(self, Self::Error(error) if error.is_lock_wait_timeout())
+    }
+}
+
+impl Writer {
+    /// Commits the jobs of all requests, or none, and publishes their messages.
+    async fn commit(&self, requests: &[Request]) -> Result<Vec<Vec<Accepted>>, NotCommitted> {
         let jobs: Vec<NewJob> = requests.iter().flat_map(|request| request.0.iter().cloned()).collect();
         let together = requests.iter().any(|request| request.0.len() > 1);
-        let accepted = self.accept(&jobs, together).await.map_err(|error| self.failure(&error, requests))?;
-        let accepted = accepted.map_err(|conflicts| Failure::Item(Failed::Conflicts(conflicts)))?;
+        let accepted = self.accept(&jobs, together).await.map_err(NotCommitted::Error)?;
+        let accepted = accepted.map_err(NotCommitted::Conflicts)?;
         self.outbox.publish(jobs.iter().zip(&accepted).filter_map(entry));
         let new = accepted.iter().filter(|accepted| accepted.is_new()).count();
         self.metrics.accepted.inc_by(new as u64);
         let mut accepted = accepted.into_iter();
         Ok(requests.iter().map(|request| accepted.by_ref().take(request.0.len()).collect()).collect())
     }
-}
 
-impl Writer {
     /// An idle connection may have died: on an error, the request is repeated once, which
     /// accepts no job twice.
     async fn accept(&self, jobs: &[NewJob], together: bool) -> Result<Result<Vec<Accepted>, Conflicts>, Error> {
         match self.accept_once(jobs, together).await {
-            Err(Error::Unavailable(_)) => self.accept_once(jobs, together).await,
+            Err(error @ Error::Unavailable(_)) if !error.is_lock_wait_timeout() => {
+                self.accept_once(jobs, together).await
+            }
             result => result,
         }
     }
@@ -118,7 +157,11 @@ impl Writer {
         if together { self.store.accept_all(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
     }
 
-    fn failure(&self, error: &Error, requests: &[Request]) -> Failure<Failed> {
+    fn failure(&self, error: NotCommitted, requests: &[Request]) -> Failure<Failed> {
+        let error = match error {
+            NotCommitted::Error(error) => error,
+            NotCommitted::Conflicts(conflicts) => return Failure::Item(Failed::Conflicts(conflicts)),
+        };
         if error.is_transient() || requests.len() == 1 {
             self.metrics.store_errors.inc();
             tracing::warn!(%error, "jobs were not accepted");

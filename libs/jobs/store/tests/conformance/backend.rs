@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jobs_core::{Effects, Event, Priority};
 use jobs_store::{Accepted, Claim, JobEvent, JobRow, JobsStore, MIGRATIONS, NewJob, Statement, Success, apply};
 use kit_database::Options;
+use kit_database::sqlx::MySqlConnection;
 use testkit::{MariaDb, SqlBackend};
 use uuid::Uuid;
 
@@ -45,6 +46,11 @@ impl Backend {
     /// The URL of a database on a server.
     pub(crate) fn url(&self) -> &str {
         self.backend.on_server().expect("SQLite has no server").url()
+    }
+
+    /// A session of a user.
+    pub(crate) async fn user(&self) -> MySqlConnection {
+        self.backend.on_server().expect("SQLite has no sessions").connect().await
     }
 
     /// Runs statements as a user would.

@@ -10,6 +10,7 @@ mod backend;
 mod callbacks;
 mod commits;
 mod faults;
+mod locks;
 mod migrations;
 mod model;
 mod packets;
