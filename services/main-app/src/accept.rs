@@ -15,6 +15,9 @@ const LIMITS: Limits = Limits { waiting: 1024, items: 256, weight: 2 * 1024 * 10
 /// Commits in flight: while the disk writes one, the next one is sent.
 const COMMITS: usize = 2;
 
+/// Number of requests of one commit that may wait for a locked row, each for a second.
+const LOCK_WAITS: u32 = 4;
+
 /// Approximate size of a job without its payload, in bytes.
 const ROW_BYTES: usize = 256;
 
@@ -95,6 +98,7 @@ impl Operation for Writer {
     ///
     /// If another session holds the row of an idempotency key locked, each request is committed by
     /// itself: each request for a locked row costs a second, and halves would repeat that wait.
+    /// After [`LOCK_WAITS`], the other requests fail too, since all rows may be locked.
     async fn execute(&mut self, requests: &[Request]) -> Result<Self::Outputs, Failure<Failed>> {
         let error = match self.commit(requests).await {
             Ok(accepted) => return Ok(accepted.into_iter().map(Ok).collect()),
@@ -104,12 +108,20 @@ impl Operation for Writer {
             return Err(self.failure(error, requests));
         }
         let mut results = Vec::with_capacity(requests.len());
+        let mut lock_waits = 0;
         for request in requests.chunks(1) {
+            if lock_waits == LOCK_WAITS {
+                results.push(Err(Failed::Unavailable));
+                continue;
+            }
             results.push(match self.commit(request).await {
                 Ok(accepted) => Ok(accepted.concat()),
-                Err(error) => match self.failure(error, request) {
-                    Failure::Item(failed) | Failure::Batch(failed) | Failure::All(failed) => Err(failed),
-                },
+                Err(error) => {
+                    lock_waits += u32::from(error.is_lock_wait_timeout());
+                    match self.failure(error, request) {
+                        Failure::Item(failed) | Failure::Batch(failed) | Failure::All(failed) => Err(failed),
+                    }
+                }
             });
         }
         Ok(results)

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use kit_database::Database;
+use kit_database::sqlx::raw_sql;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{MariaDb, MariaDbOptions, SqlBackend, eventually, on_every_backend};
@@ -54,6 +55,33 @@ async fn each_answers_for_itself(server: &Server, payload: impl Fn(usize) -> Val
         }
     }
     assert_eq!(server.jobs().await, 116);
+}
+
+/// A session of a user holds the row of an idempotency key locked.
+#[tokio::test]
+async fn a_locked_key_holds_up_no_other_request() {
+    let server = Server::on(Backend::mysql("locked_key").await, false, 10_000).await;
+    let body = json!({"kind": "user-request", "payload": {"user_id": 1}});
+    // A request that waits for a key also locks the gap before it. Another key keeps the requests
+    // without keys out of this gap.
+    for key in ["another", "locked"] {
+        assert_eq!(server.post("/jobs", &body, Some(key)).await.status(), StatusCode::ACCEPTED);
+    }
+    let mut user = server.backend.on_server().unwrap().connect().await;
+    raw_sql("BEGIN").execute(&mut user).await.unwrap();
+    raw_sql("SELECT id FROM jobs WHERE idempotency_key = 'locked' FOR UPDATE").execute(&mut user).await.unwrap();
+    // So many requests at once share commits.
+    let submit = async |n: usize| server.post("/jobs", &body, (n % 60 == 7).then_some("locked")).await;
+    for (n, response) in join_all((0..120).map(submit)).await.into_iter().enumerate() {
+        if n % 60 == 7 {
+            assert_problem(&format!("job {n}"), response, 503).await;
+        } else {
+            assert_eq!(response.status(), StatusCode::ACCEPTED, "job {n}");
+        }
+    }
+    raw_sql("ROLLBACK").execute(&mut user).await.unwrap();
+    assert!(server.post("/jobs", &body, Some("locked")).await.status().is_success());
+    assert_eq!(server.jobs().await, 120);
 }
 
 /// Batches are accepted as a whole, together with other requests.

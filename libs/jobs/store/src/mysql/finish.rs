@@ -1,9 +1,11 @@
 //! Committing effects.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use kit_database::mysql::text;
 use kit_database::{Error, Result};
+use uuid::Uuid;
 
 use super::{MySqlStore, NOW, TIMEOUT, guard, list, literal, optional};
 use crate::chunks::{chunks, fitting};
@@ -28,17 +30,56 @@ impl MySqlStore {
     async fn finish_part(&self, part: &[Success], script: &str) -> Vec<Result<bool>> {
         match self.finish_together(part, script).await {
             Ok(true) => part.iter().map(|_| Ok(true)).collect(),
-            result if part.len() > 1 && is_of_one_job(&result) => {
-                let mut results = Vec::with_capacity(part.len());
-                for success in part {
-                    let one = std::slice::from_ref(success);
-                    results.push(self.finish_together(one, &finish_sql(one)).await);
-                }
-                results
-            }
+            Err(error) if part.len() > 1 && error.is_lock_wait_timeout() => self.finish_unlocked(part, error).await,
+            result if part.len() > 1 && is_of_one_job(&result) => self.finish_one_by_one(part).await,
             Ok(false) => vec![Ok(false)],
             Err(error) => failures(part.len(), error),
         }
+    }
+
+    /// Finishes the jobs whose rows no other session has locked: together if possible, else one by
+    /// one. The others are not tried again, since each would wait for a second.
+    async fn finish_unlocked(&self, part: &[Success], error: Error) -> Vec<Result<bool>> {
+        let Ok(locked) = self.locked(part).await else { return failures(part.len(), error) };
+        let (locked, free): (Vec<&Success>, Vec<&Success>) =
+            part.iter().partition(|success| locked.contains(&success.id));
+        let free: Vec<Success> = free.into_iter().cloned().collect();
+        let finished = if free.is_empty() {
+            Vec::new()
+        } else if !locked.is_empty() && matches!(self.finish_together(&free, &finish_sql(&free)).await, Ok(true)) {
+            free.iter().map(|_| Ok(true)).collect()
+        } else {
+            self.finish_one_by_one(&free).await
+        };
+        let ids = free.iter().map(|success| success.id).chain(locked.iter().map(|success| success.id));
+        let results = finished.into_iter().chain(failures(locked.len(), error));
+        let mut results: HashMap<Uuid, Result<bool>> = ids.zip(results).collect();
+        part.iter().map(|success| results.remove(&success.id).unwrap_or(Ok(false))).collect()
+    }
+
+    async fn finish_one_by_one(&self, part: &[Success]) -> Vec<Result<bool>> {
+        let mut results = Vec::with_capacity(part.len());
+        for success in part {
+            let one = std::slice::from_ref(success);
+            results.push(self.finish_together(one, &finish_sql(one)).await);
+        }
+        results
+    }
+
+    /// The jobs whose rows other sessions have locked.
+    async fn locked(&self, part: &[Success]) -> Result<HashSet<Uuid>> {
+        let ids = list(part.iter().map(|success| success.id));
+        let rows = format!("SELECT id FROM jobs FORCE INDEX (PRIMARY) WHERE id IN ({ids})");
+        let count = part.len();
+        let answers = self
+            .finish
+            .run(&format!("{rows}; {rows} ORDER BY id LIMIT {count} FOR UPDATE SKIP LOCKED"), TIMEOUT)
+            .await?;
+        let mut locked: HashSet<Uuid> = super::ids(super::answer(&answers, 0)?)?.into_iter().collect();
+        for free in super::ids(super::answer(&answers, 1)?)? {
+            locked.remove(&free);
+        }
+        Ok(locked)
     }
 
     /// Finishes all jobs in one transaction, or none. Returns whether it did.
@@ -55,11 +96,11 @@ impl MySqlStore {
 }
 
 /// Whether a single job may have failed the whole part: it has another token, the database refused
-/// its effect, its effect cannot be written at the moment, or another session has locked its row.
+/// its effect, or its effect cannot be written at the moment.
 fn is_of_one_job(result: &Result<bool>) -> bool {
     match result {
         Ok(finished) => !finished,
-        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_part(),
+        Err(error) => matches!(error, Error::Refused(_) | Error::Duplicate) || error.is_of_a_table(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Sessions of users that hold row locks on MySQL.
 
 use jobs_core::State;
-use jobs_store::{Claimed, JobRow, Lease, Success};
+use jobs_store::{Claimed, JobRow, Lease, Statement, Success};
+use kit_database::Error;
 use kit_database::sqlx::{AssertSqlSafe, MySqlConnection, raw_sql};
 use uuid::Uuid;
 
-use crate::backend::{Backend, LEASE_MS, claim, success};
+use crate::backend::{Backend, LEASE_MS, claim, effect, success};
 
 macro_rules! on_every_server {
     ($($test:ident),+ $(,)?) => {
@@ -21,7 +22,8 @@ macro_rules! on_every_server {
 on_every_server!(
     locked_jobs_are_claimed_later,
     locked_leases_are_neither_renewed_nor_lost,
-    a_locked_job_keeps_no_other_from_success,
+    locked_jobs_keep_no_other_from_success,
+    a_locked_row_of_an_effect_keeps_no_other_from_success,
 );
 
 async fn lock(backend: &Backend, ids: &[Uuid]) -> MySqlConnection {
@@ -103,24 +105,55 @@ async fn locked_leases_are_neither_renewed_nor_lost(backend: Backend) {
     assert!(backend.row(ids[7]).await.progress > 0.4);
 }
 
-async fn a_locked_job_keeps_no_other_from_success(backend: Backend) {
+async fn locked_jobs_keep_no_other_from_success(backend: Backend) {
     let ids = jobs(&backend).await;
     let rows = backend.claim(&ids, 1).await;
-    let user = lock(&backend, &[rows[7].id]).await;
-    let all: Vec<Success> = rows.iter().map(success).collect();
+    let locked = [7, 13];
+    let user = lock(&backend, &locked.map(|index: usize| rows[index].id)).await;
+    let mut all: Vec<Success> = rows.iter().map(success).collect();
+    // One that is refused is the fault of its job alone, as ever.
+    all[3].effect.push(effect(rows[3].id));
+    let mut errors = Vec::new();
     for (index, result) in backend.store.finish(&all).await.into_iter().enumerate() {
-        if index == 7 {
-            assert!(result.unwrap_err().is_lock_wait_timeout());
-        } else {
-            assert!(result.unwrap());
+        match result {
+            Err(error) if locked.contains(&index) => errors.push(error),
+            Err(error) => assert!(index == 3 && matches!(error, Error::Duplicate), "{error:?}"),
+            Ok(finished) => assert!(finished && index != 3 && !locked.contains(&index), "{index}"),
         }
     }
-    assert_eq!((backend.row(rows[7].id).await, backend.effects(rows[7].id).await), (rows[7].clone(), 0));
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().all(Error::is_transient) && errors[1].is_lock_wait_timeout(), "{errors:?}");
+    for index in locked {
+        assert_eq!(backend.row(rows[index].id).await, rows[index]);
+        assert_eq!(backend.effects(rows[index].id).await, 0);
+    }
     release(user).await;
     for finished in [true, false] {
-        assert_eq!(backend.store.finish(&all[7..8]).await.remove(0).unwrap(), finished);
+        for index in locked {
+            assert_eq!(backend.store.finish(&all[index..=index]).await.remove(0).unwrap(), finished);
+        }
     }
-    for row in &rows {
-        assert_eq!(backend.effects(row.id).await, 1);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(backend.effects(row.id).await, i64::from(index != 3));
     }
+}
+
+async fn a_locked_row_of_an_effect_keeps_no_other_from_success(backend: Backend) {
+    backend.sql("CREATE TABLE counts (id INT PRIMARY KEY, n INT NOT NULL) ENGINE = InnoDB").await;
+    backend.sql("INSERT INTO counts VALUES (1, 0)").await;
+    let ids = jobs(&backend).await;
+    let rows = backend.claim(&ids, 1).await;
+    let mut all: Vec<Success> = rows.iter().map(success).collect();
+    all[7].effect.push(Statement::new("UPDATE counts SET n = n + 1 WHERE id = 1"));
+    let mut user = lock(&backend, &[]).await;
+    raw_sql("SELECT n FROM counts WHERE id = 1 FOR UPDATE").execute(&mut user).await.unwrap();
+    for (index, result) in backend.store.finish(&all).await.into_iter().enumerate() {
+        match result {
+            Ok(finished) => assert!(finished && index != 7),
+            Err(error) => assert!(index == 7 && error.is_lock_wait_timeout(), "{error:?}"),
+        }
+    }
+    release(user).await;
+    assert!(backend.store.finish(&all[7..8]).await.remove(0).unwrap());
+    assert_eq!(backend.number("SELECT n FROM counts").await, 1);
 }
