@@ -25,5 +25,5 @@ async fn an_empty_secret_is_refused() {
     let program = launch.env("CALLBACK_SECRET", "").spawn();
     assert_eq!(program.wait(Duration::from_secs(20)).await.code(), Some(2));
     let told: Vec<String> = program.all_lines().await.into_iter().map(|line| line.text).collect();
-    assert!(told[0].starts_with("CALLBACK_SECRET") && told[0].contains("an empty secret signs nothing"), "{told:?}");
+    assert!(told[0].starts_with("CALLBACK_SECRET") && told[0].contains("must not be empty"), "{told:?}");
 }

@@ -63,7 +63,7 @@ mod tests {
             ("http", url("http://other.com/"), "url: the host other.com is not in ALLOWED_HOSTS"),
             ("http", url("http://10.0.0.7/"), "url: the host 10.0.0.7 is not in ALLOWED_HOSTS"),
             ("http", with("method", json!("G ET")), "method: \"G ET\" is not a valid HTTP method"),
-            ("http", with("method", json!("")), "method: \"\" is no method"),
+            ("http", with("method", json!("")), "method: \"\" is not a valid HTTP method"),
             ("http", with("method", json!("GET\r\nx: y")), "method: "),
             ("http", with("method", json!("connect")), "method: CONNECT"),
             ("http", with("headers", json!({ "a b": "c" })), "headers: "),

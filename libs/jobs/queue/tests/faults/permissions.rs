@@ -21,7 +21,8 @@ async fn made(url: &str, name: &str) -> RabbitMqQueue {
     queue
 }
 
-/// Sends a message of each priority, and receives it.
+/// Sends a message of each priority, and receives it. A message of an earlier connection may come
+/// again, if that connection ended before the broker had the acknowledgement.
 async fn works(queue: &RabbitMqQueue) {
     let sent = Priority::ALL.map(|priority| Message { job: Uuid::now_v7(), priority, traceparent: None });
     eventually_ok(SOON, "the queue to work", async || queue.ping().await).await;
@@ -30,12 +31,11 @@ async fn works(queue: &RabbitMqQueue) {
     }
     let mut consumer: Box<dyn Consumer> = queue.consume(5);
     let mut received = Vec::new();
-    while received.len() < sent.len() {
+    while !sent.iter().all(|message| received.contains(message)) {
         let delivery = tokio::time::timeout(SOON, consumer.next()).await.unwrap().unwrap();
         received.push(delivery.message.clone());
         delivery.ack();
     }
-    assert!(sent.iter().all(|message| received.contains(message)), "{received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
