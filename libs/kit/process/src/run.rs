@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use prometheus_client::registry::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Invalid};
 use crate::{Common, Output, Readiness, Shutdown, Spawner, TaskFailed, Tasks, descriptors, health, telemetry};
@@ -77,7 +78,7 @@ fn run_with<C: Parser>(
     }
     let telemetry = match telemetry::init(service, &common) {
         Ok(telemetry) => telemetry,
-        Err(error) => return misconfigured(&error),
+        Err(error) => return misconfigured(&format_args!("{error:#}")),
     };
     descriptors::raise_limit();
     match on_runtime(until_shutdown(config, common, telemetry.output().clone(), body)) {
@@ -111,6 +112,7 @@ async fn until_shutdown<C>(
     body: impl AsyncFnOnce(C, App) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let _limit = survive_file_size_limit();
     let signals = shutdown.clone().on_signals(readiness.clone(), common.shutdown_delay.0, common.shutdown_grace.0);
     tokio::spawn(signals);
     let aborted = shutdown.aborted();
@@ -126,6 +128,12 @@ async fn until_shutdown<C>(
     let code = result?;
     tasks.finish()?;
     Ok(code)
+}
+
+/// From now on, a write beyond the limit of file sizes is an error, like a write to a full disk. By
+/// default, its signal ends the process.
+fn survive_file_size_limit() -> Option<Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).ok()
 }
 
 #[cfg(test)]

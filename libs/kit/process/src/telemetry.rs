@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
+use anyhow::Context;
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
@@ -58,7 +59,8 @@ pub fn init(service: &'static str, common: &Common) -> anyhow::Result<Telemetry>
     } else {
         fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_writer(output.clone()).boxed()
     };
-    let traces = common.otlp_endpoint.as_deref().map(|endpoint| trace_provider(service, endpoint)).transpose()?;
+    let traces = common.otlp_endpoint.as_deref().map(|endpoint| trace_provider(service, endpoint)).transpose();
+    let traces = traces.context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
     let spans =
         traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("worker-system")));
     tracing_subscriber::registry().with(filter).with(log).with(spans).try_init()?;

@@ -9,18 +9,9 @@ use std::time::Duration;
 use reqwest::{RequestBuilder, Response};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
-use testkit::{Folder, Launch, Process, eventually};
+use testkit::{Folder, Process, eventually};
 
 use crate::running::{PATIENCE, System, launch, program};
-
-/// A launch whose process ignores SIGXFSZ, so that a write beyond the limit is an error.
-fn limited() -> Launch {
-    Launch::new("sh").name("worker-system").args([
-        "-c",
-        "trap '' XFSZ; exec \"$0\"",
-        env!("CARGO_BIN_EXE_worker-system"),
-    ])
-}
 
 /// Makes every write to a file fail from now on, or lets them succeed again.
 fn let_writes(process: &Process, succeed: bool) {
@@ -65,7 +56,7 @@ async fn number(response: Response) -> i64 {
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_is_told_and_recovered_from() {
     let data = Folder::new("worker-system");
-    let system = System::start_as(limited(), data.path()).await;
+    let system = System::start_as(program(), data.path()).await;
     system.add(50).await;
     system.settled(50, 4).await;
     let before = number(system.visit().send().await.unwrap()).await;

@@ -58,7 +58,7 @@ pub(crate) async fn acquire(pool: &MySqlPool) -> Result<PoolConnection<MySql>> {
 /// server many more connections.
 async fn diagnose(pool: &MySqlPool) -> sqlx::Error {
     static ONE: Semaphore = Semaphore::const_new(1);
-    let Ok(_permit) = ONE.try_acquire() else { return timed_out("there is no free connection") };
+    let Ok(_permit) = ONE.try_acquire() else { return timed_out("no connection was made in time") };
     match timeout(DIAGNOSIS_TIMEOUT, connect(&pool.connect_options())).await {
         Err(_) => timed_out("the server does not answer"),
         Ok(Err(error)) => error,
