@@ -105,7 +105,8 @@ impl Operation for Writer {
             Err(error) => error,
         };
         if requests.len() == 1 || !error.is_lock_wait_timeout() {
-            return Err(self.failure(error, requests));
+            let failed = self.failed(error, requests);
+            return Err(if failed == Failed::Unavailable { Failure::Batch(failed) } else { Failure::Item(failed) });
         }
         let mut results = Vec::with_capacity(requests.len());
         let mut lock_waits = 0;
@@ -118,9 +119,7 @@ impl Operation for Writer {
                 Ok(accepted) => Ok(accepted.concat()),
                 Err(error) => {
                     lock_waits += u32::from(error.is_lock_wait_timeout());
-                    match self.failure(error, request) {
-                        Failure::Item(failed) | Failure::Batch(failed) | Failure::All(failed) => Err(failed),
-                    }
+                    Err(self.failed(error, request))
                 }
             });
         }
@@ -169,20 +168,21 @@ impl Writer {
         if together { self.store.accept_all(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
     }
 
-    fn failure(&self, error: NotCommitted, requests: &[Request]) -> Failure<Failed> {
+    /// The reason why `requests` failed. Logs it, unless the commit is repeated in parts.
+    fn failed(&self, error: NotCommitted, requests: &[Request]) -> Failed {
         let error = match error {
             NotCommitted::Error(error) => error,
-            NotCommitted::Conflicts(conflicts) => return Failure::Item(Failed::Conflicts(conflicts)),
+            NotCommitted::Conflicts(conflicts) => return Failed::Conflicts(conflicts),
         };
         if error.is_transient() || requests.len() == 1 {
             self.metrics.store_errors.inc();
             tracing::warn!(%error, "jobs were not accepted");
         }
         match error {
-            error if error.is_transient() => Failure::Batch(Failed::Unavailable),
-            error if error.is_defect() => Failure::Item(Failed::Defect),
-            Error::TooLarge { .. } => Failure::Item(Failed::TooLarge),
-            _ => Failure::Item(Failed::Refused),
+            error if error.is_transient() => Failed::Unavailable,
+            error if error.is_defect() => Failed::Defect,
+            Error::TooLarge { .. } => Failed::TooLarge,
+            _ => Failed::Refused,
         }
     }
 }

@@ -50,10 +50,8 @@ async fn a_handler_alone() {
 async fn the_whole_way() {
     let harness = Harness::start(Registry::new().with(Greeting)).await;
     let Database::Sqlite(pool) = harness.database() else { panic!("the harness is on SQLite") };
-    let mut transaction = pool.begin().await.unwrap();
-    let table = kit_database::sqlx::query("CREATE TABLE greetings (job_id BLOB, name TEXT)");
-    table.execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    let table = "CREATE TABLE greetings (job_id BLOB, name TEXT)";
+    testkit::execute(harness.database(), table).await.unwrap();
     let id = harness.submit("greeting", &json!({"name": "Ada"}), 1).await;
     let row = harness.ended(id).await;
     assert_eq!(row.result.as_deref(), Some("\"Hello Ada!\""), "{row:?}");

@@ -214,9 +214,7 @@ async fn an_error_of_a_callback_that_cannot_be_stored_is_replaced() {
     let Database::Sqlite(pool) = &app.database else { panic!("it is on SQLite") };
     let trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON callbacks WHEN NEW.error LIKE '%503%' \
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    let mut transaction = pool.begin().await.unwrap();
-    sqlx::raw_sql(trigger).execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    testkit::execute(&app.database, trigger).await.unwrap();
     let job = app.ended(format!("http://{server}/callback")).await;
     let service = app.start();
     let recorded = async || {

@@ -77,9 +77,6 @@ pub use crate::operation::{Failure, Operation};
 pub use crate::parts::Parts;
 pub use crate::worker::Worker;
 
-/// A weight that gives an item a batch of its own, whatever the limits are.
-pub const ALONE: usize = usize::MAX;
-
 /// The bounds of a [`Batcher`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

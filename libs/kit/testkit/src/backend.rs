@@ -1,6 +1,7 @@
 //! One test on every kind of database.
 
-use kit_database::{Database, Options};
+use kit_database::{Database, Migrations, Options};
+use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
@@ -77,6 +78,22 @@ impl SqlBackend {
         Self::open(Home::Server(server, server.database(name).await), options)
     }
 
+    /// A database with this default character set, which has only the first migration: that
+    /// of the releases whose text columns did not name their character sets.
+    ///
+    /// # Panics
+    /// When the server refuses the character set or the migration.
+    pub async fn before_character_sets(migrations: &Migrations, character_set: &str) -> Self {
+        let backend = Self::mysql("installation", Options::DEFAULT).await;
+        let name = backend.on_server().expect("it is on a server").name();
+        let sql = format!("ALTER DATABASE {name} CHARACTER SET {character_set}");
+        backend.sql(&sql).await.expect("the character set exists");
+        let first = |migrator: &Migrator| Migrator::with_migrations(migrator.migrations[..1].to_vec());
+        let first = Migrations::new(migrations.system(), first(&migrations.mysql), first(&migrations.sqlite));
+        backend.database().migrate(&first).await.expect("the first migration succeeds");
+        backend
+    }
+
     /// The shared server. It does not write every commit to disk, since the tests
     /// that use it do not stop it.
     pub async fn server() -> &'static MariaDb {
@@ -117,16 +134,7 @@ impl SqlBackend {
 
     /// Runs statements, as a user would.
     pub async fn sql(&self, sql: &str) -> kit_database::Result<()> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        match &self.database {
-            Database::MySql(pool) => sql.execute(pool).await.map(drop)?,
-            Database::Sqlite(pool) => {
-                let mut transaction = pool.begin().await?;
-                sql.execute(&mut *transaction).await?;
-                transaction.commit().await?;
-            }
-        }
-        Ok(())
+        execute(&self.database, sql).await
     }
 
     /// On SQLite, makes the commit of every transaction that changes a row of `tables`
@@ -185,6 +193,20 @@ fn triggers<'a>(tables: &'a [&'a str]) -> impl Iterator<Item = (String, &'a str,
     let events =
         |table: &'a str| ["INSERT", "UPDATE", "DELETE"].map(|event| (format!("fail_{table}_{event}"), table, event));
     tables.iter().flat_map(move |table| events(table))
+}
+
+/// Runs statements on `database`, as a user would.
+pub async fn execute(database: &Database, sql: &str) -> kit_database::Result<()> {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    match database {
+        Database::MySql(pool) => sql.execute(pool).await.map(drop)?,
+        Database::Sqlite(pool) => {
+            let mut transaction = pool.begin().await?;
+            sql.execute(&mut *transaction).await?;
+            transaction.commit().await?;
+        }
+    }
+    Ok(())
 }
 
 impl Home {

@@ -30,7 +30,7 @@ mod server;
 mod supervision;
 mod wait;
 
-pub use backend::SqlBackend;
+pub use backend::{SqlBackend, execute};
 pub use folder::Folder;
 pub use http::{http_client, http_client_builder, http_get};
 pub use mariadb::{MariaDb, MariaDbOptions, TestDatabase};

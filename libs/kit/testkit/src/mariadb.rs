@@ -100,6 +100,18 @@ impl MariaDb {
             .await
     }
 
+    /// Returns a private server that takes packets of 1 MiB, which all tests of this binary
+    /// share.
+    pub async fn small_packets() -> &'static Self {
+        static SMALL_PACKETS: OnceCell<MariaDb> = OnceCell::const_new();
+        SMALL_PACKETS
+            .get_or_init(async || {
+                let arguments = vec!["--max-allowed-packet=1M".to_owned()];
+                Self::start(MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() }).await
+            })
+            .await
+    }
+
     /// Starts a server for one test.
     ///
     /// # Panics

@@ -5,8 +5,7 @@ use kit_database::Database;
 use kit_database::sqlx::raw_sql;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::{MariaDb, MariaDbOptions, SqlBackend, eventually, on_every_backend};
-use tokio::sync::OnceCell;
+use testkit::{MariaDb, SqlBackend, eventually, on_every_backend};
 
 use crate::{Backend, OPTIONS, SOON, Server, assert_problem};
 
@@ -177,20 +176,9 @@ async fn every_request_that_needs_an_absent_table_may_be_repeated() {
     assert_eq!(server.post("/jobs", &job, None).await.status(), StatusCode::ACCEPTED);
 }
 
-/// A server that takes packets of 1 MiB; a payload takes two bytes in it for each of its own.
-async fn small_packets() -> &'static MariaDb {
-    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
-    SERVER
-        .get_or_init(async || {
-            let arguments = vec!["--max-allowed-packet=1M".to_owned()];
-            MariaDb::start(MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() }).await
-        })
-        .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_larger_than_the_database_takes_fails_alone() {
-    let backend = SqlBackend::on(small_packets().await, "large", OPTIONS).await;
+    let backend = SqlBackend::on(MariaDb::small_packets().await, "large", OPTIONS).await;
     let server = Server::on(Backend::migrated(backend).await, false, 10_000).await;
     let job = |bytes: usize| json!({"kind": "user-request", "payload": {"data": "x".repeat(bytes)}});
     let submit = async |n: usize| match n % 3 {

@@ -1,7 +1,5 @@
 //! Invalid requests: each is answered with a 4xx problem, and changes nothing.
 
-use kit_database::sqlite::Pool;
-use kit_database::{Database, sqlx};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -114,23 +112,18 @@ async fn assert_problem(what: &str, response: reqwest::Response, status: u16) {
 #[tokio::test]
 async fn what_the_database_refuses_is_told_from_a_defect() {
     let server = Server::start().await;
-    let Database::Sqlite(pool) = &server.database else { panic!("it is on SQLite") };
     let before = server.json("/values").await;
     let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON \"values\" WHEN NEW.value = 13 \
                    BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    write(pool, trigger).await;
+    testkit::execute(&server.database, trigger).await.unwrap();
     let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": 2, "value": 13}]}"#).await;
     assert_problem("a refused value", response, 422).await;
     assert_eq!(server.json("/values").await, before);
     let response = server.post(r#"{"values": [{"id": 1, "value": 12}, {"id": "2"}]}"#).await;
     let detail = response.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned();
     assert!(detail.starts_with("values[1].id: "), "{detail}");
-    write(pool, "DROP TRIGGER refuse; ALTER TABLE \"values\" RENAME COLUMN value TO renamed").await;
+    testkit::execute(&server.database, "DROP TRIGGER refuse; ALTER TABLE \"values\" RENAME COLUMN value TO renamed")
+        .await
+        .unwrap();
     assert_problem("a defect", server.get("/values").await, 500).await;
-}
-
-async fn write(pool: &Pool, sql: &'static str) {
-    let mut transaction = pool.begin().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
 }

@@ -30,29 +30,29 @@ async fn letter(queue: &RabbitMqQueue) -> Delivery {
     tokio::time::timeout(SOON, queue.dead_letters(1).next()).await.expect("a dead letter in time").unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_waits_too_long_has_expired() {
+/// Publishes `count` messages one by one under a policy. The first one dies of `death`.
+async fn the_first_dies(name: &str, policy: &str, count: usize, death: Death) {
     let server = server().await;
-    let queue = under(&server, "expiry", r#"{"message-ttl":100}"#).await;
-    let sent = message();
-    publish(&queue, std::slice::from_ref(&sent)).await;
+    let queue = under(&server, name, policy).await;
+    let sent: Vec<Message> = (0..count).map(|_| message()).collect();
+    for message in &sent {
+        publish(&queue, std::slice::from_ref(message)).await;
+    }
     let letter = letter(&queue).await;
-    assert_eq!((&letter.message, letter.death), (&sent, Some(Death::Expired)));
+    assert_eq!((&letter.message, letter.death), (&sent[0], Some(death)));
     letter.ack();
     queue.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_waits_too_long_has_expired() {
+    the_first_dies("expiry", r#"{"message-ttl":100}"#, 1, Death::Expired).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_gives_way_to_later_ones_was_over_the_limit() {
-    let server = server().await;
-    let queue = under(&server, "length", r#"{"max-length":1,"overflow":"drop-head"}"#).await;
-    let (first, second) = (message(), message());
-    publish(&queue, std::slice::from_ref(&first)).await;
-    publish(&queue, std::slice::from_ref(&second)).await;
-    let letter = letter(&queue).await;
-    assert_eq!((&letter.message, letter.death), (&first, Some(Death::LengthLimit)));
-    letter.ack();
-    queue.close().await;
+    let policy = r#"{"max-length":1,"overflow":"drop-head"}"#;
+    the_first_dies("length", policy, 2, Death::LengthLimit).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

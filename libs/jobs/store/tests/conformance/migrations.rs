@@ -1,17 +1,9 @@
 //! Installations of earlier releases.
 
 use jobs_store::{Accepted, MIGRATIONS, NewJob};
-use kit_database::sqlx::migrate::Migrator;
-use kit_database::{Migrations, Options};
 use testkit::SqlBackend;
 
 use crate::backend::new_job;
-
-/// The schema of the release before text columns said their character set.
-fn before_character_sets() -> Migrations {
-    let first = |migrator: &Migrator| Migrator::with_migrations(migrator.migrations[..1].to_vec());
-    Migrations::new(MIGRATIONS.system(), first(&MIGRATIONS.mysql), first(&MIGRATIONS.sqlite))
-}
 
 /// The columns of all tables, without their character sets.
 async fn columns(backend: &SqlBackend) -> Vec<(String, String, String, String)> {
@@ -24,10 +16,7 @@ async fn columns(backend: &SqlBackend) -> Vec<(String, String, String, String)> 
 #[tokio::test]
 async fn an_installation_with_any_character_set_is_migrated() {
     for character_set in ["latin1", "utf8mb3", "utf8mb4", "ascii"] {
-        let backend = SqlBackend::mysql("installation", Options::DEFAULT).await;
-        let name = backend.on_server().unwrap().name();
-        backend.sql(&format!("ALTER DATABASE {name} CHARACTER SET {character_set}")).await.unwrap();
-        backend.database().migrate(&before_character_sets()).await.unwrap();
+        let backend = SqlBackend::before_character_sets(&MIGRATIONS, character_set).await;
         let text = if character_set == "ascii" { "e" } else { "é" };
         let id = new_job().id;
         let hex = id.simple();

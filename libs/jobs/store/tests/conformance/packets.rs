@@ -3,20 +3,9 @@
 use jobs_core::{Event, State};
 use jobs_store::{Accepted, JobEvent, NewJob, Success, apply};
 use kit_database::Error;
-use testkit::{MariaDb, MariaDbOptions};
-use tokio::sync::OnceCell;
+use testkit::MariaDb;
 
 use crate::backend::{Backend, claim, new_job, success, with_key};
-
-async fn server() -> &'static MariaDb {
-    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
-    SERVER
-        .get_or_init(async || {
-            let arguments = vec!["--max-allowed-packet=1M".to_owned()];
-            MariaDb::start(MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() }).await
-        })
-        .await
-}
 
 fn long(bytes: usize) -> String {
     format!("{:?}", "x".repeat(bytes - 2))
@@ -25,7 +14,7 @@ fn long(bytes: usize) -> String {
 /// Each of the jobs fits into a packet, and no three of them do.
 #[tokio::test]
 async fn batches_are_cut_to_what_the_server_takes() {
-    let backend = Backend::on(server().await, "batches").await;
+    let backend = Backend::on(MariaDb::small_packets().await, "batches").await;
     let jobs: Vec<NewJob> = (0..30)
         .map(|index| NewJob {
             payload: long(200_000),
@@ -54,7 +43,7 @@ async fn batches_are_cut_to_what_the_server_takes() {
 /// Many jobs fail at once, each with a long error.
 #[tokio::test]
 async fn transitions_are_cut_to_what_the_server_takes() {
-    let backend = Backend::on(server().await, "transitions").await;
+    let backend = Backend::on(MariaDb::small_packets().await, "transitions").await;
     let jobs: Vec<NewJob> = (0..200).map(|_| new_job()).collect();
     backend.store.accept(&jobs).await.unwrap();
     let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
@@ -71,7 +60,7 @@ async fn transitions_are_cut_to_what_the_server_takes() {
 
 #[tokio::test]
 async fn what_never_fits_is_refused_and_holds_up_nothing_else() {
-    let backend = Backend::on(server().await, "never").await;
+    let backend = Backend::on(MariaDb::small_packets().await, "never").await;
     let large = NewJob { payload: long(600_000), ..new_job() };
     let error = backend.store.accept(std::slice::from_ref(&large)).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }) && !error.is_transient(), "{error:?}");

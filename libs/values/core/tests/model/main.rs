@@ -37,9 +37,9 @@ pub(crate) enum Mutation {
     TickIgnoresOwner,
     /// A light tick is trusted although ids were assigned or removed.
     LightTickIgnoresGeneration,
-    /// A worker's command is executed for whoever is registered under its number.
+    /// The database executes a worker's command if any worker is registered under its number.
     WorkerIgnoresToken,
-    /// A manager's command is executed under any term with its number.
+    /// The database executes a manager's command under any term with its number.
     ManagerIgnoresToken,
     /// A manager continues to lead after a command without an answer.
     ManagerForgetsUnknownCommit,

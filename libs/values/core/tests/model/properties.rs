@@ -37,7 +37,7 @@ pub(crate) const ONCE: &str = "each second of each id is counted exactly once";
 pub(crate) const CAPACITY: &str = "nobody owns more ids than its capacity";
 pub(crate) const OWNERSHIP: &str = "only its owner ticks or releases a row, only the leader moves it";
 pub(crate) const REPORT: &str = "a worker reports exactly the rows that its tick left it";
-pub(crate) const FENCE: &str = "exactly the living registrations are told that they live, and only they report";
+pub(crate) const FENCE: &str = "a heartbeat confirms exactly the registrations that are alive, and only these report";
 pub(crate) const STALE: &str = "no write under a stale term is accepted";
 
 /// The properties that the checker verifies.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kit_database::{Database, Error, Options};
-use testkit::{MariaDb, MariaDbOptions, on_every_backend};
+use testkit::{MariaDb, on_every_backend};
 use values_store::{Added, MAX_ID, NewValue, Page};
 
 use crate::backend::Backend;
@@ -204,10 +204,7 @@ async fn pages_cover_everything_once(backend: Backend) {
 /// All of the ids are added or none, so they have to fit into one packet.
 #[tokio::test]
 async fn more_ids_than_the_server_takes_are_refused() {
-    let arguments = vec!["--max-allowed-packet=1M".to_owned()];
-    let options = MariaDbOptions { durable: false, arguments, ..MariaDbOptions::default() };
-    let server = MariaDb::start(options).await;
-    let database = server.database("packets").await;
+    let database = MariaDb::small_packets().await.database("packets").await;
     let database = Database::open(database.url(), Options::DEFAULT).unwrap();
     database.migrate(&values_store::MIGRATIONS).await.unwrap();
     let store = values_store::open(&database);

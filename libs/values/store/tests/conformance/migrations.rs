@@ -1,7 +1,6 @@
 //! The schema, on every backend.
 
-use kit_database::sqlx::migrate::Migrator;
-use kit_database::{Migrations, Options};
+use kit_database::Options;
 use testkit::{SqlBackend, on_every_backend};
 use values_core::types::Token;
 use values_store::MIGRATIONS;
@@ -79,19 +78,10 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     backend.lead().await;
 }
 
-/// The schema of the release before text columns said their character set.
-fn before_character_sets() -> Migrations {
-    let first = |migrator: &Migrator| Migrator::with_migrations(migrator.migrations[..1].to_vec());
-    Migrations::new(MIGRATIONS.system(), first(&MIGRATIONS.mysql), first(&MIGRATIONS.sqlite))
-}
-
 #[tokio::test]
 async fn an_installation_with_any_character_set_is_migrated() {
     for character_set in ["latin1", "utf8mb3", "utf8mb4", "ascii"] {
-        let backend = SqlBackend::mysql("installation", Options::DEFAULT).await;
-        let name = backend.on_server().unwrap().name();
-        backend.sql(&format!("ALTER DATABASE {name} CHARACTER SET {character_set}")).await.unwrap();
-        backend.database().migrate(&before_character_sets()).await.unwrap();
+        let backend = SqlBackend::before_character_sets(&MIGRATIONS, character_set).await;
         let text = if character_set == "ascii" { "e" } else { "é" };
         backend.sql(&format!("INSERT INTO workers (name, capacity, heartbeat) VALUES ('{text}', 1, 1)")).await.unwrap();
         backend.sql("INSERT INTO `values` (id, value) VALUES (7, 42)").await.unwrap();
