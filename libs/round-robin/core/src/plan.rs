@@ -1,0 +1,1 @@
+//! The messages of a batch, fairly between clients.
