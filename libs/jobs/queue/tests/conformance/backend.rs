@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobs_queue::{
-    Consumer, Delivery, Depth, InProcessOptions, InProcessQueue, JobQueue, Message, Priority, RabbitMqOptions,
+    Consumer, Delivery, Depth, InProcessOptions, InProcessQueue, JobQueue, Message, Priority, PublishError, RabbitMqOptions,
     RabbitMqQueue,
 };
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
@@ -71,11 +71,22 @@ impl Backend {
         }
     }
 
-    /// Publishes messages, all of which must be stored.
+    /// Publishes messages until all are stored. Repeats those that the queue refuses, as
+    /// every publisher has to: a quorum queue also refuses messages while it has no leader, for
+    /// example right after its declaration.
     pub(crate) async fn publish(&self, messages: &[Message]) {
-        for outcome in self.queue.publish(messages.to_vec()).await {
-            outcome.unwrap();
-        }
+        let mut remaining = messages.to_vec();
+        eventually(SOON, "the messages to be stored", async || {
+            let outcomes = self.queue.publish(remaining.clone()).await;
+            let refused = |(message, outcome): (Message, _)| match outcome {
+                Ok(()) => None,
+                Err(PublishError::Refused) => Some(message),
+                Err(error) => panic!("{error}"),
+            };
+            remaining = std::mem::take(&mut remaining).into_iter().zip(outcomes).filter_map(refused).collect();
+            remaining.is_empty().then_some(())
+        })
+        .await;
     }
 
     /// Waits until the queue has these numbers of waiting messages and dead letters.

@@ -5,7 +5,7 @@ use testkit::{Server, eventually, eventually_ok};
 use uuid::Uuid;
 
 use crate::load::Load;
-use crate::{SOON, open, server, threads};
+use crate::{SOON, open, publish, server, threads};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_or_restarted_loses_nothing() {
@@ -64,8 +64,7 @@ async fn what_was_delivered_before_a_crash_is_delivered_again_and_settled_harmle
     server.restart().await;
     let mut consumer = queue.consume(5);
     let message = Message { job: Uuid::now_v7(), priority: Priority::Default, traceparent: None };
-    eventually_ok(SOON, "the message to be stored", async || queue.publish(vec![message.clone()]).await.remove(0))
-        .await;
+    publish(&queue, &message).await;
     let before = consumer.next().await.unwrap();
     server.kill();
     server.up().await;

@@ -12,7 +12,8 @@ mod policies;
 
 use std::time::Duration;
 
-use jobs_queue::{RabbitMqOptions, RabbitMqQueue};
+use jobs_queue::{JobQueue, Message, RabbitMqOptions, RabbitMqQueue};
+use testkit::eventually_ok;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// Time limit of a recovery, including the start of the broker, on a busy machine.
@@ -39,6 +40,13 @@ fn options(name: &str) -> RabbitMqOptions {
 
 fn open(url: &str, name: &str) -> RabbitMqQueue {
     RabbitMqQueue::open(url, options(name)).unwrap()
+}
+
+/// Publishes a message until it is stored. A quorum queue refuses messages while it has no
+/// leader, for example right after its declaration.
+async fn publish(queue: &RabbitMqQueue, message: &Message) {
+    eventually_ok(SOON, "the message to be stored", async || queue.publish(vec![message.clone()]).await.remove(0))
+        .await;
 }
 
 /// Number of threads of connections in this process.

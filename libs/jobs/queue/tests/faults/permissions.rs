@@ -5,7 +5,7 @@ use jobs_queue::{AmqpArgs, Consumer, JobQueue, Message, Priority, RabbitMqQueue}
 use testkit::{RabbitMq, eventually, eventually_ok};
 use uuid::Uuid;
 
-use crate::{SOON, open, options, server};
+use crate::{SOON, open, options, publish, server};
 
 /// Makes a user with these rights to configure, write and read, and returns its URL.
 async fn user(server: &RabbitMq, name: &str, rights: [&str; 3]) -> String {
@@ -26,8 +26,8 @@ async fn made(url: &str, name: &str) -> RabbitMqQueue {
 async fn works(queue: &RabbitMqQueue) {
     let sent = Priority::ALL.map(|priority| Message { job: Uuid::now_v7(), priority, traceparent: None });
     eventually_ok(SOON, "the queue to work", async || queue.ping().await).await;
-    for outcome in queue.publish(sent.to_vec()).await {
-        outcome.unwrap();
+    for message in &sent {
+        publish(queue, message).await;
     }
     let mut consumer: Box<dyn Consumer> = queue.consume(5);
     let mut received = Vec::new();

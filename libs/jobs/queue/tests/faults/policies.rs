@@ -4,7 +4,7 @@ use jobs_queue::{Death, Delivery, JobQueue, Message, Priority, PublishError, Rab
 use testkit::{RabbitMq, eventually, eventually_ok};
 use uuid::Uuid;
 
-use crate::{SOON, open, server};
+use crate::{SOON, open, publish, server};
 
 fn message() -> Message {
     Message { job: Uuid::now_v7(), priority: Priority::Default, traceparent: None }
@@ -19,12 +19,6 @@ async fn under(server: &RabbitMq, name: &str, policy: &str) -> RabbitMqQueue {
     queue
 }
 
-async fn publish(queue: &RabbitMqQueue, messages: &[Message]) {
-    for outcome in queue.publish(messages.to_vec()).await {
-        outcome.unwrap();
-    }
-}
-
 /// The next dead letter.
 async fn letter(queue: &RabbitMqQueue) -> Delivery {
     tokio::time::timeout(SOON, queue.dead_letters(1).next()).await.expect("a dead letter in time").unwrap()
@@ -36,7 +30,7 @@ async fn the_first_dies(name: &str, policy: &str, count: usize, death: Death) {
     let queue = under(&server, name, policy).await;
     let sent: Vec<Message> = (0..count).map(|_| message()).collect();
     for message in &sent {
-        publish(&queue, std::slice::from_ref(message)).await;
+        publish(&queue, message).await;
     }
     let letter = letter(&queue).await;
     assert_eq!((&letter.message, letter.death), (&sent[0], Some(death)));
@@ -64,7 +58,7 @@ async fn a_message_over_the_limit_is_refused_and_later_taken() {
     })
     .await;
     server.ctl(&["clear_policy", "refusing"]).await;
-    eventually_ok(SOON, "room in the queue", async || queue.publish(vec![message()]).await.remove(0)).await;
+    publish(&queue, &message()).await;
     assert_eq!(queue.depth().await.unwrap().dead_letters, 0);
     queue.close().await;
 }
@@ -74,7 +68,7 @@ async fn a_message_that_comes_back_too_often_is_over_the_delivery_limit() {
     let server = server().await;
     let queue = under(&server, "poison", r#"{"delivery-limit":1}"#).await;
     let sent = message();
-    publish(&queue, std::slice::from_ref(&sent)).await;
+    publish(&queue, &sent).await;
     let mut consumer = queue.consume(1);
     for _ in 0..2 {
         let delivery = tokio::time::timeout(SOON, consumer.next()).await.expect("a message in time").unwrap();
@@ -91,7 +85,7 @@ async fn dead_letters_arrive_although_a_policy_sends_them_elsewhere() {
     let server = server().await;
     let queue = under(&server, "elsewhere", r#"{"dead-letter-exchange":"nowhere","message-ttl":100}"#).await;
     let sent = message();
-    publish(&queue, std::slice::from_ref(&sent)).await;
+    publish(&queue, &sent).await;
     let letter = letter(&queue).await;
     assert_eq!((&letter.message, letter.death), (&sent, Some(Death::Expired)));
     letter.ack();
