@@ -139,8 +139,8 @@ pub struct ClientRow {
     /// The epoch of the latest connection; 0 before the first.
     pub epoch: Epoch,
     /// The lowest counter that is kept. Initially 1, and 0 once a first message with counter 0 is
-    /// stored. Retention deletes messages and raises it, but never deletes the last one that was
-    /// served. So `kept` equals `next` exactly if nothing was served.
+    /// stored. Retention raises it, but never deletes the last message that was served. So it
+    /// equals `next` exactly if nothing was served.
     pub kept: i64,
     /// The next counter to serve. Initially 1, and 0 once a first message with counter 0 is stored.
     pub next: i64,
@@ -163,6 +163,13 @@ impl ClientRow {
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.kept == self.next
+    }
+
+    /// Whether messages were deleted. Retention deletes the messages 0 and 1 of a client together,
+    /// so 1 is the first counter of a client, or 0 is still kept.
+    #[must_use]
+    pub const fn has_deleted(&self) -> bool {
+        self.kept > 1
     }
 
     /// The highest counter that was served; `None` if there is none.

@@ -48,9 +48,8 @@ pub struct Hello {
     pub client: ClientId,
     /// The epoch of its last connection, if it knows; not negative.
     pub epoch: Option<Epoch>,
-    /// The highest counter whose answer it has, from −1. A client that has no answer names the one
-    /// before its first counter: 0, or −1 if it began with 0. `None` if it does not know: then the
-    /// answers to messages follow that were not served before.
+    /// The highest counter whose answer it has; −1 if it has none. `None` if it does not know: then
+    /// the answers to messages follow that were not served before.
     pub last_served: Option<i64>,
 }
 
@@ -146,7 +145,7 @@ impl Tables {
         let from = hello.last_served.map_or(client.next, |last_served| last_served.saturating_add(1));
         let resume = if is_unknown_epoch || from > client.next {
             Resume::Lost { from: from.clamp(client.kept, client.next), reason: Lost::Forgotten }
-        } else if from < client.kept && !client.is_new() {
+        } else if from < client.kept && client.has_deleted() {
             Resume::Lost { from: client.kept, reason: Lost::Deleted }
         } else {
             Resume::From(from.max(client.kept))
@@ -324,6 +323,7 @@ mod tests {
             (Some(7), Some(2), From(3)),
             (Some(7), Some(1), From(2)),
             (Some(7), Some(0), lost(2, Lost::Deleted)),
+            (Some(7), Some(-1), lost(2, Lost::Deleted)),
             (None, Some(-1), lost(2, Lost::Deleted)),
             (Some(7), Some(4), lost(4, Lost::Forgotten)),
             (None, Some(i64::MAX), lost(4, Lost::Forgotten)),
@@ -336,6 +336,20 @@ mod tests {
             assert_eq!(connected.resume, expected, "{epoch:?}, {last_served:?}");
             assert_eq!(connected.client, *row(&tables));
             assert_eq!(row(&tables).epoch, Epoch(epoch.unwrap_or(7).max(7) + 1));
+        }
+    }
+
+    #[test]
+    fn a_client_without_answers_gets_all_of_them() {
+        for first in [0, 1] {
+            let mut tables = empty();
+            for counter in first..3 {
+                tables.accept(&request("x", counter));
+            }
+            for _ in 0..2 {
+                assert_eq!(tables.connect(&hello(None, Some(-1))).resume, Resume::From(first));
+                serve_all(&mut tables);
+            }
         }
     }
 

@@ -10,7 +10,8 @@ pub const REPLICA_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 impl Tables {
     /// Deletes messages that were served more than `acknowledged_ms` milliseconds ago if their
     /// client acknowledged them, and more than `unacknowledged_ms` ago if not. Keeps the last message
-    /// that was served of each client. Returns the number of deleted messages.
+    /// that was served of each client. Deletes a message 0 only together with message 1, so that
+    /// [`ClientRow::has_deleted`] can tell. Returns the number of deleted messages.
     pub fn delete_old(&mut self, acknowledged_ms: i64, unacknowledged_ms: i64) -> u64 {
         let mut clients = std::mem::take(&mut self.clients);
         let deleted = clients.values_mut().map(|client| self.delete_of(client, acknowledged_ms, unacknowledged_ms));
@@ -20,18 +21,21 @@ impl Tables {
     }
 
     fn delete_of(&mut self, client: &mut ClientRow, acknowledged_ms: i64, unacknowledged_ms: i64) -> u64 {
-        let mut deleted = 0;
-        while client.kept < client.next - 1 {
-            let key = (client.id.clone(), client.kept);
-            let age = if client.kept <= client.acknowledged { acknowledged_ms } else { unacknowledged_ms };
-            let served = self.messages.get(&key).and_then(|row| row.served.as_ref());
-            if served.is_some_and(|served| served.at >= self.now - age) {
-                break;
-            }
-            deleted += u64::from(self.messages.remove(&key).is_some());
-            client.kept += 1;
+        let is_old = |counter: i64| {
+            let age = if counter <= client.acknowledged { acknowledged_ms } else { unacknowledged_ms };
+            let row = self.messages.get(&(client.id.clone(), counter));
+            row.and_then(|row| row.served.as_ref()).is_none_or(|served| served.at < self.now - age)
+        };
+        let deleted = (client.kept..client.next - 1).take_while(|counter| is_old(*counter)).count();
+        let end = client.kept + i64::try_from(deleted).unwrap_or(0);
+        if end == 1 {
+            return 0;
         }
-        deleted
+        let removed =
+            (client.kept..end).filter(|counter| self.messages.remove(&(client.id.clone(), *counter)).is_some());
+        let removed = removed.count() as u64;
+        client.kept = end;
+        removed
     }
 
     /// Deletes turns that began more than `age_ms` milliseconds ago, except for the latest one, and
@@ -95,6 +99,24 @@ mod tests {
         tables.now = 1300;
         assert_eq!(tables.delete_old(50, 1000), 1, "the second one has to wait");
         assert_eq!(kept(&tables), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn message_0_is_deleted_together_with_message_1() {
+        let mut tables = three_served();
+        for counter in 1..=5 {
+            let mut row = tables.messages.remove(&(client("x"), counter)).unwrap();
+            row.counter = counter - 1;
+            tables.messages.insert((client("x"), row.counter), row);
+        }
+        let row = tables.clients.get_mut(&client("x")).unwrap();
+        (row.kept, row.next, row.missing) = (0, 3, 5);
+        tables.now = 1180;
+        assert_eq!(tables.delete_old(100, 100), 0);
+        assert!(!tables.clients[&client("x")].has_deleted());
+        tables.now = 1201;
+        assert_eq!(tables.delete_old(100, 100), 2);
+        assert_eq!((kept(&tables), tables.clients[&client("x")].has_deleted()), (vec![2, 3, 4], true));
     }
 
     #[test]
