@@ -9,14 +9,13 @@ mod position;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use round_robin_core::tables::ServedBatch;
 use round_robin_core::types::{ClientId, ClientRow, Epoch};
 use tokio::sync::{Notify, watch as channel};
 
-pub(crate) use self::position::{Position, Served};
+pub(crate) use self::position::{Position, Served, combined};
 
 /// The clients that are followed. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -86,8 +85,8 @@ impl Answers {
         self.lock().len()
     }
 
-    /// Tells followers that a client has connected: its row is `row`.
-    pub(crate) fn connected(&self, row: &ClientRow) {
+    /// Tells followers what the row of their client says.
+    pub(crate) fn learned(&self, row: &ClientRow) {
         self.update(&row.id, |position| {
             let is_newer = position.set_epoch(row.epoch);
             position.set_next(row.next) || is_newer
@@ -102,6 +101,17 @@ impl Answers {
                 position.add(Served { first, last, replica: Arc::clone(replica), at: batch.at })
             });
         }
+    }
+
+    /// Tells followers that messages were served.
+    fn answered(&self, (client, served): (ClientId, Served)) {
+        self.update(&client, |position| position.add(served));
+    }
+
+    /// Tells followers that what they know of this client is no longer true.
+    fn lost(&self, id: &ClientId) {
+        tracing::warn!(client_id = %id, "the database lost its latest transactions: connections of the client are closed");
+        self.update(id, |position| !std::mem::replace(&mut position.is_lost, true));
     }
 
     /// Tells the followers of a client, if there are any. `change` returns whether it changed
@@ -125,11 +135,7 @@ impl Answers {
     fn known(&self, after: Option<&ClientId>, idle: usize) -> (Vec<Known>, Vec<Known>) {
         let clients = self.lock();
         let (expecting, others): (Vec<_>, Vec<_>) = clients.iter().partition(|(_, client)| client.is_expecting());
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let begin = others.partition_point(|(id, _)| match after {
-            Bound::Excluded(after) => *id <= after,
-            _ => false,
-        });
+        let begin = after.map_or(0, |after| others.partition_point(|(id, _)| *id <= after));
         let known = |(id, client): &(&ClientId, &Arc<Client>)| {
             let position = client.position.borrow();
             Known { id: (*id).clone(), epoch: position.epoch, next: position.next }
@@ -221,4 +227,83 @@ impl Drop for Follower {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use round_robin_core::types::Range;
+
+    use super::*;
+
+    fn client(name: &str) -> ClientId {
+        name.to_owned().try_into().unwrap()
+    }
+
+    fn row(name: &str, epoch: i64, next: i64) -> ClientRow {
+        ClientRow { epoch: Epoch(epoch), next, ..ClientRow::new(client(name)) }
+    }
+
+    fn names(known: &[Known]) -> Vec<&str> {
+        known.iter().map(|known| known.id.as_str()).collect()
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_client_that_nobody_follows() {
+        let answers = Answers::default();
+        answers.learned(&row("a", 1, 5));
+        assert_eq!(answers.count(), 0);
+        let (first, second) = (answers.follow(&client("a")), answers.follow(&client("a")));
+        drop(first);
+        assert_eq!(answers.count(), 1);
+        drop(second);
+        assert_eq!(answers.count(), 0);
+    }
+
+    #[test]
+    fn those_who_expect_answers_come_first_and_the_others_in_turn() {
+        let answers = Answers::default();
+        let mut followers: Vec<Follower> = ["a", "b", "c", "d", "e"].map(|name| answers.follow(&client(name))).into();
+        for follower in &mut followers[1..] {
+            follower.expect(false);
+            follower.expect(false);
+        }
+        let (expecting, idle) = answers.known(None, 3);
+        assert_eq!((names(&expecting), names(&idle)), (vec!["a"], vec!["b", "c", "d"]));
+        let (_, idle) = answers.known(Some(&client("d")), 3);
+        assert_eq!(names(&idle), ["e", "b", "c"]);
+        let mut other = answers.follow(&client("c"));
+        let (expecting, idle) = answers.known(Some(&client("z")), 9);
+        assert_eq!((names(&expecting), names(&idle)), (vec!["a", "c"], vec!["b", "d", "e"]));
+        other.expect(false);
+        drop(other);
+        assert_eq!(names(&answers.known(None, 0).0), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn followers_get_what_is_served_here() {
+        let answers = Answers::default();
+        let mut follower = answers.follow(&client("a"));
+        let range = |name, first, last| Range { client: client(name), first, last };
+        let batch = ServedBatch { at: 9, ranges: vec![range("b", 1, 1), range("a", 1, 3)] };
+        answers.served(&"me".into(), &batch);
+        let served = Served { first: 1, last: 3, replica: "me".into(), at: 9 };
+        assert_eq!(follower.answer(2).await, Answer::Known(served));
+        answers.learned(&row("a", 1, 9));
+        assert_eq!(follower.answer(8).await, Answer::Unknown, "another replica served it");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_lost_transactions_ends_what_was_known() {
+        let answers = Answers::default();
+        let mut before = answers.follow(&client("a"));
+        answers.learned(&row("a", 3, 9));
+        answers.lost(&client("a"));
+        assert_eq!(before.answer(9).await, Answer::Lost);
+        let mut after = answers.follow(&client("a"));
+        assert_eq!(after.position().next, None);
+        drop(before);
+        assert_eq!(answers.count(), 1, "it does not remove the new one");
+        answers.learned(&row("a", 2, 5));
+        assert_eq!(after.answer(4).await, Answer::Unknown);
+    }
 }

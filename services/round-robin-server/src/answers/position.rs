@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use round_robin_core::types::Epoch;
+use round_robin_core::types::{ClientId, Epoch};
+use round_robin_store::Answer;
 
 /// Number of [`Served`] that are kept for local requests and sockets. They read others from the
 /// database.
@@ -20,6 +21,23 @@ pub(crate) struct Served {
     pub(crate) replica: Arc<str>,
     /// When, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
+}
+
+/// Combines answers, in the order of their clients and counters, that were given together.
+pub(crate) fn combined(answers: Vec<Answer>) -> Vec<(ClientId, Served)> {
+    let mut all: Vec<(ClientId, Served)> = Vec::new();
+    for Answer { client, counter, served } in answers {
+        if let Some((last_client, last)) = all.last_mut()
+            && *last_client == client
+            && last.last + 1 == counter
+            && (&*last.replica, last.at) == (&*served.replica, served.at)
+        {
+            last.last = counter;
+            continue;
+        }
+        all.push((client, Served { first: counter, last: counter, replica: served.replica.into(), at: served.at }));
+    }
+    all
 }
 
 /// The position of a client.
@@ -80,6 +98,28 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_that_were_given_together_are_combined() {
+        let client = |name: &str| ClientId::try_from(name.to_owned()).unwrap();
+        let answer = |name: &str, counter, replica: &str, at| Answer {
+            client: client(name),
+            counter,
+            served: round_robin_core::types::Served { replica: replica.to_owned(), at },
+        };
+        let answers = vec![
+            answer("a", 1, "x", 5),
+            answer("a", 2, "x", 5),
+            answer("a", 3, "x", 6),
+            answer("a", 4, "y", 6),
+            answer("a", 6, "y", 6),
+            answer("b", 7, "y", 6),
+        ];
+        let found: Vec<(ClientId, i64, i64, i64)> =
+            combined(answers).into_iter().map(|(client, served)| (client, served.first, served.last, served.at)).collect();
+        let expected = [("a", 1, 2, 5), ("a", 3, 3, 6), ("a", 4, 4, 6), ("a", 6, 6, 6), ("b", 7, 7, 6)];
+        assert_eq!(found, expected.map(|(name, first, last, at)| (client(name), first, last, at)));
+    }
 
     fn served(first: i64, last: i64) -> Served {
         Served { first, last, replica: "a".into(), at: first }

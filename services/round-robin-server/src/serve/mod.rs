@@ -13,11 +13,12 @@ use kit_process::{Shutdown, StoreWatch};
 use round_robin_core::plan::Sizes;
 use round_robin_core::replica::{Change, Command, Next, Outcome, Replica};
 use round_robin_core::turns::Quantum;
-use round_robin_core::types::Turn;
+use round_robin_core::types::{Range, Turn};
 use round_robin_store::{Error, ReplicaStore};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::batch::{Batch, Refused};
 use crate::Metrics;
 use crate::answers::Answers;
 
@@ -58,7 +59,7 @@ impl Serving {
         let mut replica = Replica::new(self.quantum, Sizes::DEFAULT);
         let clock = Clock(Instant::now());
         let mut retry = RETRY.build();
-        let mut served = 0;
+        let (mut served, mut refused) = (0, Refused::default());
         loop {
             if shutdown.is_draining() {
                 replica.shut_down();
@@ -74,9 +75,9 @@ impl Serving {
                 }
                 Next::Run(command) => {
                     let asked = clock.now();
-                    let outcome = self.run_command(command).await;
+                    let outcome = self.run_command(command, &mut refused).await;
                     if let Outcome::Served(Some((batch, _))) = &outcome {
-                        served += batch.ranges.iter().map(|range| range.count()).sum::<i64>();
+                        served += batch.ranges.iter().map(Range::count).sum::<i64>();
                     }
                     let change = replica.apply(&outcome, asked, clock.now());
                     self.report(change, &mut served);
@@ -91,8 +92,8 @@ impl Serving {
         }
     }
 
-    async fn run_command(&self, command: Command) -> Outcome {
-        let result = self.try_command(command).await;
+    async fn run_command(&self, command: Command, refused: &mut Refused) -> Outcome {
+        let result = self.try_command(command, refused).await;
         self.watch.record(result.as_ref());
         result.unwrap_or_else(|_| {
             self.metrics.store_errors.inc();
@@ -100,15 +101,15 @@ impl Serving {
         })
     }
 
-    async fn try_command(&self, command: Command) -> Result<Outcome, Error> {
+    async fn try_command(&self, command: Command, refused: &mut Refused) -> Result<Outcome, Error> {
         let store = &self.store;
         Ok(match command {
             Command::Register => Outcome::Registered(store.register(&self.name).await?),
             Command::Beat(replica) => Outcome::Beat(store.beat(replica).await?),
             Command::List { after, limit } => Outcome::Listed(store.waiting(after.as_ref(), limit).await?),
             Command::Serve { replica, turn, ranges, after, limit } => {
-                let batch = batch::Batch { replica, turn, next: (after.as_ref(), limit) };
-                Outcome::Served(self.serve(&batch, &ranges).await?)
+                let batch = Batch { replica, turn, next: (after.as_ref(), limit) };
+                Outcome::Served(self.serve(&batch, ranges, refused).await?)
             }
             Command::Leave(replica) => {
                 store.leave(replica).await?;
