@@ -161,6 +161,11 @@ impl Follower {
         self.position.borrow_and_update()
     }
 
+    /// The messages that were served together with this one, if they are known.
+    pub(crate) fn served_with(&self, counter: i64) -> Option<Served> {
+        self.position.borrow().served_with(counter).cloned()
+    }
+
     /// Waits until more is known than at the last call of [`position`](Self::position).
     pub(crate) async fn changed(&mut self) {
         // The sender lives as long as this follower.
