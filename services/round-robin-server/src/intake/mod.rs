@@ -12,9 +12,7 @@ use round_robin_core::tables::{Accepted, Request};
 use round_robin_store::IntakeStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use self::acknowledge::{
-    Acknowledgement, Acknowledgements, Acknowledging, Worker as AcknowledgementWorker,
-};
+pub(crate) use self::acknowledge::{Acknowledgement, Acknowledgements, Acknowledging, Worker as AcknowledgementWorker};
 use self::writer::{Writer, weight};
 use crate::Metrics;
 use crate::serve::Waker;
