@@ -186,7 +186,9 @@ pub trait RetentionStore: Send + Sync {
     /// does, a limited number at a time, and returns how many. 0 means that none is left to delete.
     async fn delete_old_messages(&self, acknowledged_ms: i64, unacknowledged_ms: i64) -> Result<u64>;
 
-    /// Deletes turns that began more than `age_ms` milliseconds ago, and returns how many.
+    /// Deletes turns as
+    /// [`Tables::delete_old_turns`](round_robin_core::tables::Tables::delete_old_turns) does, a
+    /// limited number at a time, and returns how many.
     async fn delete_old_turns(&self, age_ms: i64) -> Result<u64>;
 }
 

@@ -1,6 +1,7 @@
 //! Columns and rows that all databases share.
 
 use kit_database::{Error, Result};
+use round_robin_core::tables::Waiting;
 use round_robin_core::types::{
     ClientId, ClientRow, Epoch, MessageRow, Range, ReplicaId, ReplicaRow, Served, Token, Turn, TurnRow,
 };
@@ -19,12 +20,12 @@ pub(crate) const MESSAGE: &str = "client_id, counter, message, received_at, repl
 pub(crate) const REPLICA: &str = "id, name, is_leaving, heartbeat, token";
 
 /// Columns that [`turn`] reads.
-pub(crate) const TURN: &str = "turn, replica, name, served";
+pub(crate) const TURN: &str = "turn, replica, token, name, served";
 
 /// Columns that [`waiting`] reads.
 pub(crate) const WAITING: &str = "client_id, next_to_serve, first_missing";
 
-/// Columns of `served_ranges` and `clients` that [`ServedRange`] holds.
+/// Columns of `served_ranges` that [`served`] reads.
 pub(crate) const SERVED: &str = "first_counter, last_counter, replica, served_at";
 
 /// Queries that fail unless the tables exist.
@@ -34,9 +35,6 @@ pub(crate) const PING: [&str; 4] = [
     "SELECT client_id FROM clients LIMIT 1",
     "SELECT client_id FROM messages LIMIT 1",
 ];
-
-/// Milliseconds without a heartbeat after which a registration is forgotten.
-pub(crate) const FORGET_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Milliseconds by which `clients.seen_at` may be late. Its index changes once in this time, and not
 /// with every message.
@@ -80,6 +78,7 @@ pub(crate) struct StoredReplica {
 pub(crate) struct StoredTurn {
     turn: i64,
     replica: i64,
+    token: i64,
     name: String,
     served: i64,
 }
@@ -163,19 +162,19 @@ where
     R: sqlx::Row,
     StoredTurn: FromRow<'r, R>,
 {
-    let StoredTurn { turn, replica, name, served } = StoredTurn::from_row(row)?;
-    Ok(TurnRow { turn: Turn(turn), replica: ReplicaId(replica), name, served })
+    let StoredTurn { turn, replica, token, name, served } = StoredTurn::from_row(row)?;
+    Ok(TurnRow { turn: Turn(turn), replica: ReplicaId(replica), token: Token(token), name, served })
 }
 
 /// Reads the messages of a client that can be served.
-pub(crate) fn waiting<'r, R>(row: &'r R) -> Result<round_robin_core::tables::Waiting>
+pub(crate) fn waiting<'r, R>(row: &'r R) -> Result<Waiting>
 where
     R: sqlx::Row,
     StoredWaiting: FromRow<'r, R>,
 {
     let row = StoredWaiting::from_row(row)?;
     let range = Range { client: client_id(row.client_id)?, first: row.next_to_serve, last: row.first_missing - 1 };
-    Ok(round_robin_core::tables::Waiting { range })
+    Ok(Waiting { range })
 }
 
 /// Reads one row of `served_ranges`.

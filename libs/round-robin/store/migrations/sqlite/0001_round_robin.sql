@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS replicas (
 CREATE TABLE IF NOT EXISTS turns (
     turn    INTEGER PRIMARY KEY, -- time divided by the length of a turn
     replica INTEGER NOT NULL, -- replicas.id
+    token   INTEGER NOT NULL, -- replicas.token
     name    TEXT NOT NULL, -- replicas.name
     served  INTEGER NOT NULL DEFAULT 0 -- messages served in this turn
 ) STRICT;

@@ -36,7 +36,8 @@ impl IntakeStore for SqliteStore {
         let mut are_latest = Vec::with_capacity(answers.len());
         for (client, epoch, counter) in answers {
             let found = sqlx::query(
-                "UPDATE clients SET acknowledged = MAX(acknowledged, MIN(?, next_to_serve - 1)) \
+                "UPDATE clients SET acknowledged = CASE WHEN first_kept < next_to_serve \
+                 THEN MAX(acknowledged, MIN(?, next_to_serve - 1)) ELSE acknowledged END \
                  WHERE client_id = ? AND epoch = ?",
             )
             .bind(counter)
@@ -80,8 +81,7 @@ impl IntakeStore for SqliteStore {
     }
 
     async fn above(&self, client: &ClientId, counter: i64) -> Result<Vec<i64>> {
-        let sql =
-            "SELECT counter FROM received_messages WHERE client_id = ? AND counter > ? ORDER BY counter LIMIT ?";
+        let sql = "SELECT counter FROM received_messages WHERE client_id = ? AND counter > ? ORDER BY counter LIMIT ?";
         let query = sqlx::query_scalar(sql).bind(client.as_str()).bind(counter).bind(WINDOW);
         Ok(query.fetch_all(self.pool.reader()).await?)
     }

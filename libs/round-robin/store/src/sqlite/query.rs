@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
+use round_robin_core::tables::REPLICA_KEPT_MS;
 use round_robin_core::types::{ClientId, ClientRow, MessageRow, ReplicaRow, Turn, TurnRow};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -84,7 +85,7 @@ async fn turns(connection: &mut SqliteConnection, before: Option<Turn>, limit: u
 
 async fn replicas(connection: &mut SqliteConnection, now: i64) -> Result<Vec<ReplicaRow>> {
     let sql = format!("SELECT {} FROM replicas WHERE heartbeat >= ? ORDER BY id", rows::REPLICA);
-    let rows = sqlx::query(AssertSqlSafe(sql)).bind(now - rows::FORGET_MS).fetch_all(connection).await?;
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(now - REPLICA_KEPT_MS).fetch_all(connection).await?;
     rows.iter().map(rows::replica).collect()
 }
 

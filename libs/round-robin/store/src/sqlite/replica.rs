@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use round_robin_core::tables::{Beat, ServedBatch, Waiting};
+use round_robin_core::tables::{Beat, REPLICA_KEPT_MS, ServedBatch, Waiting};
 use round_robin_core::turns::{is_live, replica_of};
-use round_robin_core::types::{ClientId, Range, Registration, ReplicaId, ReplicaRow, Turn};
+use round_robin_core::types::{ClientId, Range, Registration, ReplicaId, ReplicaRow, Turn, TurnRow};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{SqliteStore, client, now_ms, update_client, waiting};
@@ -16,7 +16,7 @@ impl ReplicaStore for SqliteStore {
         let mut transaction = self.pool.begin().await?;
         let now = now_ms(&mut transaction).await?;
         sqlx::query("DELETE FROM replicas WHERE heartbeat < ?")
-            .bind(now - rows::FORGET_MS)
+            .bind(now - REPLICA_KEPT_MS)
             .execute(&mut *transaction)
             .await?;
         let token = new_token();
@@ -68,7 +68,7 @@ impl ReplicaStore for SqliteStore {
         let mut transaction = self.pool.begin().await?;
         let at = now_ms(&mut transaction).await?;
         let Some(name) = name_of(&mut transaction, replica).await? else { return Ok(None) };
-        if self.quantum.turn_at(at) != turn || server_of(&mut transaction, turn).await? != Some(replica.id) {
+        if self.quantum.turn_at(at) != turn || server_of(&mut transaction, turn).await? != Some(replica) {
             return Ok(None);
         }
         let mut served = Vec::new();
@@ -100,27 +100,28 @@ async fn name_of(connection: &mut SqliteConnection, replica: Registration) -> Re
 }
 
 /// The replica that serves in `turn`; `None` if the turn is not recorded.
-async fn server_of(connection: &mut SqliteConnection, turn: Turn) -> Result<Option<ReplicaId>> {
-    let sql = "SELECT replica FROM turns WHERE turn = ?";
-    let replica: Option<i64> = sqlx::query_scalar(sql).bind(turn.0).fetch_optional(connection).await?;
-    Ok(replica.map(ReplicaId))
+async fn server_of(connection: &mut SqliteConnection, turn: Turn) -> Result<Option<Registration>> {
+    let sql = format!("SELECT {} FROM turns WHERE turn = ?", rows::TURN);
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(turn.0).fetch_optional(connection).await?;
+    Ok(row.as_ref().map(rows::turn).transpose()?.as_ref().map(TurnRow::registration))
 }
 
 /// Records which replica serves in `turn`; `None` if there is no live replica.
-async fn begin_turn(connection: &mut SqliteConnection, turn: Turn, now: i64) -> Result<Option<ReplicaId>> {
+async fn begin_turn(connection: &mut SqliteConnection, turn: Turn, now: i64) -> Result<Option<Registration>> {
     let sql = format!("SELECT {} FROM replicas ORDER BY id", rows::REPLICA);
     let replicas = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
     let replicas: Vec<ReplicaRow> = replicas.iter().map(rows::replica).collect::<Result<_>>()?;
     let live: Vec<ReplicaId> = replicas.iter().filter(|row| is_live(row, now)).map(|row| row.id).collect();
     let serves = replica_of(turn, &live);
-    let Some(row) = replicas.iter().find(|row| Some(row.id) == serves) else { return Ok(None) };
-    sqlx::query("INSERT INTO turns (turn, replica, name) VALUES (?, ?, ?)")
+    let Some(row) = replicas.into_iter().find(|row| Some(row.id) == serves) else { return Ok(None) };
+    sqlx::query("INSERT INTO turns (turn, replica, token, name) VALUES (?, ?, ?, ?)")
         .bind(turn.0)
         .bind(row.id.0)
-        .bind(&row.name)
+        .bind(row.token.0)
+        .bind(row.name)
         .execute(connection)
         .await?;
-    Ok(serves)
+    Ok(Some(Registration { id: row.id, token: row.token }))
 }
 
 /// Marks the messages of `range` as served, unless it does not begin at the client's next counter or
@@ -139,7 +140,7 @@ async fn serve_range(
     client.next = range.last + 1;
     update_client(connection, &client, at).await?;
     sqlx::query(
-        "INSERT INTO served_ranges (client_id, first_counter, last_counter, turn, replica, served_at) \
+        "INSERT OR REPLACE INTO served_ranges (client_id, first_counter, last_counter, turn, replica, served_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(range.client.as_str())

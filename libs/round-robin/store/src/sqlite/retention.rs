@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use kit_database::Result;
-use round_robin_core::types::ClientRow;
+use round_robin_core::types::{ClientId, ClientRow};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{SqliteStore, now_ms};
-use crate::retention::{Before, CLIENTS, MESSAGES, TURN_MS, TURNS, first_kept};
+use crate::retention::{Before, CLIENTS, MESSAGES, TURNS, first_kept};
 use crate::{RetentionStore, rows};
 
 #[async_trait]
@@ -18,9 +18,14 @@ impl RetentionStore for SqliteStore {
             acknowledged: now.saturating_sub(acknowledged_ms),
             unacknowledged: now.saturating_sub(unacknowledged_ms),
         };
-        let mut deleted = 0;
-        for client in candidates(&mut transaction, before).await? {
-            deleted += delete(&mut transaction, &client, before).await?;
+        let (mut deleted, mut after) = (0, None);
+        while deleted == 0 {
+            let clients = candidates(&mut transaction, before, after.as_ref()).await?;
+            for client in &clients {
+                deleted += delete(&mut transaction, client, before).await?;
+            }
+            let Some(last) = clients.into_iter().next_back() else { break };
+            after = Some(last.id);
         }
         transaction.commit().await?;
         Ok(deleted)
@@ -28,8 +33,9 @@ impl RetentionStore for SqliteStore {
 
     async fn delete_old_turns(&self, age_ms: i64) -> Result<u64> {
         let mut transaction = self.pool.begin().await?;
-        let before = now_ms(&mut transaction).await?.saturating_sub(age_ms.max(TURN_MS));
-        let sql = "DELETE FROM turns WHERE turn IN (SELECT turn FROM turns WHERE turn * ? < ? ORDER BY turn LIMIT ?)";
+        let before = now_ms(&mut transaction).await?.saturating_sub(age_ms);
+        let sql = "DELETE FROM turns WHERE turn IN (SELECT turn FROM turns WHERE turn * ? < ? \
+                   AND turn < (SELECT MAX(turn) FROM turns) ORDER BY turn LIMIT ?)";
         let query = sqlx::query(sql).bind(self.quantum.as_millis()).bind(before).bind(TURNS);
         let done = query.execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -37,10 +43,14 @@ impl RetentionStore for SqliteStore {
     }
 }
 
-/// Clients whose first message can be deleted.
-async fn candidates(connection: &mut SqliteConnection, before: Before) -> Result<Vec<ClientRow>> {
+/// Clients after the client `after` whose first message is old enough.
+async fn candidates(
+    connection: &mut SqliteConnection,
+    before: Before,
+    after: Option<&ClientId>,
+) -> Result<Vec<ClientRow>> {
     let sql = format!(
-        "SELECT {} FROM clients WHERE first_kept < next_to_serve - 1 AND NOT EXISTS \
+        "SELECT {} FROM clients WHERE client_id > ? AND first_kept < next_to_serve - 1 AND NOT EXISTS \
          (SELECT 1 FROM served_ranges AS served \
           WHERE served.client_id = clients.client_id \
           AND served.first_counter <= clients.first_kept AND served.last_counter >= clients.first_kept \
@@ -48,7 +58,8 @@ async fn candidates(connection: &mut SqliteConnection, before: Before) -> Result
          ORDER BY client_id LIMIT ?",
         rows::CLIENT
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(before.acknowledged).bind(before.unacknowledged).bind(CLIENTS);
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(after.map_or("", ClientId::as_str));
+    let query = query.bind(before.acknowledged).bind(before.unacknowledged).bind(CLIENTS);
     query.fetch_all(connection).await?.iter().map(rows::client).collect()
 }
 
