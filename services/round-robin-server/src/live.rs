@@ -54,6 +54,7 @@ pub(crate) struct Replica {
 
 /// A turn.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Turn {
     pub(crate) turn: i64,
     /// The number of the replica that serves.
@@ -65,6 +66,7 @@ pub(crate) struct Turn {
 
 /// A client.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Client {
     pub(crate) client_id: String,
     /// The highest counter that was served.

@@ -24,17 +24,17 @@ async fn a_message_is_answered_when_it_was_served(backend: SqlBackend) {
     let response = server.post("a", 1, "hello").await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer: Value = response.json().await.unwrap();
-    let (received, served) = (answer["received_at_ms"].as_i64().unwrap(), answer["served_at_ms"].as_i64().unwrap());
-    assert!(received > 1_600_000_000_000 && served >= received, "{answer}");
+    let (received, answered) = (answer["received_at_ms"].as_i64().unwrap(), answer["served_at_ms"].as_i64().unwrap());
+    assert!(received > 1_600_000_000_000 && answered >= received, "{answer}");
     let expected = json!({
         "client_id": "a", "counter": 1, "message": "hello", "replica": "alone",
-        "received_at_ms": received, "served_at_ms": served,
+        "received_at_ms": received, "served_at_ms": answered,
     });
     assert_eq!(answer, expected);
     assert_eq!(server.json("/clients/a/messages/1").await, expected);
     let sql = format!(
         "SELECT COUNT(*) FROM messages WHERE client_id = 'a' AND counter = 1 AND message = 'hello' \
-         AND replica = 'alone' AND received_at = {received} AND served_at = {served}"
+         AND replica = 'alone' AND received_at = {received} AND served_at = {answered}"
     );
     assert_eq!(backend.number(&sql).await, 1, "a person finds it in the database");
 }
@@ -71,9 +71,9 @@ async fn messages_wait_for_those_before_them(backend: SqlBackend) {
     let (third, first) = tokio::join!(server.post("a", 3, "early"), server.post("a", 1, "late"));
     assert_eq!((first.status(), third.status()), (StatusCode::OK, StatusCode::OK));
     let page = server.json("/messages?client_id=a").await;
-    let served: Vec<i64> =
+    let times: Vec<i64> =
         page["messages"].as_array().unwrap().iter().map(|row| row["served_at_ms"].as_i64().unwrap()).collect();
-    assert!(served.len() == 3 && served.is_sorted(), "{page}");
+    assert!(times.len() == 3 && times.is_sorted(), "{page}");
     let client = server.json("/clients/a").await;
     assert_eq!(
         (&client["last_served"], &client["waiting"], &client["first_missing"]),
@@ -99,10 +99,8 @@ async fn a_client_that_does_not_wait_reads_its_answer_later(backend: SqlBackend)
     let server = Server::with(&backend, round_robin_server::Config { answer_within: impatient, ..patient }).await;
     let name = "a b/ü?%";
     for is_async in [true, false] {
-        let response = match is_async {
-            true => server.post_async(name, 1, "hello").await,
-            false => server.post(name, 1, "hello").await,
-        };
+        let response =
+            if is_async { server.post_async(name, 1, "hello").await } else { server.post(name, 1, "hello").await };
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         assert_eq!(response.headers()["location"], "/clients/a%20b%2F%C3%BC%3F%25/messages/1");
         let applied = response.headers().get("preference-applied").map(|value| value.to_str().unwrap().to_owned());

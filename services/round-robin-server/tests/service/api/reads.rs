@@ -48,12 +48,12 @@ async fn turns_are_listed_in_pages(backend: SqlBackend) {
     assert_eq!(numbers(&page).last(), Some(&next));
     let rest = server.json(&format!("/turns?limit=1000&before={next}")).await;
     assert!(numbers(&rest).iter().all(|turn| *turn < next), "{rest}");
-    let served: i64 = [&page, &rest]
+    let count: i64 = [&page, &rest]
         .iter()
         .flat_map(|page| page["turns"].as_array().unwrap())
         .map(|turn| turn["served"].as_i64().unwrap())
         .sum();
-    assert_eq!(served, 1);
+    assert_eq!(count, 1);
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ async fn a_client_that_breaks_the_protocol_is_told_how() {
     for (frames, reason) in [
         (&["hello"][..], "expected value"),
         (&["{"], "EOF"),
-        (&["[]"], ""),
+        (&["[]"], "object"),
+        (&[r#"["hello", "a"]"#], "object"),
         (&["{}"], "type"),
         (&[r#"{"type": "hello"}"#], "client_id"),
         (&[r#"{"type": "hello", "client_id": ""}"#], "client_id"),

@@ -23,9 +23,9 @@ async fn messages_are_accepted_and_served_in_order(backend: SqlBackend) {
     client.message(1, "hello").await;
     let frames = client.until("served", 1).await;
     assert_eq!(frames[0], json!({ "type": "accepted", "counter": 1 }));
-    let served = server.json("/clients/a/messages/1").await;
+    let document = server.json("/clients/a/messages/1").await;
     let expected =
-        json!({ "type": "served", "counter": 1, "replica": "alone", "served_at_ms": served["served_at_ms"] });
+        json!({ "type": "served", "counter": 1, "replica": "alone", "served_at_ms": document["served_at_ms"] });
     assert_eq!(frames[1..], [expected]);
 
     client.messages(2..=3000).await;
@@ -48,10 +48,10 @@ async fn a_repeated_message_is_accepted_and_answered_again(backend: SqlBackend) 
     let server = Server::start(&backend).await;
     let mut client = Client::named(server.address, "a").await;
     client.messages([1, 2]).await;
-    let served = client.until("served", 2).await.pop().unwrap();
+    let answer = client.until("served", 2).await.pop().unwrap();
     for _ in 0..3 {
         client.messages([2]).await;
-        assert_eq!(client.until("served", 2).await, [json!({ "type": "accepted", "counter": 2 }), served.clone()]);
+        assert_eq!(client.until("served", 2).await, [json!({ "type": "accepted", "counter": 2 }), answer.clone()]);
     }
     assert_eq!(backend.number("SELECT COUNT(*) FROM messages").await, 2);
 }

@@ -82,8 +82,8 @@ async fn answers_survive_a_restart_of_the_database() {
             assert!([200, 503].contains(&answer.status().as_u16()), "{}", answer.status());
         }
         client.messages([first]).await;
-        let served = counters(&client.until("served", first + 9).await, "served");
-        assert_eq!(served, (first..first + 10).collect::<Vec<_>>(), "none is missing, and none comes twice");
+        let answered = counters(&client.until("served", first + 9).await, "served");
+        assert_eq!(answered, (first..first + 10).collect::<Vec<_>>(), "none is missing, and none comes twice");
     }
     assert_eq!(backend.number("SELECT COUNT(*) FROM messages WHERE served_at IS NULL").await, 0);
 }
