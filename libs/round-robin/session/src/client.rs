@@ -1,18 +1,16 @@
 //! The handle by which an application sends messages.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{Error, Position, Status};
 
 /// A message on its way to the session.
-pub(crate) enum Submission {
-    Message {
-        /// Returns the text for a counter.
-        text: Box<dyn FnOnce(i64) -> String + Send>,
-        ticket: Ticket,
-    },
-    /// No message follows.
-    Finish,
+pub(crate) struct Submission {
+    /// Returns the text for a counter.
+    pub(crate) text: Box<dyn FnOnce(i64) -> String + Send>,
+    pub(crate) ticket: Ticket,
 }
 
 /// Tells the sender of a message that it is stored.
@@ -23,6 +21,7 @@ pub(crate) type Ticket = oneshot::Sender<Result<i64, Error>>;
 pub struct Client {
     submissions: mpsc::Sender<Submission>,
     status: watch::Receiver<Status>,
+    finish: Arc<Notify>,
 }
 
 /// A message that is in flight, or about to be. The session sends it even if this is dropped.
@@ -34,8 +33,12 @@ pub struct Pending {
 }
 
 impl Client {
-    pub(crate) const fn new(submissions: mpsc::Sender<Submission>, status: watch::Receiver<Status>) -> Self {
-        Self { submissions, status }
+    pub(crate) const fn new(
+        submissions: mpsc::Sender<Submission>,
+        status: watch::Receiver<Status>,
+        finish: Arc<Notify>,
+    ) -> Self {
+        Self { submissions, status, finish }
     }
 
     /// Sends a message, and returns its counter once it is stored: it will be served, whatever ends
@@ -58,7 +61,7 @@ impl Client {
     /// The session has ended.
     pub async fn submit(&self, text: impl FnOnce(i64) -> String + Send + 'static) -> Result<Pending, Error> {
         let (ticket, stored) = oneshot::channel();
-        let message = Submission::Message { text: Box::new(text), ticket };
+        let message = Submission { text: Box::new(text), ticket };
         if self.submissions.send(message).await.is_err() {
             return Err(ended(&self.status));
         }
@@ -89,9 +92,8 @@ impl Client {
 
     /// Sends nothing more: the session ends once every message is answered and every answer is
     /// acknowledged. It does the same when all clients are dropped.
-    pub async fn finish(&self) {
-        // An error means that the session has ended already.
-        let _ = self.submissions.send(Submission::Finish).await;
+    pub fn finish(&self) {
+        self.finish.notify_one();
     }
 }
 

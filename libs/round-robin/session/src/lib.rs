@@ -29,15 +29,18 @@ mod answers;
 mod client;
 mod driver;
 mod error;
+mod link;
 pub mod machine;
 mod metrics;
+mod report;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use round_robin_core::types::{ClientId, WINDOW};
 pub use round_robin_protocol::Position;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
 pub use crate::answers::Answers;
@@ -158,8 +161,9 @@ pub fn connect(config: Config, metrics: Metrics) -> (Client, Answers, Session) {
     let (to_application, from_session) = mpsc::channel(ANSWERS);
     let (taken, to_acknowledge) = watch::channel(None);
     let (status, observed) = watch::channel(Status::Connecting);
-    let client = Client::new(to_session, observed);
+    let finish = Arc::new(Notify::new());
+    let client = Client::new(to_session, observed, Arc::clone(&finish));
     let answers = Answers::new(from_session, taken);
-    let session = Session::new(config, metrics, driver::Ends { submissions, to_application, to_acknowledge, status });
-    (client, answers, session)
+    let ends = driver::Ends { submissions, to_application, to_acknowledge, status, finish };
+    (client, answers, Session::new(config, metrics, ends))
 }
