@@ -57,9 +57,14 @@ impl Service {
         let (client, answers, session) = round_robin_session::connect(session, deps.metrics);
         let tasks = Tasks::new(&shutdown);
         tasks.spawn("readiness", follow(client.clone(), deps.check, shutdown.clone()));
-        tasks.spawn("messages", send(config.clone(), client, shutdown.clone()));
-        let answers = tasks.spawn("answers", report(config.clone(), answers, shutdown));
-        tasks.spawn("session", run(config.client_id, session)).ended().await;
+        tasks.spawn("messages", send(config.clone(), client.clone(), shutdown.clone()));
+        let answers = tasks.spawn("answers", report(config.clone(), answers, shutdown.clone()));
+        let session = tasks.spawn("session", run(config.client_id, session));
+        let finish = async {
+            shutdown.draining().await;
+            client.finish();
+        };
+        tokio::join!(session.ended(), finish);
         answers.ended().await;
         tasks.finish()
     }
@@ -94,7 +99,7 @@ async fn send(config: Config, client: Client, shutdown: Shutdown) {
     };
     tokio::select! {
         () = sending => {}
-        () = shutdown.draining() => client.finish(),
+        () = shutdown.draining() => {}
     }
 }
 

@@ -49,8 +49,9 @@ impl Reporter {
             self.last = Some(counter);
             *self.served.entry(replica).or_default() += 1;
         } else {
-            let (client_id, elapsed_ms) = (&self.client_id, elapsed.map(|elapsed| elapsed.as_millis()));
-            tracing::info!(%client_id, counter, message, replica, served_at_ms, elapsed_ms, "served");
+            let elapsed_ms = elapsed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+            let client_id = &self.client_id;
+            tracing::info!(%client_id, counter, text = message, replica, served_at_ms, elapsed_ms, "served");
         }
     }
 

@@ -72,7 +72,8 @@ impl Reporter {
 
     /// Logs the end of a connection, but not each failed attempt to connect again.
     pub(crate) fn disconnected(&mut self, reason: &str, delay: Duration) {
-        let (client_id, delay_ms) = (&self.client_id, delay.as_millis());
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let client_id = &self.client_id;
         if self.state == State::Disconnected {
             tracing::debug!(client_id, reason, delay_ms, "cannot connect; trying again");
         } else {

@@ -46,7 +46,7 @@ impl<T> Machine<T> {
         }
     }
 
-    fn accepted(&mut self, counter: i64) {
+    pub(super) fn accepted(&mut self, counter: i64) {
         if let Some(ticket) = self.window.accept(counter) {
             self.effects.push_back(Effect::Accepted(ticket, counter));
         }

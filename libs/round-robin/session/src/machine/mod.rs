@@ -126,6 +126,8 @@ pub struct Machine<T> {
     is_finishing: bool,
     retry: Backoff,
     pause: Backoff,
+    /// Number of hellos since the last position that got no answer. Each may have used an epoch.
+    unanswered: i64,
     /// When the client gave up connections on which it had said hello and got no answer. A server
     /// that was suspended may read such a hello later, and take the client's place for it.
     ghosts: VecDeque<Time>,
@@ -185,6 +187,7 @@ impl<T> Machine<T> {
             retry: Backoff::new(settings.min_backoff, settings.max_backoff),
             pause: Backoff::new(settings.min_backoff, settings.max_backoff),
             settings,
+            unanswered: 0,
             ghosts: VecDeque::new(),
             effects: VecDeque::new(),
             counts: Counts::default(),
@@ -372,6 +375,7 @@ impl<T> Machine<T> {
         };
         if let Phase::Greeting { is_hello_sent: true, .. } = self.phase {
             self.ghosts.push_back(now);
+            self.unanswered += 1;
         }
         match code.and_then(|code| Error::of_close(code, &reason)) {
             Some(Error::TakenOver) if self.is_own_ghost(now) => {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use round_robin_core::types::Epoch;
 use round_robin_protocol::Position;
 
 use super::{Connection, Effect, Machine, Phase, Time};
@@ -75,6 +76,9 @@ impl<T> Machine<T> {
                 counter
             });
         } else {
+            if lost.is_none() && self.was_alone(position.epoch) {
+                self.accept_stored(position.first_missing, &place.used);
+            }
             self.window.send_all(position.first_missing, &place.used);
             place.next = place.next.max(position.first_missing);
         }
@@ -83,6 +87,19 @@ impl<T> Machine<T> {
         }
         self.place = Some(place);
         self.connected(now, position);
+    }
+
+    /// Whether the epoch tells that no other program has connected with the same name since the last
+    /// connection. Otherwise what the server has may be the messages of that program.
+    fn was_alone(&self, epoch: Epoch) -> bool {
+        self.epoch.is_some_and(|last| epoch.0 <= last.0 + 1 + self.unanswered)
+    }
+
+    /// Messages that the server has were accepted, although the client was not told.
+    fn accept_stored(&mut self, first_missing: i64, ahead: &BTreeSet<i64>) {
+        for counter in self.window.stored(first_missing, ahead) {
+            self.accepted(counter);
+        }
     }
 
     /// Answers before `from` were deleted before they were sent on this connection.
@@ -104,6 +121,7 @@ impl<T> Machine<T> {
 
     fn connected(&mut self, now: Time, position: Position) {
         self.epoch = Some(position.epoch);
+        self.unanswered = 0;
         self.counts.connections += 1;
         self.phase = Phase::Open(Connection {
             heard: now,

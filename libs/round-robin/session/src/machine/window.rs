@@ -99,13 +99,20 @@ impl<T> Window<T> {
         tickets
     }
 
+    /// The messages that the server has: those below `missing` and in `ahead`.
+    pub(super) fn stored(&self, missing: i64, ahead: &BTreeSet<i64>) -> Vec<i64> {
+        self.entries.keys().copied().filter(|counter| *counter < missing || ahead.contains(counter)).collect()
+    }
+
     /// Sends all messages on a new connection, except those that were accepted and that the server
-    /// still has: those below `missing` and in `ahead`.
+    /// [has](Self::stored).
     pub(super) fn send_all(&mut self, missing: i64, ahead: &BTreeSet<i64>) {
-        let is_stored =
-            |counter: i64, entry: &Entry<T>| entry.ticket.is_none() && (counter < missing || ahead.contains(&counter));
-        let unsent = self.entries.iter().filter(|(counter, entry)| !is_stored(**counter, entry));
-        self.queue = unsent.map(|(counter, _)| *counter).collect();
+        self.queue = self.entries.keys().copied().collect();
+        for counter in self.stored(missing, ahead) {
+            if self.entries.get(&counter).is_some_and(|entry| entry.ticket.is_none()) {
+                self.queue.remove(&counter);
+            }
+        }
     }
 
     /// Gives all messages new counters, and sends them again in the same order.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use round_robin_core::types::Epoch;
-use round_robin_protocol::{ServerFrame, TAKEN_OVER};
+use round_robin_protocol::{Refusal, ServerFrame, TAKEN_OVER};
 use round_robin_session::{Error, Metrics, Settings, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -39,20 +39,42 @@ async fn a_cut_in_the_middle_of_a_frame_repeats_nothing_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_whose_confirmation_was_lost_is_sent_again() {
+async fn a_message_that_the_server_has_is_not_sent_again() {
     let server = Server::start().await;
     let (client, _answers, _session) = server.session(Settings::default());
-    let pending = client.submit(|_| "one".to_owned()).await.unwrap();
     let mut connection = server.greeted(1).await;
-    connection.message().await;
+    let pending = ["one", "two", "three"].map(|text| client.submit(move |_| text.to_owned()));
+    let [one, two, three] = pending.map(FutureExt::now_or_never).map(|pending| pending.unwrap().unwrap());
+    connection.expect([(1, "one"), (2, "two"), (3, "three")]).await;
     drop(connection);
     let mut connection = server.connection().await;
     connection.hello().await;
-    // The server has stored it.
-    connection.send(ServerFrame::Resumed(position(2, 1, 2))).await;
+    let mut place = position(2, 1, 2);
+    place.ahead = vec![3];
+    connection.send(ServerFrame::Resumed(place)).await;
+    assert_eq!(soon(one.stored()).await, Ok(1));
+    assert_eq!(soon(three.stored()).await, Ok(3));
+    connection.expect([(2, "two")]).await;
+    connection.accept(2).await;
+    assert_eq!(soon(two.stored()).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_message_that_another_program_may_have_sent_is_sent_again() {
+    let server = Server::start().await;
+    let (client, _answers, session) = server.session(Settings::default());
+    let mut connection = server.greeted(1).await;
+    let pending = client.submit(|_| "one".to_owned()).await.unwrap();
     connection.expect([(1, "one")]).await;
-    connection.accept(1).await;
-    assert_eq!(soon(pending.stored()).await, Ok(1));
+    drop(connection);
+    let mut connection = server.connection().await;
+    connection.hello().await;
+    // The epoch tells that another program was connected in between.
+    connection.send(ServerFrame::Resumed(position(3, 1, 2))).await;
+    connection.expect([(1, "one")]).await;
+    connection.refuse(1, Refusal::Conflict).await;
+    assert_eq!(soon(pending.stored()).await, Err(Error::Conflict { counter: 1 }));
+    assert_eq!(soon(session).await.unwrap(), Err(Error::Conflict { counter: 1 }));
 }
 
 #[tokio::test]

@@ -1,0 +1,8 @@
+//! round-robin-client against real servers.
+
+#![expect(clippy::unwrap_used, reason = "this is how tests fail")]
+
+mod disconnects;
+mod process;
+mod server;
+mod supervision;
