@@ -108,9 +108,9 @@ fn edges(services: &[&Service]) -> String {
             to.push("the Kubernetes API");
         }
         let callers = services.iter().filter(|other| other.settings.calls.contains(&service.name));
-        let callers = callers.map(|other| format!("{}, ", other.name)).collect::<String>();
-        let from = service.port().map_or_else(String::new, |port| format!("{callers}other namespaces, to {port}"));
-        format!("| {} | {} | {from} |", service.name, to.join(", "))
+        let outside = service.port().map(|port| format!("other namespaces, to {port}"));
+        let from: Vec<String> = callers.map(|other| other.name.clone()).chain(outside).collect();
+        format!("| {} | {} | {} |", service.name, to.join(", "), from.join(", "))
     };
     format!("\n| service | connects to | accepts connections from |\n| --- | --- | --- |\n{}\n", lines(services, row))
 }

@@ -145,7 +145,10 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
     );
     fails("--set values-api.httpRoute.enabled=true", "values-api.httpRoute.parentRefs: name the Gateway");
     fails("--set service-app.keda.enabled=true", "keda.enabled and autoscaling.enabled are both true");
-    fails("--set round-robin-server.enabled=false", "round-robin-client has no server: set round-robin-client.serverUrl");
+    fails(
+        "--set round-robin-server.enabled=false",
+        "round-robin-client has no server: set round-robin-client.serverUrl",
+    );
     fails("--set round-robin-server.service.port=80", "round-robin-server.service.port is 80 and round-robin-client");
     fails("--set worker.capacity=10", "worker.capacity is 10 and worker-manager.capacity is 20");
     fails(
@@ -249,7 +252,7 @@ fn secrets_go_into_variables_of_their_own() {
     }
 }
 
-/// Connections over a NodePort or a load balancer come from addresses that are no pod's.
+/// Connections over a port of a node or a load balancer come from addresses that are no pod's.
 #[test]
 fn a_service_with_an_address_of_its_own_takes_connections_from_outside_of_the_cluster() {
     let peers = |variation: &str| {
@@ -275,7 +278,8 @@ fn the_client_connects_to_the_server_that_the_values_name() {
         object(variation, &format!("NetworkPolicy {name}")).unwrap()["spec"]["egress"][0].clone()
     };
     let within = egress("default", "round-robin-client-to-round-robin-server");
-    let server = serde_json::json!([{ "podSelector": { "matchLabels": { "app.kubernetes.io/name": "round-robin-server" } } }]);
+    let server =
+        serde_json::json!([{ "podSelector": { "matchLabels": { "app.kubernetes.io/name": "round-robin-server" } } }]);
     assert_eq!((&within["ports"][0]["port"], &within["to"]), (&8002.into(), &server));
     let elsewhere = egress("a server elsewhere", "round-robin-client-to-server");
     assert_eq!((&elsewhere["ports"][0]["port"], elsewhere.get("to")), (&443.into(), None));
