@@ -5,11 +5,15 @@
 //! the conformance suite of the store and the model checker call the same functions:
 //!
 //! - [`turns`] computes turns and their replicas from the database's clock;
+//! - [`replica`] decides which command a replica sends next, and when;
 //! - [`plan`] chooses the messages of a batch, fairly between clients;
+//! - [`clock`] estimates the database's clock;
 //! - [`tables`] specifies what every storage operation does to the database; each backend is
 //!   compared with it.
 
+pub mod clock;
 pub mod plan;
+pub mod replica;
 pub mod tables;
 pub mod turns;
 pub mod types;

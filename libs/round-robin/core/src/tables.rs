@@ -40,7 +40,7 @@ pub struct Beat {
     /// The current turn.
     pub turn: Turn,
     /// The replica that serves in it; `None` if there was no live replica.
-    pub serves: Option<ReplicaId>,
+    pub serves: Option<Registration>,
 }
 
 /// A message to store.
@@ -180,10 +180,11 @@ impl Tables {
             let live: Vec<ReplicaId> =
                 self.replicas.values().filter(|row| is_live(row, now)).map(|row| row.id).collect();
             if let Some(row) = replica_of(turn, &live).and_then(|id| self.replicas.get(&id)) {
-                self.turns.insert(turn, TurnRow { turn, replica: row.id, name: row.name.clone(), served: 0 });
+                let row = TurnRow { turn, replica: row.id, token: row.token, name: row.name.clone(), served: 0 };
+                self.turns.insert(turn, row);
             }
         }
-        Beat { now, is_registered, turn, serves: self.turns.get(&turn).map(|row| row.replica) }
+        Beat { now, is_registered, turn, serves: self.turns.get(&turn).map(TurnRow::registration) }
     }
 
     /// Gives a replica no further turns. It still serves until the end of its current one.
@@ -199,7 +200,7 @@ impl Tables {
     pub fn serve(&mut self, replica: Registration, turn: Turn, ranges: &[Range]) -> Option<ServedBatch> {
         let (now, quantum) = (self.now, self.quantum);
         let name = self.registered(replica)?.name.clone();
-        let row = self.turns.get_mut(&turn).filter(|row| row.replica == replica.id)?;
+        let row = self.turns.get_mut(&turn).filter(|row| row.registration() == replica)?;
         if quantum.turn_at(now) != turn {
             return None;
         }

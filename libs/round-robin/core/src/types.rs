@@ -102,12 +102,22 @@ pub struct ReplicaRow {
 pub struct TurnRow {
     /// The number of the turn.
     pub turn: Turn,
-    /// The replica that serves.
+    /// The number of the replica that serves.
     pub replica: ReplicaId,
+    /// The token of its registration: another replica may get the same number.
+    pub token: Token,
     /// The name of the replica.
     pub name: String,
     /// Number of messages that the replica served in the turn.
     pub served: i64,
+}
+
+impl TurnRow {
+    /// The registration of the replica that serves.
+    #[must_use]
+    pub const fn registration(&self) -> Registration {
+        Registration { id: self.replica, token: self.token }
+    }
 }
 
 /// A row of the `clients` table. Messages with counters from `kept` to before `next` are served,

@@ -19,7 +19,8 @@ pub enum ClientFrame {
         /// The epoch of the client's last connection, if it knows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         epoch: Option<Epoch>,
-        /// The highest counter whose answer the client has, if it knows.
+        /// The highest counter whose answer the client has, −1 for none. Every answer after it
+        /// follows. Without it, the answers continue at the first message that is not served.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_served: Option<i64>,
     },
@@ -37,7 +38,7 @@ pub enum ClientFrame {
     },
 }
 
-/// A frame from a server.
+/// A frame from a server. Clients ignore fields that they do not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
@@ -83,10 +84,13 @@ pub enum ServerFrame {
         /// Milliseconds to wait. Servers spread the clients over a span of time.
         retry_after_ms: u64,
     },
+    /// A frame of a later version of the protocol, which clients ignore. Servers never send it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The position of a client, as the server knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The epoch of the connection.
     pub epoch: Epoch,
@@ -97,6 +101,11 @@ pub struct Position {
     pub last_served: Option<i64>,
     /// The lowest counter that the server does not have: the one to send next.
     pub first_missing: i64,
+    /// The counters above `first_missing` that the server has, in ascending order; absent if there
+    /// are none. A client that does not know its earlier messages must not use these counters
+    /// again: under one of them, a new message with the same text would count as the earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<i64>,
 }
 
 /// Why a message was refused.
