@@ -21,7 +21,9 @@ use kit_database::{Database, Migrations};
 pub use kit_database::{Error, Result};
 use round_robin_core::tables::{Accepted, Beat, Connected, Hello, Request, ServedBatch, Waiting};
 use round_robin_core::turns::Quantum;
-use round_robin_core::types::{ClientId, ClientRow, Epoch, MessageRow, Range, Registration, ReplicaRow, Turn, TurnRow};
+use round_robin_core::types::{
+    ClientId, ClientRow, Epoch, MessageRow, Range, Registration, ReplicaRow, Served, Turn, TurnRow,
+};
 
 pub use crate::mysql::MySqlStore;
 pub use crate::sqlite::SqliteStore;
@@ -79,9 +81,25 @@ pub trait IntakeStore: Send + Sync {
     /// Reads the rows of these clients, without those that do not exist.
     async fn progress(&self, clients: &[ClientId]) -> Result<Vec<ClientRow>>;
 
-    /// Reads messages that were served, in the order of the ranges and their counters. Leaves out
-    /// messages that wait or were deleted.
-    async fn answers(&self, ranges: &[Range]) -> Result<Vec<MessageRow>>;
+    /// Reads the answers to messages that were served, in the order of the ranges and their
+    /// counters. Leaves out messages that wait or were deleted.
+    async fn answers(&self, ranges: &[Range]) -> Result<Vec<Answer>>;
+
+    /// Reads the counters of a client above `counter` whose messages are stored, in ascending order.
+    /// Above a missing counter there are at most [`WINDOW`](round_robin_core::types::WINDOW).
+    async fn above(&self, client: &ClientId, counter: i64) -> Result<Vec<i64>>;
+}
+
+/// The answer to a message. It does not contain the text, since its readers have it or do not need
+/// it: many texts of 64 KiB would fill the memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The client that sent the message.
+    pub client: ClientId,
+    /// The number of the message within its client.
+    pub counter: i64,
+    /// By whom and when it was served.
+    pub served: Served,
 }
 
 /// A page of messages, in the order of counters.
