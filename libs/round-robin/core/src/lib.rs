@@ -7,11 +7,13 @@
 //! - [`turns`] computes turns and their replicas from the database's clock;
 //! - [`replica`] decides which command a replica sends next, and when;
 //! - [`plan`] chooses the messages of a batch, fairly between clients;
+//! - [`connection`] decides which answers follow on a client's connection;
 //! - [`clock`] estimates the database's clock;
 //! - [`tables`] specifies what every storage operation does to the database; each backend is
 //!   compared with it.
 
 pub mod clock;
+pub mod connection;
 pub mod plan;
 pub mod replica;
 pub mod tables;

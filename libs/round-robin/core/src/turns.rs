@@ -35,8 +35,8 @@ impl Quantum {
     }
 }
 
-/// Milliseconds without a heartbeat after which a replica gets no further turns. The last turn that
-/// it can get begins before that, so its turns end within two seconds.
+/// Milliseconds without a heartbeat after which a replica gets no further turns: no turn that begins
+/// later is its own.
 pub const DEAD_AFTER_MS: i64 = 1500;
 
 /// The replica that serves in `turn`: the live ones take turns in the order of their numbers.
@@ -53,4 +53,42 @@ pub fn replica_of(turn: Turn, live: &[ReplicaId]) -> Option<ReplicaId> {
 #[must_use]
 pub const fn is_live(replica: &ReplicaRow, now: i64) -> bool {
     !replica.is_leaving && replica.heartbeat >= now - DEAD_AFTER_MS && replica.heartbeat <= now + DEAD_AFTER_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Token;
+
+    #[test]
+    fn turns_follow_each_other_without_a_gap() {
+        let quantum = Quantum::SECOND;
+        for (now, turn) in [(-1001, -2), (-1000, -1), (-1, -1), (0, 0), (999, 0), (1000, 1)] {
+            assert_eq!(quantum.turn_at(now), Turn(turn), "{now}");
+        }
+        assert_eq!(quantum.start_of(Turn(-2)), -2000);
+        assert_eq!(Quantum::from_millis(0), None);
+        assert_eq!(Quantum::from_millis(250).map(Quantum::as_millis), Some(250));
+    }
+
+    #[test]
+    fn live_replicas_alternate_in_the_order_of_their_numbers() {
+        let live = [2, 5, 9].map(ReplicaId);
+        let order = (-2..4).map(|turn| replica_of(Turn(turn), &live).map_or(0, |replica| replica.0));
+        assert_eq!(order.collect::<Vec<_>>(), [5, 9, 2, 5, 9, 2]);
+        assert_eq!(replica_of(Turn(1), &[]), None);
+    }
+
+    #[test]
+    fn a_replica_lives_as_long_as_its_heartbeats_come() {
+        let row = |heartbeat, is_leaving| {
+            let (id, name, token) = (ReplicaId(1), String::new(), Token(1));
+            ReplicaRow { id, name, is_leaving, heartbeat, token }
+        };
+        let now = 10_000;
+        for (off, expected) in [(0, true), (1500, true), (1501, false), (-1500, true), (-1501, false)] {
+            assert_eq!(is_live(&row(now - off, false), now), expected, "{off} ms ago");
+            assert!(!is_live(&row(now - off, true), now));
+        }
+    }
 }

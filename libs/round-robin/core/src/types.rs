@@ -10,7 +10,11 @@ pub const MAX_COUNTER: i64 = (1 << 53) - 1;
 /// Number of counters after the first missing one that a client may send before that one.
 pub const WINDOW: i64 = 1000;
 
-/// The name of a client.
+/// The longest text of a message, in bytes of UTF-8: what a column of type TEXT holds.
+pub const MAX_MESSAGE_BYTES: usize = 65_535;
+
+/// The name of a client. It is part of a path, and databases ignore spaces at the end of a text
+/// when they compare it: therefore some names are not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientId(String);
@@ -28,14 +32,20 @@ impl ClientId {
 
 /// The text is not the name of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a client_id has 1 to {} characters, none of which is a control character", ClientId::MAX_LENGTH)]
+#[error(
+    "a client_id has 1 to {} characters, no control characters, no white space at its beginning or end, and is \
+     neither . nor ..",
+    ClientId::MAX_LENGTH
+)]
 pub struct InvalidClientId;
 
 impl TryFrom<String> for ClientId {
     type Error = InvalidClientId;
 
     fn try_from(text: String) -> Result<Self, InvalidClientId> {
-        let is_valid = (1..=Self::MAX_LENGTH).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        let has_length = (1..=Self::MAX_LENGTH).contains(&text.chars().count());
+        let is_clean = text.trim() == text && !text.chars().any(char::is_control);
+        let is_valid = has_length && is_clean && text != "." && text != "..";
         is_valid.then_some(Self(text)).ok_or(InvalidClientId)
     }
 }
@@ -128,11 +138,11 @@ pub struct ClientRow {
     pub id: ClientId,
     /// The epoch of the latest connection; 0 before the first.
     pub epoch: Epoch,
-    /// The lowest counter whose message is kept, or the first counter of the client if nothing
-    /// was served. Retention deletes lower ones, but never the last one that was served. So
-    /// `kept` equals `next` exactly if nothing was served.
+    /// The lowest counter that is kept. Initially 1, and 0 once a first message with counter 0 is
+    /// stored. Retention raises it, but never deletes the last message that was served. So it
+    /// equals `next` exactly if nothing was served.
     pub kept: i64,
-    /// The next counter to serve. Initially 1; 0 once a first message with counter 0 is stored.
+    /// The next counter to serve. Initially 1, and 0 once a first message with counter 0 is stored.
     pub next: i64,
     /// The lowest counter from `next` on that is not stored.
     pub missing: i64,
@@ -153,6 +163,13 @@ impl ClientRow {
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.kept == self.next
+    }
+
+    /// Whether messages were deleted. Retention deletes the messages 0 and 1 of a client together,
+    /// so 1 is the first counter of a client, or 0 is still kept.
+    #[must_use]
+    pub const fn has_deleted(&self) -> bool {
+        self.kept > 1
     }
 
     /// The highest counter that was served; `None` if there is none.
@@ -208,5 +225,32 @@ impl Range {
     #[must_use]
     pub const fn count(&self) -> i64 {
         self.last - self.first + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_clients() {
+        let longest = "ä".repeat(ClientId::MAX_LENGTH);
+        for name in ["client-1", "a b", "a/b", "...", "日本", &longest] {
+            assert_eq!(ClientId::try_from(name.to_owned()).unwrap().as_str(), name);
+        }
+        let too_long = format!("{longest}a");
+        for name in ["", " ", "a ", " a", "a\u{a0}", "a\0b", "a\nb", "\u{85}", ".", "..", &too_long] {
+            assert_eq!(ClientId::try_from(name.to_owned()), Err(InvalidClientId), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_client_has_nothing() {
+        let row = ClientRow::new(ClientId("x".to_owned()));
+        assert!(row.is_new() && !row.is_waiting());
+        assert_eq!(row.last_served(), None);
+        let served = ClientRow { next: 2, missing: 3, ..row };
+        assert!(!served.is_new() && served.is_waiting());
+        assert_eq!(served.last_served(), Some(1));
     }
 }
