@@ -164,6 +164,12 @@ sql_every() {
         MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' _ "$1" "$2" 2>/dev/null
 }
 
+# gaps: prints how many numbers are missing among the served messages of all clients.
+gaps() {
+    sql 'SELECT COALESCE(SUM(gaps), 0) FROM (SELECT MAX(counter) - MIN(counter) + 1 - COUNT(*) AS gaps
+        FROM round_robin.messages WHERE served_at IS NOT NULL GROUP BY client_id) AS clients'
+}
+
 # until_true SECONDS COMMAND...: repeats a command until it succeeds. Fails after SECONDS.
 until_true() {
     local deadline=$((SECONDS + $1))

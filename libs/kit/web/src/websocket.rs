@@ -6,7 +6,9 @@
 //! [`RESTART`]. Clients then connect again, each after a random delay (jitter): thousands
 //! of clients that lose their sockets at once would otherwise all connect at once.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -59,7 +61,31 @@ pub struct Settings {
     /// or does not accept a message for that long, is considered gone.
     pub ping_interval: Duration,
     /// A last message before the close frame when the service drains.
-    pub farewell: Option<Message>,
+    pub farewell: Option<Farewell>,
+}
+
+/// Makes the last message of each socket, when the service drains. Cheap to clone.
+#[derive(Clone)]
+pub struct Farewell(Arc<dyn Fn() -> Message + Send + Sync>);
+
+impl Farewell {
+    /// A farewell that may be different for each socket, such as with a random delay.
+    pub fn new(message: impl Fn() -> Message + Send + Sync + 'static) -> Self {
+        Self(Arc::new(message))
+    }
+}
+
+/// The same farewell for each socket.
+impl From<Message> for Farewell {
+    fn from(message: Message) -> Self {
+        Self::new(move || message.clone())
+    }
+}
+
+impl fmt::Debug for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Farewell").finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -271,7 +297,8 @@ impl Carrier {
         // The handler receives nothing more, and its next message is refused.
         drop(incoming);
         outgoing.close();
-        let sent = std::iter::from_fn(|| outgoing.try_recv().ok()).chain(settings.farewell);
+        let farewell = settings.farewell.map(|Farewell(message)| message());
+        let sent = std::iter::from_fn(|| outgoing.try_recv().ok()).chain(farewell);
         let restart = close(RESTART, "the service restarts; connect again after a random delay");
         for message in sent.chain([restart]) {
             let is_last = matches!(message, Message::Close(_));
