@@ -38,6 +38,14 @@ pub enum ClientFrame {
     },
 }
 
+impl ClientFrame {
+    /// The frame as the text that is sent.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a frame has no maps with keys that are not texts")
+    }
+}
+
 /// A frame from a server. Clients ignore fields that they do not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
