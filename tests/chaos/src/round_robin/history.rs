@@ -55,8 +55,6 @@ pub(crate) struct Findings {
 /// A turn.
 #[derive(Debug)]
 pub(crate) struct TurnHistory {
-    /// The number of the replica's registration.
-    pub(crate) replica: i64,
     /// The name of the replica.
     pub(crate) name: Arc<str>,
     /// Number of messages that were served while this was the latest turn.
@@ -202,7 +200,6 @@ impl History {
             self.findings.turns_back.add(|| format!("{row:?} after {latest:?}"));
         }
         let turn = TurnHistory {
-            replica: row.replica,
             name: Arc::from(row.name.as_str()),
             served: 0,
             had_work: self.servable > 0,

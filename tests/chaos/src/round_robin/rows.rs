@@ -82,8 +82,7 @@ pub(crate) async fn table(connection: &mut MySqlConnection) -> Result<BTreeMap<(
     let sql = "SELECT client_id, counter, message, received_at, replica, served_at FROM messages";
     let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(connection).await?;
     let rows = rows.into_iter().map(|(client, counter, text, received_at, replica, served_at)| {
-        let served =
-            replica.zip(served_at).map(|(replica, at)| Served { replica: Arc::from(replica.as_str()), at });
+        let served = replica.zip(served_at).map(|(replica, at)| Served { replica: Arc::from(replica.as_str()), at });
         ((client, counter), Message { counter, text: text.into(), received_at, served })
     });
     Ok(rows.collect())
