@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use round_robin_core::turns::Quantum;
 use round_robin_core::types::Turn;
 
-use super::rows::{ClientRow, Message, Served, TurnRow};
+use super::rows::{ClientRow, Message, ServedRange, TurnRow};
 use crate::oracle::binlog::{Change, Event, Transaction};
 use crate::oracle::cases::Cases;
 use crate::oracle::layout::Layout;
@@ -24,11 +24,13 @@ pub(crate) struct Findings {
     pub(crate) shared_turns: Cases,
     /// Messages that were marked as served more than once.
     pub(crate) twice: Cases,
-    /// Messages that were served before an earlier one of their client: a gap.
+    /// Ranges of messages that were served before an earlier one of their client: a gap.
     pub(crate) gaps: Cases,
-    /// Messages that were served after a later one of their client.
+    /// Ranges of messages that were served after a later one of their client.
     pub(crate) disorder: Cases,
-    /// Messages that were deleted, or whose text or time of receipt changed.
+    /// Messages that were served and not stored.
+    pub(crate) unknown: Cases,
+    /// Changes and deletions of rows that hold messages, and by whom and when they were served.
     pub(crate) changed: Cases,
     /// Changes whose old values differ from the values that the previous change left.
     pub(crate) torn: Cases,
@@ -48,6 +50,8 @@ pub(crate) struct Findings {
     pub(crate) stored: u64,
     /// Number of transactions that served messages.
     pub(crate) servings: u64,
+    /// Number of ranges that they served.
+    pub(crate) ranges: u64,
     /// Number of messages that they served.
     pub(crate) served: u64,
 }
@@ -101,8 +105,9 @@ pub(crate) struct History {
 /// Changes made by one transaction.
 #[derive(Debug, Default)]
 struct Done {
-    /// Messages that it served, by client. In one transaction, the order of rows means nothing.
-    served: BTreeMap<String, Vec<(i64, Served)>>,
+    /// First and last counters of the messages that it served, by client. In one transaction, the
+    /// order of rows means nothing.
+    served: BTreeMap<String, Vec<(i64, i64)>>,
     stored: u64,
     /// Rows of clients that it wrote.
     clients: BTreeMap<String, ClientRow>,
@@ -130,9 +135,10 @@ impl History {
         for event in transaction {
             self.event(event, &mut done).with_context(|| format!("{event:?}"))?;
         }
-        for (client, mut messages) in done.served {
-            messages.sort_unstable_by_key(|(counter, _)| *counter);
-            self.check_order(&client, &messages);
+        self.findings.servings += u64::from(!done.served.is_empty());
+        for (client, mut ranges) in done.served {
+            ranges.sort_unstable();
+            self.check_order(&client, &ranges);
         }
         self.findings.intakes += u64::from(done.stored > 0);
         self.findings.stored += done.stored;
@@ -172,18 +178,18 @@ impl History {
             ("turns", Change::Update(old, new)) => {
                 self.turn_changed(&self.layout.turn(old)?, &self.layout.turn(new)?);
             }
-            ("messages", Change::Insert(new)) => {
+            ("received_messages", Change::Insert(new)) => {
                 let (client, message) = self.layout.message(new)?;
                 done.stored += 1;
                 self.stored(client, message);
             }
-            ("messages", Change::Update(old, new)) => {
-                let ((client, old), (_, new)) = (self.layout.message(old)?, self.layout.message(new)?);
-                self.changed(&client, &old, new, done);
+            ("served_ranges", Change::Insert(new)) => {
+                let (client, range) = self.layout.served_range(new)?;
+                self.served(&client, &range);
+                done.served.entry(client).or_default().push((range.first, range.last));
             }
-            ("messages", Change::Delete(old)) => {
-                let (client, message) = self.layout.message(old)?;
-                self.findings.changed.add(|| format!("deleted: {client} {message:?}"));
+            ("received_messages" | "served_ranges", change) => {
+                self.findings.changed.add(|| format!("{change:?}"));
             }
             ("clients", Change::Insert(new) | Change::Update(_, new)) => {
                 let (client, row) = self.layout.client(new)?;
@@ -223,9 +229,6 @@ impl History {
     }
 
     fn stored(&mut self, name: String, message: Message) {
-        if message.served.is_some() {
-            self.findings.outside.add(|| format!("stored as served: {name} {message:?}"));
-        }
         let client = self.clients.entry(name).or_default();
         let before = client.missing - client.next;
         if message.counter == 0 && client.next == 1 {
@@ -248,61 +251,53 @@ impl History {
         self.servable += client.missing - client.next - before;
     }
 
-    fn changed(&mut self, name: &str, old: &Message, new: Message, done: &mut Done) {
+    /// Checks that a replica serves in its turn, and marks the messages.
+    fn served(&mut self, name: &str, range: &ServedRange) {
         let found = &mut self.findings;
-        let change = || format!("{name}: {old:?} to {new:?}");
-        let stored = self.clients.get_mut(name).and_then(|client| client.messages.get_mut(&old.counter));
-        if stored.as_deref() != Some(old) {
-            found.torn.add(change);
-        }
-        if (old.counter, &old.text, old.received_at) != (new.counter, &new.text, new.received_at) {
-            found.changed.add(change);
-        }
-        match (&old.served, &new.served) {
-            (None, Some(served)) => done.served.entry(name.to_owned()).or_default().push((new.counter, served.clone())),
-            (Some(_), _) if old.served != new.served => found.twice.add(change),
-            _ => {}
-        }
-        if let Some(served) = &new.served
-            && old.served != new.served
-        {
-            let latest = self.latest.and_then(|latest| Some((latest, self.turns.get_mut(&latest)?)));
-            let Turn(turn) = self.quantum.turn_at(served.at);
-            match latest {
-                Some((latest, row)) => {
-                    row.served += 1;
-                    if latest != turn || *row.name != *served.replica {
-                        found.outside.add(|| format!("in turn {latest} of {}: {name} {new:?}", row.name));
-                    }
+        let case = || format!("{name}: {range:?}");
+        let Turn(turn) = self.quantum.turn_at(range.served.at);
+        match self.latest.and_then(|latest| Some((latest, self.turns.get_mut(&latest)?))) {
+            Some((latest, row)) => {
+                row.served += range.count();
+                if latest != turn || latest != range.turn || *row.name != *range.served.replica {
+                    found.outside.add(|| format!("in turn {latest} of {}: {}", row.name, case()));
                 }
-                None => found.outside.add(change),
             }
-            let first = self.served_in.entry(turn).or_insert_with(|| Arc::clone(&served.replica));
-            if *first != served.replica {
-                found.shared_turns.add(|| format!("{first} served in turn {turn}, and {name} {new:?}"));
-            }
+            None => found.outside.add(case),
         }
-        if let Some(stored) = stored {
-            *stored = new;
+        let first = self.served_in.entry(turn).or_insert_with(|| Arc::clone(&range.served.replica));
+        if *first != range.served.replica {
+            found.shared_turns.add(|| format!("{first} served in turn {turn}, and {}", case()));
+        }
+        let client = self.clients.entry(name.to_owned()).or_default();
+        for counter in range.first..=range.last {
+            let Some(message) = client.messages.get_mut(&counter) else {
+                found.unknown.add(|| format!("{counter} of {}", case()));
+                continue;
+            };
+            if let Some(before) = &message.served {
+                found.twice.add(|| format!("{counter} of {}, before: {before:?}", case()));
+            }
+            message.served = Some(range.served.clone());
         }
     }
 
     /// Checks that a transaction serves the next messages of a client.
-    fn check_order(&mut self, name: &str, messages: &[(i64, Served)]) {
+    fn check_order(&mut self, name: &str, ranges: &[(i64, i64)]) {
         let found = &mut self.findings;
-        found.servings += u64::from(!messages.is_empty());
         let Some(client) = self.clients.get_mut(name) else { return };
-        for (counter, served) in messages {
-            found.served += 1;
+        for (first, last) in ranges {
+            found.ranges += 1;
+            found.served += (last - first + 1).unsigned_abs();
             let expected = client.next;
-            let case = || format!("{name}: {counter} in place of {expected}, {served:?}");
-            match counter.cmp(&expected) {
+            let case = || format!("{name}: {first} to {last} in place of {expected}");
+            match first.cmp(&expected) {
                 std::cmp::Ordering::Less => found.disorder.add(case),
                 std::cmp::Ordering::Equal => {}
                 std::cmp::Ordering::Greater => found.gaps.add(case),
             }
-            let next = client.next.max(counter + 1);
-            // Nothing that was served can be served again, not even what was left out.
+            let next = client.next.max(last + 1);
+            // What was left out cannot be served any more.
             self.servable -= next - client.next;
             client.next = next;
         }

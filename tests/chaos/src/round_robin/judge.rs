@@ -34,14 +34,16 @@ fn report_findings(report: &mut Report, found: &Findings, torn: u64) {
     report.told("binary log: transactions", found.transactions);
     report.told("  transactions cut off by a crash", torn);
     report.told("  messages stored, in transactions", format!("{}, {}", found.stored, found.intakes));
-    report.told("  messages served, in transactions", format!("{}, {}", found.served, found.servings));
+    let served = format!("{}, {}, {}", found.served, found.ranges, found.servings);
+    report.told("  messages served, in ranges, in transactions", served);
     for (name, cases) in [
         ("  served outside the turn of their replica", &found.outside),
         ("  turns with two replicas", &found.shared_turns),
         ("  duplicates: marked as served twice", &found.twice),
         ("  gaps: served before an earlier one of the client", &found.gaps),
         ("  order: served after a later one of the client", &found.disorder),
-        ("  messages changed or deleted", &found.changed),
+        ("  served and not stored", &found.unknown),
+        ("  rows changed or deleted", &found.changed),
         ("  changes that do not follow from the one before", &found.torn),
         ("  commits that leave a wrong position of a client", &found.positions),
         ("  commits that leave a wrong number in a turn", &found.tallies),

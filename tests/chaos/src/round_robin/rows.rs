@@ -18,7 +18,7 @@ pub(crate) struct TurnRow {
     pub(crate) served: i64,
 }
 
-/// A row of `messages`, without its client.
+/// A message, without its client: a row of `received_messages`, or of the view `messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) counter: i64,
@@ -33,6 +33,22 @@ pub(crate) struct Served {
     pub(crate) replica: Arc<str>,
     /// In milliseconds since the Unix epoch.
     pub(crate) at: i64,
+}
+
+/// A row of `served_ranges`, without its client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServedRange {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) turn: i64,
+    pub(crate) served: Served,
+}
+
+impl ServedRange {
+    /// Number of messages.
+    pub(crate) const fn count(&self) -> u64 {
+        (self.last - self.first + 1).unsigned_abs()
+    }
 }
 
 /// The position of a client, from its row of `clients`.
@@ -52,26 +68,31 @@ impl Layout {
     }
 
     pub(crate) fn message(&self, image: &Image) -> Result<(String, Message)> {
-        let served_at = self.field("messages", "served_at", image)?.map(str::parse).transpose()?;
-        let replica = self.field("messages", "replica", image)?;
-        let served = match (replica, served_at) {
-            (None, None) => None,
-            (replica, at) => {
-                Some(Served { replica: Arc::from(replica.unwrap_or_default()), at: at.unwrap_or_default() })
-            }
-        };
         let message = Message {
-            counter: self.number("messages", "counter", image)?,
-            text: self.text("messages", "message", image)?.into(),
-            received_at: self.number("messages", "received_at", image)?,
-            served,
+            counter: self.number("received_messages", "counter", image)?,
+            text: self.text("received_messages", "message", image)?.into(),
+            received_at: self.number("received_messages", "received_at", image)?,
+            served: None,
         };
-        Ok((self.text("messages", "client_id", image)?.to_owned(), message))
+        Ok((self.text("received_messages", "client_id", image)?.to_owned(), message))
+    }
+
+    pub(crate) fn served_range(&self, image: &Image) -> Result<(String, ServedRange)> {
+        let number = |column| self.number("served_ranges", column, image);
+        let replica = Arc::from(self.text("served_ranges", "replica", image)?);
+        let range = ServedRange {
+            first: number("first_counter")?,
+            last: number("last_counter")?,
+            turn: number("turn")?,
+            served: Served { replica, at: number("served_at")? },
+        };
+        Ok((self.text("served_ranges", "client_id", image)?.to_owned(), range))
     }
 
     pub(crate) fn client(&self, image: &Image) -> Result<(String, ClientRow)> {
         let number = |column| self.number("clients", column, image);
-        let row = ClientRow { epoch: number("epoch")?, next: number("next")?, missing: number("missing")? };
+        let row =
+            ClientRow { epoch: number("epoch")?, next: number("next_to_serve")?, missing: number("first_missing")? };
         Ok((self.text("clients", "client_id", image)?.to_owned(), row))
     }
 }
