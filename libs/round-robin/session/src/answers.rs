@@ -15,10 +15,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub(crate) const fn new(
-        incoming: mpsc::Receiver<Result<Answer, Lost>>,
-        taken: watch::Sender<Option<i64>>,
-    ) -> Self {
+    pub(crate) const fn new(incoming: mpsc::Receiver<Result<Answer, Lost>>, taken: watch::Sender<Option<i64>>) -> Self {
         Self { incoming, taken, last: None }
     }
 

@@ -33,8 +33,8 @@ pub enum Error {
     /// The address of the server cannot be used.
     #[error("{0} is no address of a server: http://, https://, ws:// or wss:// and a host are needed")]
     Address(String),
-    /// The message is longer than [`MAX_MESSAGE`](crate::MAX_MESSAGE).
-    #[error("a message has at most {} bytes", crate::MAX_MESSAGE)]
+    /// The message is longer than [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
+    #[error("a message has at most {} bytes", crate::MAX_MESSAGE_BYTES)]
     TooLong,
     /// The session has finished, or was dropped.
     #[error("the session has ended")]

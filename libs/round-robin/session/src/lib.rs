@@ -38,6 +38,7 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use round_robin_core::types::MAX_MESSAGE_BYTES;
 use round_robin_core::types::{ClientId, WINDOW};
 pub use round_robin_protocol::Position;
 use tokio::sync::{Notify, mpsc, watch};
@@ -48,9 +49,6 @@ pub use crate::client::{Client, Pending};
 pub use crate::driver::Session;
 pub use crate::error::Error;
 pub use crate::metrics::Metrics;
-
-/// The length of the longest message, in bytes of UTF-8.
-pub const MAX_MESSAGE: usize = 65_535;
 
 /// Number of answers that wait for the application. The session then reads no more of the connection.
 const ANSWERS: usize = 1024;
@@ -152,6 +150,14 @@ enum Status {
     Connecting,
     Connected(Position),
     Ended(Error),
+}
+
+/// Checks that a session can use the address of a server.
+///
+/// # Errors
+/// It cannot.
+pub fn check_address(server: &Url) -> Result<(), Error> {
+    transport::Address::of(server).map(|_| ())
 }
 
 /// Creates a client and its session. Nothing happens until [`Session::run`] runs.

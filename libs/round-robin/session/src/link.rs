@@ -66,13 +66,7 @@ impl Link {
         std::future::poll_fn(|context| self.poll(context, machine, clock, limit)).await;
     }
 
-    fn poll<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        machine: &mut Machine<T>,
-        clock: Clock,
-        limit: usize,
-    ) -> Poll<()> {
+    fn poll<T>(&mut self, context: &mut Context<'_>, machine: &mut Machine<T>, clock: Clock, limit: usize) -> Poll<()> {
         let input = match self {
             Self::Down => return Poll::Pending,
             Self::Opening(opening) => match std::task::ready!(opening.as_mut().poll(context)) {

@@ -44,10 +44,8 @@ impl Metrics {
                 "round_robin_client_answer_gaps",
                 "Times that a server left out answers, and the client connected again",
             ),
-            lost: registry.declare(
-                "round_robin_client_losses",
-                "Times that a server could not continue where the client was",
-            ),
+            lost: registry
+                .declare("round_robin_client_losses", "Times that a server could not continue where the client was"),
             served_seconds: registry.declare_as(
                 "round_robin_client_served_duration_seconds",
                 "Time from submitting a message to its answer",

@@ -53,7 +53,14 @@ impl Reporter {
         self.metrics.lost.inc();
         let Lost { reason, from, expected, is_renumbered } = lost;
         let client_id = &self.client_id;
-        tracing::warn!(client_id, reason, from, expected, is_renumbered, "the server cannot continue where the client was");
+        tracing::warn!(
+            client_id,
+            reason,
+            from,
+            expected,
+            is_renumbered,
+            "the server cannot continue where the client was"
+        );
     }
 
     pub(crate) fn resumed(&mut self, position: &Position) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use round_robin_protocol::{Refusal, ServerFrame};
 
-use super::{Effect, MAX_RETRY_AFTER, Machine, Phase, Time};
+use super::{Closed, Effect, MAX_RETRY_AFTER, Machine, Phase, Time};
 use crate::{Answer, Error};
 
 impl<T> Machine<T> {
@@ -14,6 +14,7 @@ impl<T> Machine<T> {
             (Phase::Greeting { .. }, ServerFrame::Lost { reason, position }) => {
                 self.resume(now, position, Some(reason));
             }
+            (Phase::Open(_), ServerFrame::Lost { reason, position }) => self.skip(reason, position.from),
             (Phase::Greeting { .. } | Phase::Open(_), ServerFrame::Goaway { retry_after_ms }) => {
                 self.goes_away(now, Duration::from_millis(retry_after_ms));
             }
@@ -33,19 +34,16 @@ impl<T> Machine<T> {
         }
     }
 
+    /// The server is about to exit. What it received meanwhile may not be stored.
     fn goes_away(&mut self, now: Time, after: Duration) {
-        let at = now + after.min(MAX_RETRY_AFTER);
-        match &mut self.phase {
-            Phase::Open(connection) => connection.leave_at = Some(at),
-            _ => self.leave_before_greeting(now, at),
+        let after = after.min(MAX_RETRY_AFTER);
+        if let Phase::Open(connection) = &mut self.phase {
+            connection.leave_at = Some(now + after);
+        } else {
+            self.effects.push_back(Effect::Abandon);
+            let reason = "the server is about to exit".to_owned();
+            self.closed(now, Closed { code: None, reason, retry_after: Some(after) });
         }
-    }
-
-    fn leave_before_greeting(&mut self, now: Time, at: Time) {
-        self.effects.push_back(Effect::Abandon);
-        self.phase = Phase::Waiting { until: at };
-        let reason = "the server is about to exit".to_owned();
-        self.effects.push_back(Effect::Disconnected { reason, delay: at - now });
     }
 
     fn accepted(&mut self, counter: i64) {

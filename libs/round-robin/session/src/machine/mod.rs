@@ -22,13 +22,16 @@ use round_robin_protocol::{ClientFrame, Position, ServerFrame};
 use self::backoff::Backoff;
 use self::position::Place;
 use self::window::{Entry, Window};
-use crate::{Answer, Error, Lost, MAX_MESSAGE, Settings};
+use crate::{Answer, Error, Lost, MAX_MESSAGE_BYTES, Settings};
 
 /// The time since the machine was created.
 pub type Time = Duration;
 
 /// The longest time that a server can tell a client to wait before it connects again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a server may take to read a hello whose answer the client no longer awaits.
+const GHOST: Duration = Duration::from_secs(300);
 
 /// What happened to the connection, or what the application wants.
 #[derive(Debug)]
@@ -123,6 +126,9 @@ pub struct Machine<T> {
     is_finishing: bool,
     retry: Backoff,
     pause: Backoff,
+    /// When the client gave up connections on which it had said hello and got no answer. A server
+    /// that was suspended may read such a hello later, and take the client's place for it.
+    ghosts: VecDeque<Time>,
     effects: VecDeque<Effect<T>>,
     counts: Counts,
 }
@@ -179,6 +185,7 @@ impl<T> Machine<T> {
             retry: Backoff::new(settings.min_backoff, settings.max_backoff),
             pause: Backoff::new(settings.min_backoff, settings.max_backoff),
             settings,
+            ghosts: VecDeque::new(),
             effects: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -214,7 +221,7 @@ impl<T> Machine<T> {
         let Some(place) = self.place.as_mut().filter(|_| has_room) else { return Err((ticket, Error::Ended)) };
         let counter = place.next_counter();
         let text = text(counter);
-        if text.len() > MAX_MESSAGE {
+        if text.len() > MAX_MESSAGE_BYTES {
             return Err((ticket, Error::TooLong));
         }
         place.use_counter(counter);
@@ -363,8 +370,13 @@ impl<T> Machine<T> {
             Phase::Open(connection) => connection.leave_at,
             _ => None,
         };
-        if let Some(error) = code.and_then(|code| Error::of_close(code, &reason)) {
-            return self.end(Err(error));
+        if let Phase::Greeting { is_hello_sent: true, .. } = self.phase {
+            self.ghosts.push_back(now);
+        }
+        match code.and_then(|code| Error::of_close(code, &reason)) {
+            Some(Error::TakenOver) if self.is_own_ghost(now) => {}
+            Some(error) => return self.end(Err(error)),
+            None => {}
         }
         let until = match (leave_at, retry_after) {
             // The server has spread its clients over a span of time.
@@ -375,6 +387,12 @@ impl<T> Machine<T> {
         };
         self.phase = Phase::Waiting { until };
         self.effects.push_back(Effect::Disconnected { reason, delay: until - now });
+    }
+
+    /// Whether a connection that this client gave up may have taken over. Each can do so once.
+    fn is_own_ghost(&mut self, now: Time) -> bool {
+        self.ghosts.retain(|since| now - *since < GHOST);
+        self.ghosts.pop_front().is_some()
     }
 
     fn taken(&mut self, now: Time, counter: i64) {

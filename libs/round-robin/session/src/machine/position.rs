@@ -55,8 +55,7 @@ impl<T> Machine<T> {
         // Without a loss, answers that the client has already may come again.
         let answer = if lost.is_some() { position.from } else { expected.unwrap_or(position.from) };
 
-        let stored = self.window.remove_below(answer);
-        self.effects.extend(stored.into_iter().map(|(counter, ticket)| Effect::Accepted(ticket, counter)));
+        self.accept_below(answer);
         let mut place = Place {
             next: before.as_ref().map_or(position.first_missing, |place| place.next),
             used: position.ahead.iter().copied().collect(),
@@ -84,6 +83,23 @@ impl<T> Machine<T> {
         }
         self.place = Some(place);
         self.connected(now, position);
+    }
+
+    /// Answers before `from` were deleted before they were sent on this connection.
+    pub(super) fn skip(&mut self, reason: String, from: i64) {
+        let Some(place) = self.place.as_mut() else { return };
+        let lost = Lost { reason, from, expected: Some(place.answer), is_renumbered: false };
+        place.answer = from;
+        place.has_answers = false;
+        place.use_counter(from - 1);
+        self.accept_below(from);
+        self.effects.push_back(Effect::Lost(lost));
+    }
+
+    /// Removes the messages before `counter`: they were served, and their answers are gone.
+    fn accept_below(&mut self, counter: i64) {
+        let stored = self.window.remove_below(counter);
+        self.effects.extend(stored.into_iter().map(|(counter, ticket)| Effect::Accepted(ticket, counter)));
     }
 
     fn connected(&mut self, now: Time, position: Position) {
