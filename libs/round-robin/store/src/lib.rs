@@ -11,7 +11,8 @@
 //! [`round_robin_core::tables`] specifies each write on plain data. The conformance suite compares
 //! every backend with it. Every write is one transaction, and no transaction waits for its client.
 
-mod mysql;
+mod retention;
+mod rows;
 mod sqlite;
 
 use std::sync::Arc;
@@ -19,13 +20,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kit_database::{Database, Migrations};
 pub use kit_database::{Error, Result};
-use round_robin_core::tables::{Accepted, Beat, Connected, Hello, Request, ServedBatch, Waiting};
+use round_robin_core::tables::{Accepted, Beat, Connected, Hello, Request, ServedBatch, Tables, Waiting};
 use round_robin_core::turns::Quantum;
 use round_robin_core::types::{
-    ClientId, ClientRow, Epoch, MessageRow, Range, Registration, ReplicaRow, Served, Turn, TurnRow,
+    ClientId, ClientRow, Epoch, MessageRow, Range, Registration, ReplicaRow, Served, Token, Turn, TurnRow,
 };
 
-pub use crate::mysql::MySqlStore;
 pub use crate::sqlite::SqliteStore;
 
 /// The schema.
@@ -123,6 +123,14 @@ pub struct ClientStatus {
     pub waiting: i64,
 }
 
+impl ClientStatus {
+    /// The status of a client that has `above` messages above the first missing counter.
+    const fn new(row: ClientRow, above: i64) -> Self {
+        let waiting = row.missing - row.next + above;
+        Self { row, waiting }
+    }
+}
+
 /// What the page shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
@@ -178,7 +186,9 @@ pub trait RetentionStore: Send + Sync {
     /// does, a limited number at a time, and returns how many. 0 means that none is left to delete.
     async fn delete_old_messages(&self, acknowledged_ms: i64, unacknowledged_ms: i64) -> Result<u64>;
 
-    /// Deletes turns that began more than `age_ms` milliseconds ago, and returns how many.
+    /// Deletes turns as
+    /// [`Tables::delete_old_turns`](round_robin_core::tables::Tables::delete_old_turns) does, a
+    /// limited number at a time, and returns how many.
     async fn delete_old_turns(&self, age_ms: i64) -> Result<u64>;
 }
 
@@ -191,7 +201,19 @@ impl<T: ReplicaStore + IntakeStore + QueryStore + RetentionStore> RoundRobinStor
 #[must_use]
 pub fn open(database: &Database, quantum: Quantum) -> Arc<dyn RoundRobinStore> {
     match database {
-        Database::MySql(pool) => Arc::new(MySqlStore::new(pool, quantum)),
+        Database::MySql(_) => unimplemented!("the next commit"),
         Database::Sqlite(pool) => Arc::new(SqliteStore::new(pool.clone(), quantum)),
     }
+}
+
+/// A new random token.
+fn new_token() -> Token {
+    Token(fastrand::i64(1..))
+}
+
+/// The result of a connect to the client with this row, as specified.
+fn connected(client: ClientRow, hello: &Hello) -> Connected {
+    let mut tables = Tables::new(0, Quantum::SECOND);
+    tables.clients.insert(client.id.clone(), client);
+    tables.connect(hello)
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use super::injector::{Fault, Injector, Target};
+use super::library::LibraryClient;
 use super::record::Record;
 use super::service::Service;
 use super::socket::SocketClient;
@@ -22,7 +23,7 @@ use crate::rng::Rng;
 /// Number of replicas.
 const REPLICAS: usize = 3;
 
-/// Number of clients by HTTP, and by WebSocket.
+/// Number of clients by HTTP, and by WebSocket. Half of the latter use the library of clients.
 const WEB: usize = 4;
 const SOCKETS: usize = 4;
 
@@ -49,7 +50,9 @@ pub(super) async fn run(options: &Options, mut rng: Rng, report: &mut Report) ->
         let proxy = Proxy::start(service.address()).await;
         let (orders, inbox) = mpsc::unbounded_channel();
         let (address, stop, rng) = (proxy.address(), stopped.clone(), rng.fork());
-        if is_socket {
+        if number > WEB + SOCKETS / 2 {
+            clients.spawn(LibraryClient::new(&name, address, inbox, stop, PAUSE, rng).run());
+        } else if is_socket {
             let client = SocketClient::new(&name, address, inbox, stop, PAUSE, rng);
             clients.spawn(async move { Ok(client.run().await) });
         } else {

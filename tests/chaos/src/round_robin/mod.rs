@@ -9,6 +9,7 @@ mod disturbed;
 mod history;
 mod injector;
 mod judge;
+mod library;
 mod record;
 mod roll;
 mod rows;
