@@ -27,13 +27,20 @@ pub struct Config {
 
     /// Name of this replica in answers, in the database and on the page; in Kubernetes, the name of
     /// its pod.
-    #[arg(id = "replica_name", long, env = "REPLICA_NAME", value_parser = name, default_value_t = kit_process::config::process_name("round-robin-server"))]
+    #[arg(
+        id = "replica_name",
+        long = "replica-name",
+        value_name = "NAME",
+        env = "REPLICA_NAME",
+        value_parser = name,
+        default_value_t = kit_process::config::process_name("round-robin-server")
+    )]
     pub name: String,
 
     /// Time after which served messages are deleted: if their client acknowledged them, after this
     /// time; if not, after 24h at the earliest. The last served message of each client stays. For
     /// ever if it is not set.
-    #[arg(id = "message_retention", long = "retention", env = "RETENTION")]
+    #[arg(id = "message_retention", long = "retention", value_name = "RETENTION", env = "RETENTION")]
     pub retention: Option<HumanDuration>,
 
     /// How long a request waits until its message is served. Then the answer is 202.
@@ -44,7 +51,7 @@ pub struct Config {
 fn quantum(text: &str) -> Result<Quantum, String> {
     let length: HumanDuration = text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
     let is_allowed = length.0 >= Duration::from_millis(10) && length.0 <= MAX_QUANTUM;
-    let is_whole = length.0.subsec_nanos() % 1_000_000 == 0;
+    let is_whole = length.0.subsec_nanos().is_multiple_of(1_000_000);
     let quantum = if is_allowed && is_whole { Quantum::from_millis(length.as_millis()) } else { None };
     quantum.ok_or_else(|| "a turn takes 10ms to 1m, in whole milliseconds".to_owned())
 }

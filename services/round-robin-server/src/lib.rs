@@ -80,6 +80,7 @@ pub fn build(config: Config, deps: Deps) -> Service {
         acknowledgements,
         answers: answers.clone(),
         metrics: metrics.clone(),
+        hello_timeout: config.limits.header_timeout.0,
         open: Arc::default(),
     };
     let state = api::State {

@@ -54,6 +54,7 @@ pub(crate) struct Replica {
 
 /// A turn.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Turn {
     pub(crate) turn: i64,
     /// The number of the replica that serves.
@@ -65,6 +66,7 @@ pub(crate) struct Turn {
 
 /// A client.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Client {
     pub(crate) client_id: String,
     /// The highest counter that was served.
@@ -174,8 +176,13 @@ mod tests {
     fn a_client_shows_its_last_answer_its_backlog_and_its_gap() {
         let id = round_robin_core::types::ClientId::try_from("a".to_owned()).unwrap();
         let served = Served { replica: "x".to_owned(), at: 9 };
-        let message =
-            MessageRow { client: id.clone(), counter: 4, message: "é".repeat(201), received_at: 8, served: Some(served) };
+        let message = MessageRow {
+            client: id.clone(),
+            counter: 4,
+            message: "é".repeat(201),
+            received_at: 8,
+            served: Some(served),
+        };
         let mut row = ClientRow::new(id);
         (row.next, row.missing, row.last_received) = (5, 8, 10);
         let client = Client::from(ClientOverview { row: row.clone(), last_served: Some(message) });

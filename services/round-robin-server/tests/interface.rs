@@ -9,7 +9,10 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_round-robin-server");
 #[tokio::test]
 async fn the_interface_is_the_reviewed_one() {
     assert_snapshot!("help", help(PROGRAM));
-    let program = Program::start(Launch::new(PROGRAM), "LISTEN").await;
+    let folder = testkit::Folder::new("interface");
+    let database = format!("sqlite://{}", folder.path().join("database").display());
+    let launch = Launch::new(PROGRAM).env("DATABASE_URL", &database).env("REPLICA_NAME", "a-replica");
+    let program = Program::start(launch, "LISTEN").await;
     assert_snapshot!("openapi", program.openapi().await);
     assert_snapshot!("page", program.page("/").await);
     assert_snapshot!("metrics", program.metrics(&[]).await);

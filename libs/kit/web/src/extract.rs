@@ -60,7 +60,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     }
 }
 
-/// A body of at most [`MAX_BODY`] bytes: JSON, or the fields of a form
+/// A body of at most [`MAX_BODY`] bytes: a JSON object, or the fields of a form
 /// (`application/x-www-form-urlencoded`).
 #[derive(Debug)]
 pub struct JsonOrForm<T>(pub T);
@@ -70,7 +70,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrForm<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         match content_type(&request).to_ascii_lowercase().as_str() {
-            JSON => parse(&receive(request).await?).map(Self),
+            JSON => parse_object(&receive(request).await?).map(Self),
             FORM => parse_form(receive(request).await?).await.map(Self),
             _ => Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -156,6 +156,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| malformed(None, &error))?;
     Ok(value)
+}
+
+/// Parses a body that is an object. serde would also take the fields as a list.
+fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::unprocessable("The body is a list. Send an object."));
+    }
+    parse(body)
 }
 
 fn malformed(field: Option<&str>, error: &serde_json::Error) -> Problem {

@@ -40,6 +40,18 @@ pub(crate) const PING: [&str; 4] = [
 /// with every message.
 pub(crate) const SEEN_MS: i64 = 1000;
 
+/// Number of counters in a block. A row of `served_ranges` lies in one block.
+pub(crate) const BLOCK: i64 = 100;
+
+/// The parts of a range that lie in one block each.
+pub(crate) fn blocks(range: &Range) -> impl Iterator<Item = Range> + '_ {
+    (range.first / BLOCK..=range.last / BLOCK).map(|block| Range {
+        client: range.client.clone(),
+        first: range.first.max(block * BLOCK),
+        last: range.last.min(block * BLOCK + BLOCK - 1),
+    })
+}
+
 /// A row of `clients`.
 #[derive(FromRow)]
 pub(crate) struct StoredClient {

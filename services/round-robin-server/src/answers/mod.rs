@@ -195,7 +195,9 @@ impl Follower {
                     return Answer::Lost;
                 }
                 if position.is_served(counter) {
-                    return position.served_with(counter).map_or(Answer::Unknown, |served| Answer::Known(served.clone()));
+                    return position
+                        .served_with(counter)
+                        .map_or(Answer::Unknown, |served| Answer::Known(served.clone()));
                 }
             }
             self.changed().await;

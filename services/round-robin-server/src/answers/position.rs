@@ -115,8 +115,10 @@ mod tests {
             answer("a", 6, "y", 6),
             answer("b", 7, "y", 6),
         ];
-        let found: Vec<(ClientId, i64, i64, i64)> =
-            combined(answers).into_iter().map(|(client, served)| (client, served.first, served.last, served.at)).collect();
+        let found: Vec<(ClientId, i64, i64, i64)> = combined(answers)
+            .into_iter()
+            .map(|(client, served)| (client, served.first, served.last, served.at))
+            .collect();
         let expected = [("a", 1, 2, 5), ("a", 3, 3, 6), ("a", 4, 4, 6), ("a", 6, 6, 6), ("b", 7, 7, 6)];
         assert_eq!(found, expected.map(|(name, first, last, at)| (client(name), first, last, at)));
     }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 /// A message, and its answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 pub(super) struct Message {
     /// The client that sent it.
     #[schema(example = "a-client")]

@@ -119,7 +119,6 @@ impl IntoResponse for RouteError {
 
 /// A problem with a counter.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "it only describes a document")]
 pub(super) struct CounterProblem {
     /// 409.
     #[schema(example = 409)]

@@ -13,6 +13,7 @@ use super::error::RouteError;
 
 /// The position of a client.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 pub(super) struct Client {
     /// The name of the client.
     client_id: String,

@@ -31,6 +31,7 @@ pub(super) struct ListQuery {
 
 /// A turn: the time in which one replica serves.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 pub(super) struct Turn {
     /// The number of the turn: the time of its beginning, divided by the length of a turn.
     #[schema(example = 1_764_000_000_i64)]

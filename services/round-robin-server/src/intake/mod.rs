@@ -12,9 +12,7 @@ use round_robin_core::tables::{Accepted, Request};
 use round_robin_store::IntakeStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use self::acknowledge::{
-    Acknowledgement, Acknowledgements, Acknowledging, Worker as AcknowledgementWorker,
-};
+pub(crate) use self::acknowledge::{Acknowledgement, Acknowledgements, Acknowledging, Worker as AcknowledgementWorker};
 use self::writer::{Writer, weight};
 use crate::Metrics;
 use crate::serve::Waker;
@@ -104,9 +102,10 @@ impl Future for Accepting {
     type Output = Result<Accepted, Failed>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.result).poll(context).map_err(|error| match error {
-            kit_batch::Error::Failed(failed) => failed,
-            kit_batch::Error::Full | kit_batch::Error::Stopped => Failed::Unavailable,
+        Pin::new(&mut self.result).poll(context).map(|result| match result {
+            Ok(result) => result,
+            Err(kit_batch::Error::Failed(failed)) => Err(failed),
+            Err(kit_batch::Error::Full | kit_batch::Error::Stopped) => Err(Failed::Unavailable),
         })
     }
 }

@@ -11,9 +11,6 @@ use round_robin_store::Error;
 use super::{End, Sockets, frames};
 use crate::answers::Follower;
 
-/// Time limit for the first frame.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A connection whose `hello` was answered.
 pub(super) struct Began {
     pub(super) connected: Connected,
@@ -22,7 +19,7 @@ pub(super) struct Began {
 
 /// Receives `hello`, which fences older connections of the client, and answers it.
 pub(super) async fn receive(socket: &mut Socket, sockets: &Sockets) -> Result<Began, End> {
-    let hello = first_frame(socket).await?;
+    let hello = first_frame(socket, sockets.hello_timeout).await?;
     // Before the client is connected, so that no news is missed.
     let follower = sockets.answers.follow(&hello.client);
     let (connected, ahead) = connect(sockets, &hello).await.map_err(|error| unavailable(&error, sockets))?;
@@ -36,9 +33,9 @@ pub(super) async fn receive(socket: &mut Socket, sockets: &Sockets) -> Result<Be
     Ok(Began { connected, follower })
 }
 
-async fn first_frame(socket: &mut Socket) -> Result<Hello, End> {
+async fn first_frame(socket: &mut Socket, timeout: Duration) -> Result<Hello, End> {
     let broken = |reason: &str| End::Broken(reason.to_owned());
-    let message = tokio::time::timeout(TIMEOUT, socket.recv()).await.map_err(|_| broken("no hello arrived in time"))?;
+    let message = tokio::time::timeout(timeout, socket.recv()).await.map_err(|_| broken("no hello arrived in time"))?;
     let ClientFrame::Hello { client_id, epoch, last_served } = frames::decode(&message.ok_or(End::Gone)?)? else {
         return Err(broken("the first frame must be hello"));
     };

@@ -7,6 +7,7 @@ mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::response::Response;
@@ -41,6 +42,8 @@ pub(crate) struct Sockets {
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) answers: Answers,
     pub(crate) metrics: Metrics,
+    /// Time limit for the first frame: that for the head of a request.
+    pub(crate) hello_timeout: Duration,
     /// Number of open sockets.
     pub(crate) open: Arc<AtomicUsize>,
 }
@@ -65,8 +68,7 @@ pub(crate) async fn open(
     upgrade: Upgrade,
 ) -> Response {
     let sockets = state.sockets;
-    let settings =
-        Settings { max_message: MAX_FRAME, farewell: Some(farewell(&sockets.open)), ..Settings::default() };
+    let settings = Settings { max_message: MAX_FRAME, farewell: Some(farewell(&sockets.open)), ..Settings::default() };
     upgrade.run(settings, async move |socket| run(socket, sockets).await)
 }
 

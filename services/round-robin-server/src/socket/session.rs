@@ -277,7 +277,7 @@ impl<'a> Session<'a> {
     }
 
     /// Says that answers were deleted while the client was about to get them.
-    async fn lost(&self, from: i64, reason: Lost) -> Result<ServerFrame, End> {
+    async fn lost(&mut self, from: i64, reason: Lost) -> Result<ServerFrame, End> {
         self.sockets.metrics.lost.inc();
         let unavailable = |error| hello::unavailable(&error, &self.sockets);
         let rows = self.sockets.store.progress(std::slice::from_ref(&self.client)).await.map_err(unavailable)?;
@@ -287,7 +287,7 @@ impl<'a> Session<'a> {
         Ok(ServerFrame::Lost { reason: frames::lost_reason(reason), position })
     }
 
-    async fn send(&self, frame: &ServerFrame) -> Result<(), End> {
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
         Ok(self.socket.send(frames::encode(frame)).await?)
     }
 }

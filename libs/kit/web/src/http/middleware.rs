@@ -65,11 +65,14 @@ impl Group {
     }
 }
 
+/// Whether a request is in another group than most.
+type IsException = fn(&Request) -> bool;
+
 /// Determines the group of each request.
 #[derive(Debug, Clone)]
 pub(super) struct Limiter {
     usual: Group,
-    exceptions: Option<(fn(&Request) -> bool, Group)>,
+    exceptions: Option<(IsException, Group)>,
 }
 
 impl Limiter {
@@ -79,7 +82,7 @@ impl Limiter {
     }
 
     /// Requests for which `is_exception` returns `true` are in `group` instead.
-    pub(super) fn with_exceptions(self, is_exception: fn(&Request) -> bool, group: Group) -> Self {
+    pub(super) fn with_exceptions(self, is_exception: IsException, group: Group) -> Self {
         Self { exceptions: Some((is_exception, group)), ..self }
     }
 

@@ -99,6 +99,7 @@ async fn a_form_is_read_like_json() {
         (form, "count=1&text=%ff", "400", "UTF-8"),
         (form, r#"{"count": 1, "text": "x"}"#, "422", "count"),
         (json, "count=1&text=x", "400", "JSON"),
+        (json, r#" [1, "x"]"#, "422", "object"),
         ("text/plain", "count=1&text=x", "415", "form"),
         ("", "count=1&text=x", "415", "form"),
     ] {

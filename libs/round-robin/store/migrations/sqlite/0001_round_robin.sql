@@ -43,15 +43,17 @@ CREATE TABLE IF NOT EXISTS received_messages (
     PRIMARY KEY (client_id, counter)
 ) STRICT, WITHOUT ROWID;
 
--- Consecutive messages of one client that one transaction served.
+-- Consecutive messages of one client that one transaction served. A range lies in one block, so that
+-- a message finds its range by the block of its counter.
 CREATE TABLE IF NOT EXISTS served_ranges (
     client_id     TEXT NOT NULL,
+    block         INTEGER NOT NULL, -- the counters divided by 100
     first_counter INTEGER NOT NULL,
     last_counter  INTEGER NOT NULL,
     turn          INTEGER NOT NULL, -- turns.turn
     replica       TEXT NOT NULL, -- replicas.name
     served_at     INTEGER NOT NULL,
-    PRIMARY KEY (client_id, first_counter)
+    PRIMARY KEY (client_id, block, first_counter)
 ) STRICT, WITHOUT ROWID;
 
 -- Each message: counter, text, when it was received, and by which replica and when it was served.
@@ -59,9 +61,5 @@ CREATE VIEW IF NOT EXISTS messages AS
 SELECT received.client_id, received.counter, received.message, received.received_at, served.replica, served.served_at
 FROM received_messages AS received
 LEFT JOIN served_ranges AS served
-    ON served.client_id = received.client_id
-    AND served.first_counter = (
-        SELECT latest.first_counter FROM served_ranges AS latest
-        WHERE latest.client_id = received.client_id AND latest.first_counter <= received.counter
-        ORDER BY latest.first_counter DESC LIMIT 1)
-    AND served.last_counter >= received.counter;
+    ON served.client_id = received.client_id AND served.block = received.counter / 100
+    AND received.counter BETWEEN served.first_counter AND served.last_counter;

@@ -7,7 +7,8 @@ use round_robin_core::types::{ClientId, ClientRow, Epoch, MessageRow, Range, WIN
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{SqliteStore, client, client_or_new, now_ms, update_client};
-use crate::{Answer, IntakeStore, connected, rows};
+use crate::rows::{self, BLOCK};
+use crate::{Answer, IntakeStore, connected};
 
 #[async_trait]
 impl IntakeStore for SqliteStore {
@@ -66,10 +67,8 @@ impl IntakeStore for SqliteStore {
         for range in ranges {
             let Some(client) = client(&mut transaction, &range.client).await? else { continue };
             let sql = format!(
-                "SELECT {} FROM served_ranges WHERE client_id = ?1 AND first_counter <= ?3 AND last_counter >= ?2 \
-                 AND first_counter >= COALESCE((SELECT MAX(first_counter) FROM served_ranges \
-                                                WHERE client_id = ?1 AND first_counter <= ?2), ?2) \
-                 ORDER BY first_counter",
+                "SELECT {} FROM served_ranges WHERE client_id = ?1 AND block BETWEEN ?2 / {BLOCK} AND ?3 / {BLOCK} \
+                 AND last_counter >= ?2 AND first_counter <= ?3 ORDER BY first_counter",
                 rows::SERVED
             );
             let query = sqlx::query(AssertSqlSafe(sql)).bind(range.client.as_str()).bind(range.first).bind(range.last);
@@ -93,7 +92,7 @@ async fn accept(connection: &mut SqliteConnection, request: &Request, now: i64) 
     if request.epoch.is_some_and(|epoch| epoch != client.epoch) {
         return Ok(Accepted::Fenced);
     }
-    if let Some(stored) = stored(connection, &client, request.counter).await? {
+    if let Some(stored) = stored(connection, &request.client, request.counter).await? {
         let is_same = stored.message == request.message;
         return Ok(if is_same { Accepted::Stored(stored) } else { Accepted::Conflict });
     }
@@ -127,12 +126,9 @@ async fn accept(connection: &mut SqliteConnection, request: &Request, now: i64) 
 }
 
 /// Reads a message.
-async fn stored(connection: &mut SqliteConnection, client: &ClientRow, counter: i64) -> Result<Option<MessageRow>> {
-    if counter > client.last_received {
-        return Ok(None);
-    }
+async fn stored(connection: &mut SqliteConnection, client: &ClientId, counter: i64) -> Result<Option<MessageRow>> {
     let sql = format!("SELECT {} FROM messages WHERE client_id = ? AND counter = ?", rows::MESSAGE);
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(client.id.as_str()).bind(counter);
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(client.as_str()).bind(counter);
     query.fetch_optional(connection).await?.as_ref().map(rows::message).transpose()
 }
 

@@ -139,17 +139,20 @@ async fn serve_range(
     }
     client.next = range.last + 1;
     update_client(connection, &client, at).await?;
-    sqlx::query(
-        "INSERT OR REPLACE INTO served_ranges (client_id, first_counter, last_counter, turn, replica, served_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(range.client.as_str())
-    .bind(range.first)
-    .bind(range.last)
-    .bind(turn.0)
-    .bind(replica)
-    .bind(at)
-    .execute(connection)
-    .await?;
+    for part in rows::blocks(range) {
+        sqlx::query(
+            "INSERT OR REPLACE INTO served_ranges (client_id, block, first_counter, last_counter, turn, replica, \
+             served_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(part.client.as_str())
+        .bind(part.first / rows::BLOCK)
+        .bind(part.first)
+        .bind(part.last)
+        .bind(turn.0)
+        .bind(replica)
+        .bind(at)
+        .execute(&mut *connection)
+        .await?;
+    }
     Ok(true)
 }

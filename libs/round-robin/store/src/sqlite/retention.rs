@@ -6,8 +6,9 @@ use round_robin_core::types::{ClientId, ClientRow};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{SqliteStore, now_ms};
+use crate::RetentionStore;
 use crate::retention::{Before, CLIENTS, MESSAGES, TURNS, first_kept};
-use crate::{RetentionStore, rows};
+use crate::rows::{self, BLOCK};
 
 #[async_trait]
 impl RetentionStore for SqliteStore {
@@ -52,7 +53,7 @@ async fn candidates(
     let sql = format!(
         "SELECT {} FROM clients WHERE client_id > ? AND first_kept < next_to_serve - 1 AND NOT EXISTS \
          (SELECT 1 FROM served_ranges AS served \
-          WHERE served.client_id = clients.client_id \
+          WHERE served.client_id = clients.client_id AND served.block = clients.first_kept / {BLOCK} \
           AND served.first_counter <= clients.first_kept AND served.last_counter >= clients.first_kept \
           AND served.served_at >= CASE WHEN first_kept <= acknowledged THEN ? ELSE ? END) \
          ORDER BY client_id LIMIT ?",
@@ -66,8 +67,8 @@ async fn candidates(
 /// Deletes messages of a client that are old enough, and returns their number.
 async fn delete(connection: &mut SqliteConnection, client: &ClientRow, before: Before) -> Result<u64> {
     let sql = format!(
-        "SELECT {} FROM served_ranges WHERE client_id = ? AND last_counter >= ? AND first_counter < ? \
-         ORDER BY first_counter",
+        "SELECT {} FROM served_ranges WHERE client_id = ?1 AND block BETWEEN ?2 / {BLOCK} AND ?3 / {BLOCK} \
+         AND last_counter >= ?2 ORDER BY first_counter",
         rows::SERVED
     );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(client.id.as_str()).bind(client.kept);
@@ -79,8 +80,9 @@ async fn delete(connection: &mut SqliteConnection, client: &ClientRow, before: B
         .bind(kept)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM served_ranges WHERE client_id = ? AND last_counter < ?")
+    sqlx::query("DELETE FROM served_ranges WHERE client_id = ? AND block <= ? AND last_counter < ?")
         .bind(client.id.as_str())
+        .bind(kept / BLOCK)
         .bind(kept)
         .execute(&mut *connection)
         .await?;

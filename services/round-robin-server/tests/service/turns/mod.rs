@@ -1,0 +1,5 @@
+//! Turns of several replicas.
+
+mod alternate;
+mod fairness;
+mod outages;
