@@ -93,11 +93,11 @@ async fn pair(product: &Product) -> anyhow::Result<(&Replica, &Replica)> {
     loop {
         let answer: Value = testkit::http_get(&url).await?.error_for_status()?.json().await?;
         let turn = &answer["turns"][0];
-        if let Some(number) = turn["turn"].as_i64() {
-            if number > *first.get_or_insert(number) {
-                let name = turn["replica"].as_str().context("the name of a replica")?;
-                return Ok(if name == one.name { (one, other) } else { (other, one) });
-            }
+        if let Some(number) = turn["turn"].as_i64()
+            && number > *first.get_or_insert(number)
+        {
+            let name = turn["replica"].as_str().context("the name of a replica")?;
+            return Ok(if name == one.name { (one, other) } else { (other, one) });
         }
         anyhow::ensure!(Instant::now() < end, "no turn began: {answer}");
         tokio::time::sleep(Duration::from_millis(20)).await;

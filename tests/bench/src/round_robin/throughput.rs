@@ -23,10 +23,27 @@ Two replicas with turns of 1 s; every side warmed up, then in turns on the same 
 after each turn. A message counts when its answer has come.
 WebSocket: 8 clients of this program on each replica, each with 256 messages in flight.
 INSERT + COMMIT: one statement with as many rows as our commits had messages in the same round, autocommitted, into a
-table LIKE messages, on 1 connection and on 2, which is one for each replica. It serves nothing.
+table like ours, on 1 connection and on 2, which is one for each replica. It serves nothing.
 HTTP: wrk, 256 connections, one message in flight on each; ours by one wrk for each replica, and through nginx.
 Flask: two gunicorns with 1 worker each, sync or gthread with 8 threads, behind nginx, which takes turns; a worker
 inserts the same row by PyMySQL as served, commits and answers. It keeps no order and waits for no turn.";
+
+/// The tables of the other sides.
+const TABLES: [&str; 2] = [
+    "CREATE TABLE bare_messages LIKE received_messages",
+    "CREATE TABLE flask_messages (
+        client_id VARCHAR(64) NOT NULL, counter BIGINT NOT NULL, message TEXT NOT NULL, received_at BIGINT NOT NULL,
+        replica VARCHAR(253) NOT NULL, served_at BIGINT NOT NULL, PRIMARY KEY (client_id, counter))",
+];
+
+/// Empties all tables.
+const CLEAR: [&str; 5] = [
+    "TRUNCATE TABLE received_messages",
+    "TRUNCATE TABLE served_ranges",
+    "TRUNCATE TABLE clients",
+    "TRUNCATE TABLE bare_messages",
+    "TRUNCATE TABLE flask_messages",
+];
 
 /// Concurrent requests by HTTP, on every side.
 const CONNECTIONS: u32 = 256;
@@ -40,7 +57,6 @@ struct Side {
     name: &'static str,
     /// One wrk for each.
     urls: Vec<String>,
-    /// The target of the ratio of the product to it.
     rounds: Vec<Round>,
 }
 
@@ -61,8 +77,7 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
     report.section("throughput", METHOD);
     let product = Product::start(server, "throughput", &[]).await?;
     let connection = &mut product.database.connect().await;
-    let tables = ["CREATE TABLE bare_messages LIKE messages", "CREATE TABLE flask_messages LIKE messages"];
-    execute(connection, &tables).await?;
+    execute(connection, &TABLES).await?;
     let addresses: Vec<SocketAddr> = product.replicas.iter().map(|replica| replica.address).collect();
     let nginx = Proxy::start(addresses.clone()).await?;
     let sync = flask::start(server, options, &product.database, Workers::Sync).await;
@@ -80,13 +95,13 @@ pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report
         // The first round is a warm-up.
         let duration = if round == 0 { WARM_UP } else { options.round };
         measured.sockets(&product, &addresses, duration).await?;
-        clear(connection).await?;
+        execute(connection, &CLEAR).await?;
         measured.bare(&product, duration).await?;
-        clear(connection).await?;
+        execute(connection, &CLEAR).await?;
         for side in &mut sides {
             let loaded = side.load(&script, duration).await?;
             side.rounds.push(loaded);
-            clear(connection).await?;
+            execute(connection, &CLEAR).await?;
         }
         if round == 0 {
             measured = Measured::default();
@@ -165,16 +180,6 @@ impl Side {
         }
         Ok(all)
     }
-}
-
-async fn clear(connection: &mut MySqlConnection) -> anyhow::Result<()> {
-    let tables = [
-        "TRUNCATE TABLE messages",
-        "TRUNCATE TABLE clients",
-        "TRUNCATE TABLE bare_messages",
-        "TRUNCATE TABLE flask_messages",
-    ];
-    execute(connection, &tables).await
 }
 
 fn report_all(report: &mut Report, sides: &[Side; 4], measured: &Measured) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! What a client saw.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -71,10 +72,15 @@ impl Record {
     /// Records an answer.
     pub(crate) fn answer(&mut self, counter: i64, answer: Answer) {
         self.accept(counter);
-        let first = self.answers.entry(counter).or_insert_with(|| answer.clone());
-        if *first != answer {
-            let case = format!("{}: {counter} {first:?}, then {answer:?}", self.client);
-            self.differing.add(|| case);
+        match self.answers.entry(counter) {
+            Entry::Vacant(place) => {
+                place.insert(answer);
+            }
+            Entry::Occupied(first) if *first.get() != answer => {
+                let (client, first) = (&self.client, first.get());
+                self.differing.add(|| format!("{client}: {counter} {first:?}, then {answer:?}"));
+            }
+            Entry::Occupied(_) => {}
         }
     }
 

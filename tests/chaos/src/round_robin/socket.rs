@@ -114,13 +114,10 @@ impl SocketClient {
         loop {
             tokio::time::sleep(delay).await;
             let began = Instant::now();
-            let mut session = match self.connect(began).await {
-                Ok(session) => session,
-                Err(_) => {
-                    self.record.count("connects that failed");
-                    delay = self.jitter();
-                    continue;
-                }
+            let Ok(mut session) = self.connect(began).await else {
+                self.record.count("connects that failed");
+                delay = self.jitter();
+                continue;
             };
             if let Some(old) = old.take() {
                 self.old.spawn(outlive(old));
