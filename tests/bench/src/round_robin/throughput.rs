@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::MySqlConnection;
 use testkit::{MariaDb, Process};
 
 use super::flask::{self, Workers};

@@ -40,7 +40,8 @@ pub(crate) struct Findings {
     pub(crate) tallies: Cases,
     /// Epochs of clients that went back.
     pub(crate) epochs: Cases,
-    /// Turns that began before an earlier one.
+    /// Turns whose row was added after that of a later turn. Nobody can serve in them, so they do no
+    /// harm.
     pub(crate) turns_back: Cases,
     /// Number of transactions.
     pub(crate) transactions: u64,
@@ -92,7 +93,7 @@ pub(crate) struct History {
     layout: Layout,
     quantum: Quantum,
     turns: BTreeMap<i64, TurnHistory>,
-    /// The turn whose row was added last.
+    /// The latest turn.
     latest: Option<i64>,
     /// The replica that served in each turn, by the times at which it served.
     served_in: BTreeMap<i64, Arc<str>>,
@@ -201,9 +202,9 @@ impl History {
     }
 
     fn turn_began(&mut self, row: &TurnRow) {
-        if self.latest.is_some_and(|latest| latest >= row.turn) {
-            let latest = self.latest;
-            self.findings.turns_back.add(|| format!("{row:?} after {latest:?}"));
+        match self.latest {
+            Some(latest) if latest >= row.turn => self.findings.turns_back.add(|| format!("{row:?} after {latest}")),
+            _ => self.latest = Some(row.turn),
         }
         let turn = TurnHistory {
             name: Arc::from(row.name.as_str()),
@@ -214,7 +215,6 @@ impl History {
         if let Some(before) = self.turns.insert(row.turn, turn) {
             self.findings.shared_turns.add(|| format!("{before:?}, then {row:?}"));
         }
-        self.latest = Some(row.turn);
     }
 
     fn turn_changed(&mut self, old: &TurnRow, new: &TurnRow) {

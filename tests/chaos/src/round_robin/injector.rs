@@ -282,7 +282,11 @@ impl Injector {
         let (replica, _reserved) = self.free_replica(&mut rng).await;
         let proxy = replica.member.proxy();
         // Statements that no other script contains.
-        proxy.cut_reply_to(if fault == Fault::CutIntake { "INSERT INTO messages" } else { "UPDATE messages" });
+        proxy.cut_reply_to(if fault == Fault::CutIntake {
+            "INSERT INTO received_messages"
+        } else {
+            "INSERT INTO served_ranges"
+        });
         if self.sprung(async || !proxy.is_trap_set()).await {
             drop(self.board.begin(fault.name(), replica.member.life()));
         } else {

@@ -34,6 +34,7 @@ fn report_findings(report: &mut Report, found: &Findings, torn: u64) {
     report.told("binary log: transactions", found.transactions);
     report.told("  transactions cut off by a crash", torn);
     report.told("  messages stored, in transactions", format!("{}, {}", found.stored, found.intakes));
+    report.told("  turns recorded after a later one, in which nobody served", found.turns_back.count);
     let served = format!("{}, {}, {}", found.served, found.ranges, found.servings);
     report.told("  messages served, in ranges, in transactions", served);
     for (name, cases) in [
@@ -48,7 +49,6 @@ fn report_findings(report: &mut Report, found: &Findings, torn: u64) {
         ("  commits that leave a wrong position of a client", &found.positions),
         ("  commits that leave a wrong number in a turn", &found.tallies),
         ("  epochs that went back", &found.epochs),
-        ("  turns that began before an earlier one", &found.turns_back),
     ] {
         report.nothing(name, &cases.told, cases.count);
     }
