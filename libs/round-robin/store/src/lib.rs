@@ -11,6 +11,9 @@
 //! [`round_robin_core::tables`] specifies each write on plain data. The conformance suite compares
 //! every backend with it. Every write is one transaction, and no transaction waits for its client.
 
+mod json;
+mod mysql;
+mod parts;
 mod retention;
 mod rows;
 mod sqlite;
@@ -26,6 +29,7 @@ use round_robin_core::types::{
     ClientId, ClientRow, Epoch, MessageRow, Range, Registration, ReplicaRow, Served, Token, Turn, TurnRow,
 };
 
+pub use crate::mysql::MySqlStore;
 pub use crate::sqlite::SqliteStore;
 
 /// The schema.
@@ -201,7 +205,7 @@ impl<T: ReplicaStore + IntakeStore + QueryStore + RetentionStore> RoundRobinStor
 #[must_use]
 pub fn open(database: &Database, quantum: Quantum) -> Arc<dyn RoundRobinStore> {
     match database {
-        Database::MySql(_) => unimplemented!("the next commit"),
+        Database::MySql(pool) => Arc::new(MySqlStore::new(pool, quantum)),
         Database::Sqlite(pool) => Arc::new(SqliteStore::new(pool.clone(), quantum)),
     }
 }

@@ -90,7 +90,7 @@ async fn replicas(connection: &mut SqliteConnection, now: i64) -> Result<Vec<Rep
 }
 
 async fn clients(connection: &mut SqliteConnection, limit: u32) -> Result<Vec<ClientOverview>> {
-    let sql = format!("SELECT {} FROM clients ORDER BY seen_at DESC, client_id LIMIT ?", rows::CLIENT);
+    let sql = format!("SELECT {} FROM clients ORDER BY seen_at DESC, client_id DESC LIMIT ?", rows::CLIENT);
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(limit).fetch_all(&mut *connection).await?;
     let rows: Vec<ClientRow> = rows.iter().map(rows::client).collect::<Result<_>>()?;
     let mut clients = Vec::with_capacity(rows.len());
