@@ -98,13 +98,10 @@ impl Session {
             () = link.progress(machine, *clock, room) => {}
             Some(submission) = ends.submissions.recv(), if has_room => submit(machine, &mut ends.submissions, submission, *clock),
             taken = ends.to_acknowledge.changed(), if !*is_application_gone => {
-                let input = match taken {
-                    Ok(()) => ends.to_acknowledge.borrow_and_update().map(Input::Taken),
-                    Err(_) => {
-                        *is_application_gone = true;
-                        Some(Input::TakesNone)
-                    }
-                };
+                // An error means that the application has gone away.
+                *is_application_gone = taken.is_err();
+                let taken = ends.to_acknowledge.borrow_and_update().map(Input::Taken);
+                let input = if *is_application_gone { Some(Input::TakesNone) } else { taken };
                 if let Some(input) = input {
                     machine.input(clock.now(), input);
                 }

@@ -161,7 +161,6 @@ pub fn check_address(server: &Url) -> Result<(), Error> {
 }
 
 /// Creates a client and its session. Nothing happens until [`Session::run`] runs.
-#[must_use]
 pub fn connect(config: Config, metrics: Metrics) -> (Client, Answers, Session) {
     let (to_session, submissions) = mpsc::channel(SUBMISSIONS);
     let (to_application, from_session) = mpsc::channel(ANSWERS);

@@ -37,7 +37,7 @@ pub(crate) enum Link {
     Down,
     Opening(Pin<Box<dyn Future<Output = Result<Socket, Closed>> + Send>>),
     Open {
-        socket: Socket,
+        socket: Box<Socket>,
         /// Whether the connection takes nothing at the moment.
         is_blocked: bool,
     },
@@ -71,6 +71,7 @@ impl Link {
             Self::Down => return Poll::Pending,
             Self::Opening(opening) => match std::task::ready!(opening.as_mut().poll(context)) {
                 Ok(socket) => {
+                    let socket = Box::new(socket);
                     *self = Self::Open { socket, is_blocked: false };
                     Input::Opened
                 }

@@ -28,10 +28,10 @@ use crate::{Answer, Error, Lost, MAX_MESSAGE_BYTES, Settings};
 pub type Time = Duration;
 
 /// The longest time that a server can tell a client to wait before it connects again.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// How long a server may take to read a hello whose answer the client no longer awaits.
-const GHOST: Duration = Duration::from_secs(300);
+const GHOST: Duration = Duration::from_mins(5);
 
 /// What happened to the connection, or what the application wants.
 #[derive(Debug)]
@@ -386,12 +386,12 @@ impl<T> Machine<T> {
             (None, None) => now + self.retry.delay(&mut self.random),
         };
         self.phase = Phase::Waiting { until };
-        self.effects.push_back(Effect::Disconnected { reason, delay: until - now });
+        self.effects.push_back(Effect::Disconnected { reason, delay: until.saturating_sub(now) });
     }
 
     /// Whether a connection that this client gave up may have taken over. Each can do so once.
     fn is_own_ghost(&mut self, now: Time) -> bool {
-        self.ghosts.retain(|since| now - *since < GHOST);
+        self.ghosts.retain(|since| now.saturating_sub(*since) < GHOST);
         self.ghosts.pop_front().is_some()
     }
 

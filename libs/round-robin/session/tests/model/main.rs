@@ -36,9 +36,7 @@ proptest! {
     #[test]
     fn messages_and_answers_are_exact(seed in any::<u64>(), steps in vec(any_step(), 0..150)) {
         let mut world = World::new(seed);
-        for step in steps {
-            world.step(step);
-        }
+        world.steps(steps);
         world.heal();
         world.assert_everything_is_answered();
         prop_assert_eq!(world.losses(), 0);
@@ -54,11 +52,11 @@ proptest! {
         after in vec(any_step(), 0..60),
     ) {
         let mut world = World::new(seed);
-        before.into_iter().for_each(|step| world.step(step));
+        world.steps(before);
         let database = world.snapshot();
-        forgotten.into_iter().for_each(|step| world.step(step));
+        world.steps(forgotten);
         world.restore(database);
-        after.into_iter().for_each(|step| world.step(step));
+        world.steps(after);
         world.heal();
         world.assert_everything_is_answered();
     }

@@ -54,6 +54,14 @@ struct Pipe {
     code: Option<u16>,
 }
 
+/// The client's side of its present connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Connecting,
+    Up,
+}
+
 /// The number of a message, and of the run of the application that submitted it.
 type Ticket = (usize, usize);
 
@@ -63,8 +71,7 @@ pub(crate) struct World {
     machine: Machine<Ticket>,
     /// The pipes that the client has abandoned, and its present one as the last, if it has one.
     pipes: Vec<Pipe>,
-    is_connected: bool,
-    is_connecting: bool,
+    link: Link,
     refuses: bool,
     random: fastrand::Rng,
     run: usize,
@@ -102,8 +109,7 @@ impl World {
             now: Duration::ZERO,
             machine: machine(&mut random),
             pipes: Vec::new(),
-            is_connected: false,
-            is_connecting: false,
+            link: Link::Down,
             refuses: false,
             random,
             run: 0,
@@ -116,7 +122,13 @@ impl World {
         }
     }
 
-    pub(crate) fn step(&mut self, step: Step) {
+    pub(crate) fn steps(&mut self, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: Step) {
         match step {
             Step::Submit(count) => (0..count).for_each(|_| self.submit()),
             Step::Wait(ms) => self.wait(Duration::from_millis(ms)),
@@ -150,19 +162,20 @@ impl World {
     }
 
     fn connect(&mut self, succeeds: bool) {
-        if !std::mem::take(&mut self.is_connecting) {
+        if self.link != Link::Connecting {
             return;
         }
+        self.link = if succeeds { Link::Up } else { Link::Down };
         let input = if succeeds { Input::Opened } else { Input::Closed(closed(None)) };
         if succeeds {
             self.pipes.push(Pipe::default());
-            self.is_connected = true;
         }
         self.machine.input(self.now, input);
     }
 
     fn cut(&mut self, is_noticed: bool) {
-        if std::mem::take(&mut self.is_connected) {
+        if self.link == Link::Up {
+            self.link = Link::Down;
             let pipe = self.pipes.last_mut().unwrap();
             pipe.is_server_gone = is_noticed;
             pipe.to_server.truncate(self.random.usize(..=pipe.to_server.len()));
@@ -171,7 +184,7 @@ impl World {
     }
 
     fn go_away(&mut self, retry_after_ms: u64) {
-        if let Some(pipe) = self.pipes.last_mut().filter(|pipe| self.is_connected && !pipe.is_server_gone) {
+        if let Some(pipe) = self.pipes.last_mut().filter(|pipe| self.link == Link::Up && !pipe.is_server_gone) {
             pipe.to_client.push_back(ServerFrame::Goaway { retry_after_ms });
             (pipe.is_server_gone, pipe.code) = (true, Some(1012));
         }
@@ -180,7 +193,7 @@ impl World {
     /// The next run of the application knows nothing.
     fn restart(&mut self) {
         self.cut(false);
-        self.is_connecting = false;
+        self.link = Link::Down;
         // A hello of an earlier run that is read later would take over, and end the next run.
         self.pipes.retain(|pipe| pipe.server.is_some());
         self.run += 1;
@@ -272,14 +285,14 @@ impl World {
 
     fn client_reads(&mut self, count: usize) {
         for _ in 0..count {
-            if !self.is_connected {
+            if self.link != Link::Up {
                 return;
             }
             let pipe = self.pipes.last_mut().unwrap();
             let input = match pipe.to_client.pop_front() {
                 Some(frame) => Input::Frame(frame),
                 None if pipe.is_server_gone => {
-                    self.is_connected = false;
+                    self.link = Link::Down;
                     Input::Closed(closed(pipe.code))
                 }
                 None => return,
@@ -321,7 +334,7 @@ impl World {
             while let Some(effect) = self.machine.next_effect() {
                 self.execute(effect);
             }
-            if !self.is_connected {
+            if self.link != Link::Up {
                 return;
             }
             let Some(output) = self.machine.next_output(self.now) else { break };
@@ -335,10 +348,10 @@ impl World {
     fn execute(&mut self, effect: Effect<Ticket>) {
         match effect {
             Effect::Connect => {
-                assert!(!self.is_connected, "one connection at a time");
-                self.is_connecting = true;
+                assert_eq!(self.link, Link::Down, "one connection at a time");
+                self.link = Link::Connecting;
             }
-            Effect::Abandon => (self.is_connected, self.is_connecting) = (false, false),
+            Effect::Abandon => self.link = Link::Down,
             Effect::Accepted((run, number), counter) => {
                 assert_eq!(run, self.run);
                 assert_eq!(self.accepted.insert(number, counter), None, "a message is accepted once");
@@ -390,7 +403,7 @@ impl World {
             ] {
                 self.step(step);
             }
-            if self.is_connected && self.machine.has_room() && self.machine.in_flight() == 0 {
+            if self.link == Link::Up && self.machine.has_room() && self.machine.in_flight() == 0 {
                 let row = &self.tables.clients[&client()];
                 if row.missing > row.last_received {
                     return;
