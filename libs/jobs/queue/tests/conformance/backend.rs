@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobs_queue::{
-    Consumer, Delivery, Depth, InProcessOptions, InProcessQueue, JobQueue, Message, Priority, PublishError, RabbitMqOptions,
-    RabbitMqQueue,
+    Consumer, Delivery, Depth, InProcessOptions, InProcessQueue, JobQueue, Message, Priority, PublishError,
+    RabbitMqOptions, RabbitMqQueue,
 };
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
