@@ -5,6 +5,8 @@ const COLOURS = 6;
 const LANE_HEIGHT = 44;
 // The narrowest and the widest column of a turn, in pixels.
 const [MIN_COLUMN, MAX_COLUMN] = [12, 24];
+// A backlog of so many messages fills its bar, unless another one is longer.
+const MIN_BACKLOG = 100;
 
 const number = (value) => value.toLocaleString("en");
 const plural = (count, name) => `${number(count)} ${name}${count === 1 ? "" : "s"}`;
@@ -174,6 +176,12 @@ function makeClient(id) {
   return row;
 }
 
+function describeBacklog({ waiting, gap }) {
+  if (gap !== null && waiting === 0) return `message ${number(gap)} is missing`;
+  if (gap !== null) return `${number(waiting)} waiting, then ${number(gap)} is missing`;
+  return waiting > 0 ? `${number(waiting)} waiting` : "up to date";
+}
+
 function drawClient(row, client, { max, state }) {
   row.querySelector("b").title = client.client_id;
   row.querySelector(".counter").textContent = client.counter === null ? "–" : number(client.counter);
@@ -190,15 +198,14 @@ function drawClient(row, client, { max, state }) {
   backlog.firstChild.max = max;
   backlog.firstChild.value = client.waiting;
   backlog.firstChild.hidden = client.waiting === 0;
-  const missing = client.gap === null ? "" : `, ${number(client.gap)} is missing`;
-  backlog.lastChild.textContent = client.waiting > 0 || missing ? `${number(client.waiting)} waiting${missing}` : "up to date";
+  backlog.lastChild.textContent = describeBacklog(client);
 }
 
 // A row stays in place as long as its client is listed.
 function drawClients(state) {
   const list = document.getElementById("clients");
   const rows = new Map([...list.querySelectorAll("li[data-client]")].map((row) => [row.dataset.client, row]));
-  const max = Math.max(1, ...state.clients.map((client) => client.waiting));
+  const max = Math.max(MIN_BACKLOG, ...state.clients.map((client) => client.waiting));
   const clients = [...state.clients].sort((one, other) => (one.client_id < other.client_id ? -1 : 1));
   const wanted = clients.map((client) => {
     const known = rows.get(client.client_id);
