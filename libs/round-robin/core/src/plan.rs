@@ -128,7 +128,7 @@ impl Cursor {
         self.after = ranges.last().filter(|_| !is_end).map(|range| range.client.clone());
         let count: i64 = ranges.iter().map(Range::count).sum();
         if usize::try_from(count).is_ok_and(|count| count >= limit) {
-            self.rotation = self.rotation.wrapping_add(1);
+            self.rotation = (self.rotation + 1) % self.sizes.clients;
         }
         Step::Serve(ranges)
     }

@@ -107,6 +107,14 @@ pub struct ReplicaRow {
     pub token: Token,
 }
 
+impl ReplicaRow {
+    /// The registration that the row records.
+    #[must_use]
+    pub const fn registration(&self) -> Registration {
+        Registration { id: self.id, token: self.token }
+    }
+}
+
 /// A row of the `turns` table: the replica that serves in a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TurnRow {

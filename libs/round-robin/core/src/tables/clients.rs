@@ -65,8 +65,8 @@ pub struct Connected {
 /// Where the answers of a client continue after it reconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resume {
-    /// Every answer from this counter on follows. If nothing of the client was served yet, this is
-    /// its first counter; it is 1 as long as the client may still begin with 0.
+    /// Every answer from this counter on follows. If nothing is stored of the client yet, this is 1,
+    /// and the answer to a message 0 follows, too, if the client begins with that one.
     From(i64),
     /// The server cannot continue where the client asked for. Every answer from `from` on follows.
     Lost {
