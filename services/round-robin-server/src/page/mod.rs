@@ -82,6 +82,7 @@ fn now(snapshot: Option<&Snapshot>) -> Markup {
             section.panel {
                 h2 { "Serving now" }
                 p.large #serving { (serving.unwrap_or(UNKNOWN)) }
+                p.muted #serving_name { (serving.unwrap_or(UNKNOWN)) }
                 progress #turn max="1" value="0" aria-label="Part of the turn that is over" {}
             }
             section.panel {
@@ -99,7 +100,7 @@ fn now(snapshot: Option<&Snapshot>) -> Markup {
 }
 
 fn waiting(snapshot: &Snapshot) -> String {
-    format!("{} messages of {} clients wait", snapshot.waiting, snapshot.client_count)
+    format!("{} clients, {} messages waiting", snapshot.client_count, snapshot.waiting)
 }
 
 fn row(client: &Client) -> Markup {

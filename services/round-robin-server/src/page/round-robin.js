@@ -5,6 +5,8 @@ const COLOURS = 6;
 const LANE_HEIGHT = 44;
 // The narrowest and the widest column of a turn, in pixels.
 const [MIN_COLUMN, MAX_COLUMN] = [12, 24];
+// A backlog of so many messages fills its bar, unless another one is longer.
+const MIN_BACKLOG = 100;
 
 const number = (value) => value.toLocaleString("en");
 const plural = (count, name) => `${number(count)} ${name}${count === 1 ? "" : "s"}`;
@@ -35,6 +37,22 @@ function assignColours(ids) {
 
 const colourOf = (id) => (colours.has(id) ? `replica-${colours.get(id)}` : "");
 
+// Names of pods begin alike: the part that differs is enough, at least three characters of it.
+let prefix = 0;
+
+function findPrefix(names) {
+  prefix = 0;
+  if (names.length < 2) return;
+  const [first, ...others] = names;
+  for (let end = first.indexOf("-") + 1; end > 0; end = first.indexOf("-", end) + 1) {
+    if (!others.every((name) => name.startsWith(first.slice(0, end)))) return;
+    if (names.some((name) => name.length < end + 3)) return;
+    prefix = end;
+  }
+}
+
+const shortName = (name) => name.slice(prefix) || name;
+
 // The replicas that have a lane: those that take turns, and those that served in a turn shown.
 function lanesOf(state, turns) {
   const lanes = new Map(state.replicas.filter(({ state }) => state !== "gone").map((replica) => [replica.id, replica]));
@@ -48,7 +66,8 @@ function lanesOf(state, turns) {
 function drawNow(state) {
   const current = Math.floor(state.now_ms / state.quantum_ms);
   const serving = state.turns.find(({ turn }) => turn === current);
-  show("serving", serving?.replica ?? "Nobody");
+  show("serving", serving ? shortName(serving.replica) : "Nobody");
+  show("serving_name", serving?.replica ?? "No replica is alive");
   document.getElementById("serving").className = `large ${colourOf(serving?.replica_id)}`;
   const turn = document.getElementById("turn");
   turn.className = colourOf(serving?.replica_id);
@@ -60,7 +79,7 @@ function drawNow(state) {
   show("counter", number(latest.counter));
   show("client", `of ${latest.client_id}`);
   show("message", latest.message || "(empty)");
-  show("served_by", `served by ${latest.replica}, ${ago(state.now_ms - latest.served_at_ms)}`);
+  show("served_by", `served by ${shortName(latest.replica)}, ${ago(state.now_ms - latest.served_at_ms)}`);
 }
 
 function ago(ms) {
@@ -87,7 +106,7 @@ function drawLane(replica, { turns, current, columns, width, max }) {
   const own = turns.filter((turn) => turn.replica_id === replica.id);
   const served = own.reduce((sum, turn) => sum + turn.served, 0);
   lane.root.className = `lane ${replica.state} ${colourOf(replica.id)}`;
-  lane.name.textContent = replica.name;
+  lane.name.textContent = shortName(replica.name);
   lane.name.title = replica.name;
   const state = replica.state === "live" ? "" : ` · ${replica.state}`;
   lane.about.textContent = `${plural(own.length, "turn")}, ${number(served)} served${state}`;
@@ -129,6 +148,7 @@ function drawTurns(state) {
   const turns = state.turns.filter(({ turn }) => turn > current - columns && turn <= current);
   const shown = lanesOf(state, turns);
   assignColours(shown.map(({ id }) => id));
+  findPrefix(shown.map(({ name }) => name));
   const peak = Math.max(0, ...turns.map(({ served }) => served));
   const drawing = { turns, current, columns, width, max: Math.max(peak, 1) };
   const rows = shown.map((replica) => drawLane(replica, drawing));
@@ -156,6 +176,12 @@ function makeClient(id) {
   return row;
 }
 
+function describeBacklog({ waiting, gap }) {
+  if (gap !== null && waiting === 0) return `message ${number(gap)} is missing`;
+  if (gap !== null) return `${number(waiting)} waiting, then ${number(gap)} is missing`;
+  return waiting > 0 ? `${number(waiting)} waiting` : "up to date";
+}
+
 function drawClient(row, client, { max, state }) {
   row.querySelector("b").title = client.client_id;
   row.querySelector(".counter").textContent = client.counter === null ? "–" : number(client.counter);
@@ -165,21 +191,21 @@ function drawClient(row, client, { max, state }) {
   const replica = state.turns.find((turn) => turn.replica === client.replica);
   const by = row.querySelector(".by");
   by.className = `by muted ${colourOf(replica?.replica_id)}`;
-  by.lastChild.textContent = client.replica ? `${client.replica}, ${ago(state.now_ms - client.served_at_ms)}` : "";
+  by.lastChild.textContent = client.replica ? `${shortName(client.replica)}, ${ago(state.now_ms - client.served_at_ms)}` : "";
   by.title = client.replica ?? "";
   const backlog = row.querySelector(".backlog");
   backlog.className = `backlog number ${client.gap !== null ? "gap" : client.waiting > 0 ? "busy" : ""}`;
   backlog.firstChild.max = max;
   backlog.firstChild.value = client.waiting;
-  const missing = client.gap === null ? "" : `, ${number(client.gap)} is missing`;
-  backlog.lastChild.textContent = client.waiting > 0 || missing ? `${number(client.waiting)} waiting${missing}` : "up to date";
+  backlog.firstChild.hidden = client.waiting === 0;
+  backlog.lastChild.textContent = describeBacklog(client);
 }
 
 // A row stays in place as long as its client is listed.
 function drawClients(state) {
   const list = document.getElementById("clients");
   const rows = new Map([...list.querySelectorAll("li[data-client]")].map((row) => [row.dataset.client, row]));
-  const max = Math.max(1, ...state.clients.map((client) => client.waiting));
+  const max = Math.max(MIN_BACKLOG, ...state.clients.map((client) => client.waiting));
   const clients = [...state.clients].sort((one, other) => (one.client_id < other.client_id ? -1 : 1));
   const wanted = clients.map((client) => {
     const known = rows.get(client.client_id);
@@ -193,7 +219,8 @@ function drawClients(state) {
   if (wanted.length === 0) wanted.push(element("li", "muted", "No client has sent a message yet"));
   const isSame = wanted.length === list.children.length && wanted.every((row, index) => list.children[index].isEqualNode(row));
   if (!isSame) list.replaceChildren(...wanted);
-  show("waiting", `${plural(state.waiting, "message")} of ${plural(state.client_count, "client")} waiting`);
+  const waiting = state.waiting === 0 ? "nothing waits" : `${plural(state.waiting, "message")} waiting`;
+  show("waiting", `${plural(state.client_count, "client")}, ${waiting}`);
 }
 
 function draw(state) {
