@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kit_process::prometheus_client::encoding::text::encode;
 use kit_process::prometheus_client::registry::Registry;
-use round_robin_core::types::ClientId;
+use round_robin_core::types::{ClientId, Epoch};
 use round_robin_session::{Answers, Client, Config, Metrics, Settings, connect};
 use round_robin_store::{Page, RoundRobinStore};
 use testkit::{Proxy, SqlBackend, eventually};
@@ -43,7 +43,7 @@ async fn answers_are_exact_after_ten_thousand_disconnects() {
 
 /// Cuts connections of clients of two replicas `count` times, and checks every answer.
 async fn cut(count: u64) {
-    let backend = crate::server::sqlite().await;
+    let backend = migrated(SqlBackend::mysql("disconnects", OPTIONS).await).await;
     let replicas = [Server::start(&backend, "a", None).await, Server::start(&backend, "b", None).await];
     let proxies = [Proxy::start(replicas[0].address()).await, Proxy::start(replicas[1].address()).await];
     let mut registry = Registry::default();
@@ -63,18 +63,20 @@ async fn cut(count: u64) {
     });
     let clients: Vec<_> = clients.collect();
 
-    let connections = || value(&registry, "round_robin_client_connections_total");
     let began = Instant::now();
-    let first = CLIENTS as u64;
-    until(first, connections).await;
-    while connections() < first + count {
-        let before = connections();
+    let mut disconnects = 0;
+    while disconnects < count {
+        let before = join_all(clients.iter().map(|(client, ..)| epoch(client))).await;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..30))).await;
         cuts.send_replace(Instant::now());
         proxies.iter().for_each(Proxy::reset);
-        until(before + first, connections).await;
+        for ((client, ..), before) in clients.iter().zip(before) {
+            let is_back = async || (epoch(client).await > before).then_some(());
+            eventually(PATIENCE, "the next connection", is_back).await;
+            disconnects += 1;
+        }
     }
-    let (disconnects, elapsed) = (connections() - first, began.elapsed());
+    let elapsed = began.elapsed();
 
     let mut received = Vec::new();
     for (client, session, sending, receiving) in clients {
@@ -140,9 +142,9 @@ async fn assert_exact(store: &Arc<dyn RoundRobinStore>, received: &Received) {
     assert_eq!(after.unwrap_or(0), received.last);
 }
 
-/// Waits until a counter has this value.
-async fn until(value: u64, counter: impl Fn() -> u64) {
-    eventually(PATIENCE, format!("{value} connections"), async || (counter() >= value).then_some(())).await;
+/// The epoch of a client's connection, once it is connected.
+async fn epoch(client: &Client) -> Epoch {
+    client.resume().await.unwrap().epoch
 }
 
 /// The value of a metric.
