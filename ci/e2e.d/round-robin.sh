@@ -106,6 +106,7 @@ expect "messages that were received and wait" "$(waiting)" == 0
 expect "gaps in the numbers of any client" "$(gaps)" == 0
 expect "clients whose first number is not 1" "$(sql 'SELECT COUNT(*) FROM (SELECT MIN(counter) AS first FROM round_robin.messages GROUP BY client_id) AS clients WHERE first <> 1')" == 0
 expect "duplicates: messages served according to the turns, minus messages that were served" "$(sql 'SELECT (SELECT SUM(served) FROM round_robin.turns) - (SELECT COUNT(*) FROM round_robin.messages WHERE served_at IS NOT NULL)')" == 0
+expect "duplicates: ranges of served messages that overlap" "$(sql 'SELECT COUNT(*) FROM (SELECT first_counter <= LAG(last_counter) OVER (PARTITION BY client_id ORDER BY first_counter, last_counter) AS overlaps FROM round_robin.served_ranges) AS ranges WHERE overlaps')" == 0
 expect "duplicates: messages of a client with the same text" "$(sql 'SELECT COUNT(*) - COUNT(DISTINCT client_id, message) FROM round_robin.messages')" == 0
 expect "messages served before an earlier one" "$(sql 'SELECT COUNT(*) FROM (SELECT served_at < LAG(served_at) OVER (PARTITION BY client_id ORDER BY counter) AS early FROM round_robin.messages WHERE served_at IS NOT NULL) AS ordered WHERE early')" == 0
 expect "messages served outside of their replica's turn" "$(sql 'SELECT COUNT(*) FROM round_robin.messages AS m LEFT JOIN round_robin.turns AS t ON t.turn = m.served_at DIV 1000 WHERE m.served_at IS NOT NULL AND (t.turn IS NULL OR t.name <> m.replica)')" == 0

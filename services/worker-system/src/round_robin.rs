@@ -15,6 +15,9 @@ use crate::settings::Settings;
 
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
 
+/// Time for the last answers to the client, after which the process ends without them.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 /// The round robin system on a database in a folder.
 pub struct RoundRobin {
     settings: Settings,
@@ -22,7 +25,7 @@ pub struct RoundRobin {
     store: Arc<dyn RoundRobinStore>,
     replicas: [Replica; 2],
     server_metrics: round_robin_server::Metrics,
-    client: (Part, round_robin_client::Deps),
+    client: Client,
 }
 
 /// One replica of round-robin-server.
@@ -30,6 +33,12 @@ struct Replica {
     name: &'static str,
     part: Part,
     check: Check,
+}
+
+/// The client.
+struct Client {
+    part: Part,
+    deps: round_robin_client::Deps,
 }
 
 impl RoundRobin {
@@ -47,13 +56,13 @@ impl RoundRobin {
                 replica("replica-1", "round-robin-server: replica-1", "replica-1: database"),
                 replica("replica-2", "round-robin-server: replica-2", "replica-2: database"),
             ],
-            client: (
-                Part::new("round-robin-client", &app.readiness),
-                round_robin_client::Deps {
+            client: Client {
+                part: Part::new("round-robin-client", &app.readiness),
+                deps: round_robin_client::Deps {
                     metrics: round_robin_client::Metrics::register(&mut app.registry),
                     check: app.readiness.check("round-robin-client: server"),
                 },
-            ),
+            },
             server_metrics: round_robin_server::Metrics::register(&mut app.registry, requests),
             store: round_robin_store::open(&database, settings.round_robin_server.quantum),
             settings: settings.clone(),
@@ -66,37 +75,65 @@ impl RoundRobin {
         self.database.prepare(&round_robin_store::MIGRATIONS).await
     }
 
-    /// Runs until `shutdown` drains and every part has ended.
+    /// Runs until `shutdown` drains and every part has ended: first the client, whose last
+    /// messages are served, and then the replicas.
     ///
     /// # Errors
     /// A part has failed during the drain.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
-        let [first, second] = self.replicas;
-        let serve = async |replica: Replica| {
-            let config = round_robin_server::Config {
-                name: replica.name.to_owned(),
-                ..self.settings.round_robin_server.clone()
-            };
-            let start = async |listener, shutdown| {
-                let deps = round_robin_server::Deps {
-                    store: Arc::clone(&self.store),
-                    // A SQLite file has one connection that writes, for everything.
-                    turns: Arc::clone(&self.store),
-                    check: replica.check.clone(),
-                    metrics: self.server_metrics.clone(),
-                };
-                Ok(round_robin_server::build(config.clone(), deps).run(listener, shutdown).await?)
-            };
-            replica.part.serve(&port, shutdown.clone(), start).await
-        };
-        let (client, deps) = self.client;
+        let (client, replicas) = (self.client, self.replicas);
         let mut config = self.settings.round_robin_client.clone();
         config.server_url = format!("http://{}", port.address()).parse()?;
-        let client = client.run(shutdown.clone(), async |shutdown| {
-            Ok(round_robin_client::build(config.clone(), deps.clone()).run(shutdown).await?)
+        let end_of_replicas = Shutdown::new();
+        let client = async {
+            let run = client.part.run(shutdown.clone(), async |shutdown| {
+                Ok(round_robin_client::build(config.clone(), client.deps.clone()).run(shutdown).await?)
+            });
+            let result = unless_over(run, &shutdown).await;
+            end_of_replicas.drain();
+            result
+        };
+        let (store, metrics, config) = (&self.store, &self.server_metrics, &self.settings.round_robin_server);
+        let [first, second] = replicas.map(|replica| {
+            let (port, shutdown) = (&port, end_of_replicas.clone());
+            async move {
+                let start = async |listener, shutdown| {
+                    let deps = round_robin_server::Deps {
+                        store: Arc::clone(store),
+                        // A SQLite file has one connection that writes, for everything.
+                        turns: Arc::clone(store),
+                        check: replica.check.clone(),
+                        metrics: metrics.clone(),
+                    };
+                    let config = round_robin_server::Config { name: replica.name.to_owned(), ..config.clone() };
+                    Ok(round_robin_server::build(config, deps).run(listener, shutdown).await?)
+                };
+                replica.part.serve(port, shutdown, start).await
+            }
         });
-        let (first, second, client) = tokio::join!(serve(first), serve(second), client);
+        let aborted = async {
+            shutdown.aborted().await;
+            end_of_replicas.abort();
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            (client, first, second) = async { tokio::join!(client, first, second) } => client.and(first).and(second),
+            result = aborted => result,
+        };
         self.database.close().await;
-        first.and(second).and(client)
+        result
+    }
+}
+
+/// Runs the client. Gives up [`LAST_ANSWERS`] after `shutdown` drains, since the database may
+/// not answer; the client of the next run continues where this one was served last.
+async fn unless_over(client: impl Future<Output = anyhow::Result<()>>, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let is_over = async {
+        shutdown.draining().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        result = client => result,
+        () = is_over => Ok(()),
     }
 }
