@@ -233,7 +233,7 @@ impl Client {
         let hello = Hello { client: &self.record.client, epoch: None, last_served: Some(self.answered) };
         let greeted = Link::open(address, hello).await?;
         let position = greeted.position;
-        self.record.check(Place { last_served: position.last_served, first_missing: position.first_missing });
+        self.record.check(&Place::from(&position));
         if position.from != self.answered + 1 || greeted.lost.is_some() {
             let (client, answered) = (&self.record.client, self.answered);
             self.record.astray.add(|| format!("{client}: {position:?} after {answered}"));
