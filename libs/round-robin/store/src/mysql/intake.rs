@@ -1,12 +1,14 @@
 //! Operations for clients.
 
+use std::collections::{BTreeMap, HashMap};
+
 use async_trait::async_trait;
 use kit_database::Result;
 use round_robin_core::tables::{Accepted, Connected, Hello, Request};
 use round_robin_core::types::{ClientId, ClientRow, Epoch, Range, WINDOW};
 use sqlx::Row;
 
-use super::{MySqlStore, NOW, answer, last, list, literal, lock_clients_sql, only_row};
+use super::{MySqlStore, NOW, answer, list, literal, lock_clients_sql, only_row};
 use crate::rows::{self, BLOCK};
 use crate::{Answer, IntakeStore, connected, json};
 
@@ -38,14 +40,12 @@ impl IntakeStore for MySqlStore {
         let mut are_latest = Vec::with_capacity(answers.len());
         for answers in answers.chunks(CHUNK) {
             let found = self.ask(&acknowledge_sql(answers)).await?;
-            let mut chunk = vec![false; answers.len()];
-            for row in &last(&found)?.rows {
-                let place: i64 = row.try_get(0)?;
-                if let Some(is_latest) = usize::try_from(place).ok().and_then(|place| chunk.get_mut(place)) {
-                    *is_latest = true;
-                }
+            let mut epochs = HashMap::new();
+            for row in &answer(&found, CLIENTS)?.rows {
+                let row = rows::client(row)?;
+                epochs.insert(row.id, row.epoch);
             }
-            are_latest.extend(chunk);
+            are_latest.extend(answers.iter().map(|(client, epoch, _)| epochs.get(client) == Some(epoch)));
         }
         Ok(are_latest)
     }
@@ -90,28 +90,31 @@ impl IntakeStore for MySqlStore {
     }
 }
 
-/// Records acknowledgements, and then reads the places of those whose connection is the latest one.
-/// It locks the rows of the clients in order before it changes them.
+/// Index of the answer with the rows of clients.
+const CLIENTS: usize = 2;
+
+/// Locks and reads the rows of clients, and records what they acknowledged.
 fn acknowledge_sql(answers: &[(ClientId, Epoch, i64)]) -> String {
-    let rows = answers.iter().enumerate().map(|(place, (client, epoch, counter))| {
-        format!("[{place},{},{},{counter}]", json::string(client.as_str()), epoch.0)
-    });
-    let acknowledged = "JSON_TABLE(@acknowledged, '$[*]' COLUMNS (\
-        place BIGINT PATH '$[0]', client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[1]', \
-        epoch BIGINT PATH '$[2]', counter BIGINT PATH '$[3]')) AS sent";
+    let mut acknowledged: BTreeMap<(&ClientId, Epoch), i64> = BTreeMap::new();
+    for (client, epoch, counter) in answers {
+        let latest = acknowledged.entry((client, *epoch)).or_insert(*counter);
+        *latest = (*latest).max(*counter);
+    }
+    let rows = acknowledged
+        .iter()
+        .map(|((client, epoch), counter)| format!("[{},{},{counter}]", json::string(client.as_str()), epoch.0));
     format!(
         "SET @acknowledged = {rows}; BEGIN; \
-         SELECT COUNT(*) INTO @locked FROM clients FORCE INDEX (PRIMARY) WHERE client_id IN ({list}) FOR UPDATE; \
-         UPDATE (SELECT sent.client_id, sent.epoch, MAX(sent.counter) AS counter FROM {acknowledged} \
-                 GROUP BY sent.client_id, sent.epoch) AS latest \
-         STRAIGHT_JOIN clients ON clients.client_id = latest.client_id AND clients.epoch = latest.epoch \
-         SET clients.acknowledged = \
-             GREATEST(clients.acknowledged, LEAST(latest.counter, clients.next_to_serve - 1)) \
+         SELECT {columns} FROM clients FORCE INDEX (PRIMARY) WHERE client_id IN ({list}) FOR UPDATE; \
+         UPDATE JSON_TABLE(@acknowledged, '$[*]' COLUMNS (\
+             client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[0]', epoch BIGINT PATH '$[1]', \
+             counter BIGINT PATH '$[2]')) AS sent \
+         STRAIGHT_JOIN clients ON clients.client_id = sent.client_id AND clients.epoch = sent.epoch \
+         SET clients.acknowledged = GREATEST(clients.acknowledged, LEAST(sent.counter, clients.next_to_serve - 1)) \
          WHERE clients.first_kept < clients.next_to_serve; \
-         SELECT sent.place FROM {acknowledged} \
-         STRAIGHT_JOIN clients ON clients.client_id = sent.client_id AND clients.epoch = sent.epoch; \
          COMMIT",
         rows = json::rows(rows),
+        columns = rows::CLIENT,
         list = list(answers.iter().map(|(client, ..)| client)),
     )
 }
