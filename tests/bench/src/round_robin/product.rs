@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use testkit::{MariaDb, Process, TestDatabase, free_port};
+use testkit::{MariaDb, Process, TestDatabase, eventually_ok, free_port};
 
 use super::DEADLINE;
 use crate::programs::Started;
@@ -47,6 +47,11 @@ impl Product {
         for replica in &replicas {
             http::ready(replica.admin, DEADLINE).await?;
         }
+        let connection = &mut database.connect().await;
+        eventually_ok(DEADLINE, "the tables", async || {
+            sqlx::query("SELECT client_id FROM messages LIMIT 1").fetch_all(&mut *connection).await
+        })
+        .await;
         Ok(Self { database, replicas })
     }
 

@@ -41,6 +41,9 @@ struct Talk {
     /// When the connection was lost before, and the counter of the first answer after that.
     resumed: Option<(Instant, i64)>,
     in_flight: usize,
+    /// The highest counter that is stored above a missing one. It is served once messages with the
+    /// counters in between are stored.
+    ahead: i64,
     /// When the next message is due.
     due: Instant,
     is_finishing: bool,
@@ -72,12 +75,17 @@ impl LibraryClient {
             let (client, mut answers, session) = connect(self.config()?, Metrics::default());
             let session = tokio::spawn(session.run());
             match self.converse(&client, &mut answers).await {
-                End::Done => {
-                    if let Err(error) = session.await? {
-                        self.wrong(&error.to_string());
+                End::Done => match session.await? {
+                    Ok(()) => break,
+                    // An old session that lost its connection meanwhile connected again.
+                    Err(Error::TakenOver) if !self.old.is_empty() => {
+                        self.record.count("sessions that an old one took over");
                     }
-                    break;
-                }
+                    Err(error) => {
+                        self.wrong(&error.to_string());
+                        break;
+                    }
+                },
                 End::Forget => session.abort(),
                 End::TakeOver => {
                     self.old.spawn(outlive(client, answers, session));
@@ -102,11 +110,19 @@ impl LibraryClient {
 
     async fn converse(&mut self, client: &Client, answers: &mut Answers) -> End {
         let now = Instant::now();
-        let mut talk =
-            Talk { expected: None, down: Some(now), resumed: None, in_flight: 0, due: now, is_finishing: false };
+        let mut talk = Talk {
+            expected: None,
+            down: Some(now),
+            resumed: None,
+            in_flight: 0,
+            ahead: 0,
+            due: now,
+            is_finishing: false,
+        };
         let mut stored = JoinSet::new();
         loop {
-            if *self.stop.borrow() && !talk.is_finishing {
+            let has_gap = talk.expected.is_none_or(|next| next <= talk.ahead);
+            if *self.stop.borrow() && !talk.is_finishing && !has_gap {
                 talk.is_finishing = true;
                 client.finish();
             }
@@ -151,10 +167,11 @@ impl LibraryClient {
 
     fn resumed(&mut self, talk: &mut Talk, position: &Position, down: Instant) {
         self.record.count("connects");
-        self.record.check(Place { last_served: position.last_served, first_missing: position.first_missing });
+        self.record.check(&Place::from(position));
         if talk.expected.is_none() {
             let next = position.last_served.map_or(1, |last| last + 1);
             talk.expected = Some(next);
+            talk.ahead = position.ahead.last().copied().unwrap_or_default();
             if position.from != next {
                 let client = &self.record.client;
                 self.record.astray.add(|| format!("{client}: {position:?} in place of {next}"));

@@ -4,6 +4,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use round_robin_protocol::Position;
+
 use crate::oracle::cases::Cases;
 
 /// The text of a message.
@@ -21,10 +23,19 @@ pub(crate) struct Answer {
 }
 
 /// The position of a client, as the server says it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) last_served: Option<i64>,
     pub(crate) first_missing: i64,
+    /// Counters above the first missing one that are stored.
+    pub(crate) ahead: BTreeSet<i64>,
+}
+
+impl From<&Position> for Place {
+    fn from(position: &Position) -> Self {
+        let ahead = position.ahead.iter().copied().collect();
+        Self { last_served: position.last_served, first_missing: position.first_missing, ahead }
+    }
 }
 
 /// What one client saw, and what was wrong with it.
@@ -85,13 +96,12 @@ impl Record {
     }
 
     /// Checks what a server says about the position of the client.
-    pub(crate) fn check(&mut self, place: Place) {
+    pub(crate) fn check(&mut self, place: &Place) {
         let answered = self.answers.last_key_value().map(|(counter, _)| *counter);
-        let accepted = self.accepted.last().copied();
-        let is_behind = answered > place.last_served || accepted.is_some_and(|last| last >= place.first_missing);
-        if is_behind {
+        let forgotten = self.accepted.range(place.first_missing..).find(|counter| !place.ahead.contains(counter));
+        if answered > place.last_served || forgotten.is_some() {
             let client = &self.client;
-            self.back.add(|| format!("{client} has {answered:?} answered, {accepted:?} accepted: {place:?}"));
+            self.back.add(|| format!("{client} has {answered:?} answered, {forgotten:?} accepted: {place:?}"));
         }
     }
 
@@ -113,19 +123,27 @@ mod tests {
     #[test]
     fn a_record_knows_what_must_not_be_said() {
         let answer = |replica: &str| Answer { replica: replica.to_owned(), at: 5 };
+        let place = |last_served, first_missing, ahead: &[i64]| Place {
+            last_served,
+            first_missing,
+            ahead: ahead.iter().copied().collect(),
+        };
         let mut record = Record::new("c");
-        record.check(Place { last_served: None, first_missing: 1 });
+        record.check(&place(None, 1, &[]));
         record.answer(1, answer("a"));
         record.answer(1, answer("a"));
         record.accept(2);
-        record.check(Place { last_served: Some(1), first_missing: 3 });
-        record.check(Place { last_served: Some(2), first_missing: 4 });
+        record.check(&place(Some(1), 3, &[]));
+        record.check(&place(Some(2), 4, &[]));
+        record.accept(6);
+        record.check(&place(Some(2), 4, &[6, 7]));
         record.first_answer(2, 2, Duration::ZERO);
         assert_eq!([&record.differing, &record.back, &record.astray].map(|cases| cases.count), [0; 3]);
         record.answer(1, answer("b"));
-        record.check(Place { last_served: None, first_missing: 3 });
-        record.check(Place { last_served: Some(1), first_missing: 2 });
+        record.check(&place(None, 7, &[]));
+        record.check(&place(Some(1), 2, &[6]));
+        record.check(&place(Some(1), 4, &[7]));
         record.first_answer(3, 2, Duration::ZERO);
-        assert_eq!([&record.differing, &record.back, &record.astray].map(|cases| cases.count), [1, 2, 1]);
+        assert_eq!([&record.differing, &record.back, &record.astray].map(|cases| cases.count), [1, 3, 1]);
     }
 }

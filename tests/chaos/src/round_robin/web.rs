@@ -1,5 +1,6 @@
 //! A client that sends by HTTP, repeats each request until it is answered, and records what it sees.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -187,7 +188,7 @@ impl WebClient {
         loop {
             match position(&self.http, &self.url, &self.record.client).await {
                 Ok(Some(place)) => {
-                    self.record.check(place);
+                    self.record.check(&place);
                     if next.is_some_and(|next| place.first_missing > next) {
                         let client = &self.record.client;
                         self.record.back.add(|| format!("{client} will send {next:?} next: {place:?}"));
@@ -291,9 +292,9 @@ async fn position(http: &Client, url: &str, client: &str) -> Result<Option<Place
             let body: Json = serde_json::from_str(&text)?;
             let first_missing = body["first_missing"].as_i64();
             let first_missing = first_missing.ok_or_else(|| anyhow::anyhow!("no first_missing in {text}"))?;
-            Ok(Some(Place { last_served: body["last_served"].as_i64(), first_missing }))
+            Ok(Some(Place { last_served: body["last_served"].as_i64(), first_missing, ahead: BTreeSet::new() }))
         }
-        404 => Ok(Some(Place { last_served: None, first_missing: 1 })),
+        404 => Ok(Some(Place { last_served: None, first_missing: 1, ahead: BTreeSet::new() })),
         429 | 503 => Ok(None),
         _ => anyhow::bail!("{status} {text}"),
     }

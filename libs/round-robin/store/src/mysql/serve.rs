@@ -197,7 +197,10 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
          AND @name IS NOT NULL AND @valid = {count} \
          ON DUPLICATE KEY UPDATE last_counter = part.last_counter, turn = turns.turn, replica = @name, \
          served_at = @now; \
-         SET @is_served = ROW_COUNT() > 0; \
+         SELECT COUNT(*) > 0 INTO @is_served FROM {PARTS} STRAIGHT_JOIN served_ranges \
+         ON served_ranges.client_id = part.client_id AND served_ranges.block = part.block \
+         AND served_ranges.first_counter = part.first_counter AND served_ranges.last_counter = part.last_counter \
+         AND served_ranges.turn = {turn} AND served_ranges.replica = @name AND served_ranges.served_at = @now; \
          UPDATE {RANGES} STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
          SET clients.next_to_serve = sent.last_counter + 1, clients.seen_at = {seen} WHERE @is_served; \
          UPDATE turns SET served = served + {messages} WHERE turn = {turn} AND @is_served; \
