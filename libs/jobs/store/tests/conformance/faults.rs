@@ -1,7 +1,5 @@
 //! Lost answers of the database: requests are repeated.
 
-use std::time::Duration;
-
 use jobs_core::State;
 use jobs_core::job::Event;
 use jobs_store::{Accepted, JobEvent, NewJob, apply};
@@ -9,11 +7,9 @@ use kit_database::sqlx::raw_sql;
 use kit_database::{Database, Options};
 use testkit::{Proxy, eventually};
 
-use crate::backend::{Backend, claim, new_job, success, with_key};
+use crate::backend::{Backend, SOON, claim, new_job, success, with_key};
 
-const SOON: Duration = Duration::from_secs(20);
-
-const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: Duration::from_secs(20) };
+const OPTIONS: Options = Options { connections: 8, probe: false, acquire_timeout: SOON };
 
 #[tokio::test]
 async fn a_request_whose_answer_was_lost_may_be_repeated() {
