@@ -10,7 +10,7 @@ use kit_database::{Error, Result};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, guard, literal, optional_text, unexpected};
+use super::{MySqlStore, NOW, guard, literal, optional_text, unexpected};
 use crate::chunks::{chunks, fitting};
 use crate::{AcceptStore, Accepted, Conflicts, NewJob, rows};
 
@@ -47,7 +47,7 @@ impl AcceptStore for MySqlStore {
 impl MySqlStore {
     /// Runs a script that ends with [`keys_sql`] if `jobs` have keys.
     async fn run(&self, script: &str, jobs: &[NewJob]) -> Result<Vec<Accepted>> {
-        let answers = self.accept.run(script, TIMEOUT).await?;
+        let answers = self.accept.run(script, self.time_limit).await?;
         let has_keys = jobs.iter().any(|job| job.key.is_some());
         let keys =
             if has_keys { read_keys(answers.last().ok_or_else(|| unexpected("an answer"))?)? } else { Keys::new() };

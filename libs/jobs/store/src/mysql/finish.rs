@@ -7,7 +7,7 @@ use kit_database::mysql::text;
 use kit_database::{Error, Result};
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, guard, list, literal, optional};
+use super::{MySqlStore, NOW, TIME_LIMIT, guard, list, literal, optional};
 use crate::chunks::{chunks, fitting};
 use crate::{Statement, Success};
 
@@ -73,7 +73,7 @@ impl MySqlStore {
         let count = part.len();
         let answers = self
             .finish
-            .run(&format!("{rows}; {rows} ORDER BY id LIMIT {count} FOR UPDATE SKIP LOCKED"), TIMEOUT)
+            .run(&format!("{rows}; {rows} ORDER BY id LIMIT {count} FOR UPDATE SKIP LOCKED"), self.time_limit)
             .await?;
         let mut locked: HashSet<Uuid> = super::ids(super::answer(&answers, 0)?)?.into_iter().collect();
         for free in super::ids(super::answer(&answers, 1)?)? {
@@ -87,7 +87,7 @@ impl MySqlStore {
         for statement in successes.iter().flat_map(|success| &success.effect) {
             statement.check()?;
         }
-        match self.finish.run(script, TIMEOUT).await {
+        match self.finish.run(script, self.time_limit).await {
             Ok(_) => Ok(true),
             Err(Error::Refused(error)) if guard::has_failed(&error) => Ok(false),
             Err(error) => Err(error),
@@ -106,7 +106,7 @@ fn is_of_one_job(result: &Result<bool>) -> bool {
 
 /// The results of `count` jobs that were not finished because of one error.
 fn failures(count: usize, error: Error) -> Vec<Result<bool>> {
-    let mut results: Vec<_> = (1..count).map(|_| Err(Error::Timeout(TIMEOUT))).collect();
+    let mut results: Vec<_> = (1..count).map(|_| Err(Error::Timeout(TIME_LIMIT))).collect();
     if count > 0 {
         results.push(Err(error));
     }

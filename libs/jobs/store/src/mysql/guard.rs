@@ -4,7 +4,9 @@
 /// The largest `BIGINT UNSIGNED`: adding one is an error in every mode of the server.
 const LARGEST: &str = "18446744073709551615";
 
-/// The statement that ends a script unless `condition` holds.
+/// The statement that ends a script unless `condition` holds. `ROW_COUNT()` is −1 if the connection
+/// broke during the statement before, so a condition that requires another number of rows ends the
+/// script then.
 pub(super) fn require(condition: &str) -> String {
     format!("SELECT {LARGEST} + (NOT ({condition}))")
 }

@@ -27,8 +27,8 @@ use crate::rows;
 /// SQL for the current time, in milliseconds since the Unix epoch.
 const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
-/// Time limit of a script.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit of a script, unless [`MySqlStore::within`] sets one.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The store on MySQL or MariaDB. The operations that every job goes through have
 /// connections of their own, so that none waits behind another.
@@ -39,6 +39,7 @@ pub struct MySqlStore {
     claim: Scripts,
     finish: Scripts,
     others: Scripts,
+    time_limit: Duration,
     reservations: Arc<AtomicU64>,
 }
 
@@ -56,8 +57,15 @@ impl MySqlStore {
             claim: scripts(),
             finish: scripts(),
             others: scripts(),
+            time_limit: TIME_LIMIT,
             reservations: Arc::new(AtomicU64::new(fastrand::u64(..))),
         }
+    }
+
+    /// Sets the time limit of an operation; 5 s by default.
+    #[must_use]
+    pub fn within(self, time_limit: Duration) -> Self {
+        Self { time_limit, ..self }
     }
 
     /// Milliseconds below 1000 that a search adds to the time until which it hides the
@@ -68,7 +76,7 @@ impl MySqlStore {
     }
 
     async fn ask(&self, sql: &str) -> Result<Vec<Answer>> {
-        self.others.run(sql, TIMEOUT).await
+        self.others.run(sql, self.time_limit).await
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use kit_database::Result;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, list};
+use super::{MySqlStore, NOW, list};
 use crate::OutboxStore;
 use crate::chunks::chunks;
 
@@ -24,7 +24,7 @@ impl OutboxStore for MySqlStore {
                      WHERE id IN ({ids}) AND state = 'queued' AND published_at IS NULL AND lease_token = {token}",
                     ids = list(ids.iter().copied())
                 );
-                self.publish.run(&sql, TIMEOUT).await?;
+                self.publish.run(&sql, self.time_limit).await?;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use kit_database::mysql::{Answer, text};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, list, literal};
+use super::{MySqlStore, NOW, answer, list, literal};
 use crate::chunks::chunks;
 use crate::{Claim, Claimed, HeldLease, Lease, RunStore, Success, rows};
 
@@ -22,10 +22,10 @@ impl RunStore for MySqlStore {
     async fn claim(&self, ids: &[Uuid], claim: Claim<'_>) -> Result<Claimed> {
         let mut claimed = Claimed::default();
         for ids in chunks(ids, |_| 0) {
-            match self.claim.run(&claim_sql(ids, claim), TIMEOUT).await {
+            match self.claim.run(&claim_sql(ids, claim), self.time_limit).await {
                 Ok(answers) => read_jobs(answer(&answers, 3)?, &mut claimed)?,
                 Err(error) if error.is_lock_wait_timeout() => {
-                    let answers = self.claim.run(&claim_unlocked_sql(ids, claim), TIMEOUT).await?;
+                    let answers = self.claim.run(&claim_unlocked_sql(ids, claim), self.time_limit).await?;
                     read_jobs(answer(&answers, 3)?, &mut claimed)?;
                     claimed.locked.extend(super::ids(answer(&answers, 4)?)?);
                 }

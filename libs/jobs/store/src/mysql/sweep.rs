@@ -7,7 +7,7 @@ use kit_database::Result;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, ids, list, only_row};
+use super::{MySqlStore, NOW, answer, ids, list, only_row};
 use crate::chunks::chunks;
 use crate::sweep::names;
 use crate::{JobSnapshot, Snapshots, SweepStore, rows};
@@ -27,7 +27,7 @@ impl SweepStore for MySqlStore {
             mark = self.reservation_mark(),
             columns = rows::SNAPSHOT
         );
-        let answers = self.publish.run(&sql, TIMEOUT).await?;
+        let answers = self.publish.run(&sql, self.time_limit).await?;
         let now = only_row(answer(&answers, 3)?)?.try_get(0)?;
         let mut jobs: Vec<JobSnapshot> = rows::readable(answer(&answers, 4)?.rows.iter().map(rows::snapshot));
         for snapshot in &mut jobs {

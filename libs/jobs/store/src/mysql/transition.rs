@@ -34,7 +34,8 @@ impl TransitionStore for MySqlStore {
             for (part, script) in fitting(chunk, longest, &changes_sql) {
                 let answers = self.ask(&script).await?;
                 for (position, (index, _)) in part.iter().enumerate() {
-                    written[*index] = answer(&answers, 1 + position * STATEMENTS)?.affected == 1;
+                    let update = 1 + position * STATEMENTS + 1;
+                    written[*index] = answer(&answers, update)?.affected == 1;
                 }
             }
         }
@@ -47,8 +48,11 @@ fn changes_sql(changes: &[(usize, &Change)]) -> String {
     format!("BEGIN; {}; COMMIT", statements.join("; "))
 }
 
-/// The statements of a change. The first one updates the job if it is still in the state
-/// before the change; the others have an effect only if it did.
+/// The statements of a change. The first one locks the job and checks whether it is still in the
+/// state before the change; the others have an effect only if it is.
+///
+/// `ROW_COUNT()` of the update would not do: it is −1 if the connection broke during the update,
+/// and the server executes the rest of the script nevertheless.
 fn change_sql(Change { id, from, to, effects, error }: &Change) -> String {
     let id = literal(*id);
     let mut set = format!(
@@ -86,8 +90,9 @@ fn change_sql(Change { id, from, to, effects, error }: &Change) -> String {
     let callback =
         if effects.ended { callbacks::insert_sql(&format!("id = {id} AND @changed = 1")) } else { "DO 0".to_owned() };
     format!(
-        "UPDATE jobs SET {set} WHERE id = {id} AND state = '{state}' AND lease_token = {token}; \
-         SET @changed = ROW_COUNT(); {attempt}; {callback}",
+        "SELECT COUNT(*) INTO @changed FROM jobs WHERE id = {id} AND state = '{state}' AND lease_token = {token} \
+         FOR UPDATE; \
+         UPDATE jobs SET {set} WHERE id = {id} AND @changed = 1; {attempt}; {callback}",
         state = from.state,
         token = from.lease_token,
     )

@@ -45,6 +45,9 @@ const PACKET_OVERHEAD: u64 = 64;
 /// Time limit of the query for the longest script.
 const LIMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time limit of the rollback of a script that failed.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Runs scripts on the connections of a pool. Cheap to clone.
 ///
 /// The pool pings each connection that is returned to it, which costs each script a
@@ -80,9 +83,10 @@ impl Scripts {
     ///
     /// A transaction written as one script never waits for its client, so a client
     /// that is stopped, slow or cut off holds no lock. The script runs to its end even
-    /// if the returned future is dropped. If it fails or exceeds `timeout`, its
-    /// connection is closed, which ends its transaction. After a conflict the script is
-    /// run again, so a script that writes must be one transaction.
+    /// if the returned future is dropped. If the server refuses a statement, the transaction
+    /// is rolled back before this returns. If the script exceeds `timeout`, its connection is
+    /// closed, which ends its transaction once the server notices. After a conflict the
+    /// script is run again, so a script that writes must be one transaction.
     ///
     /// `sql` is sent as it is. Input from outside may only be put into it as numbers
     /// and by [`text`] and [`bytes`].
@@ -145,7 +149,10 @@ impl Scripts {
                 }
                 return Ok(answers);
             }
-            Ok(Err(error)) => error.into(),
+            Ok(Err(error)) => {
+                roll_back(&mut connection, &error).await;
+                error.into()
+            }
             Err(_) => Error::Timeout(timeout),
         };
         if matches!(error, Error::Unavailable(_)) {
@@ -204,6 +211,16 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for ToItsEnd<F> {
         if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(future);
         }
+    }
+}
+
+/// Ends the transaction of a script that the server refused. Without this, the server would hold its
+/// locks until it notices that the connection is closed, and the next script of the caller would
+/// find rows locked.
+async fn roll_back(connection: &mut MySqlConnection, error: &sqlx::Error) {
+    if matches!(error, sqlx::Error::Database(_)) {
+        // If the server does not answer, only the closed connection ends the transaction.
+        let _ = tokio::time::timeout(ROLLBACK_TIMEOUT, sqlx::raw_sql("ROLLBACK").execute(connection)).await;
     }
 }
 

@@ -48,6 +48,19 @@ async fn a_failure_undoes_everything_and_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn a_failure_leaves_no_row_locked() {
+    let (database, scripts) = numbers("unlocked").await;
+    let mut other = database.connect().await;
+    scripts.run("INSERT INTO numbers VALUES (1)", SOON).await.unwrap();
+    for _ in 0..100 {
+        let sql = "BEGIN; UPDATE numbers SET n = n WHERE n = 1; SELECT 18446744073709551615 + 1";
+        scripts.run(sql, SOON).await.unwrap_err();
+        let unlocked = "SELECT n FROM numbers WHERE n = 1 FOR UPDATE SKIP LOCKED";
+        assert_eq!(query_scalar::<_, i32>(unlocked).fetch_all(&mut other).await.unwrap(), [1]);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_need_not_be_probed_is_kept_at_hand() {
     let (database, _) = numbers("at_hand").await;
     let pool = pool(database.url(), Options { connections: 2, probe: false, ..Options::default() });

@@ -116,7 +116,8 @@ fn held_sql(Term { number, token }: Term) -> String {
 }
 
 /// A transaction that first renews the lease. This locks the lease to the end of the
-/// transaction, so no other manager can take it. `@held` is whether the term still holds.
+/// transaction, so no other manager can take it. `@held` is 1 if the term still holds. It is −1 if
+/// the connection broke during the renewal: `sql` has to change nothing then, as without the lease.
 fn fenced(term: Term, sql: &str) -> String {
     format!(
         "BEGIN; \
