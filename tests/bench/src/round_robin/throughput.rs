@@ -205,7 +205,7 @@ fn report_all(report: &mut Report, sides: &[Side; 4], measured: &Measured) -> an
     report.median("WebSocket: p99", "ms", &samples(&measured.p99)?, Target::None);
     report.median("WebSocket: messages in a commit", "", &samples(&measured.batch)?, Target::None);
     report.median("WebSocket: processor time of the replicas", "µs/msg", &samples(&measured.cost)?, Target::None);
-    for (name, bare, _) in ceilings {
+    for (name, bare) in ceilings {
         report.median(name, "/s", &samples(bare)?, Target::None);
     }
     for side in sides {

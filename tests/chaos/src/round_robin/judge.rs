@@ -149,9 +149,10 @@ pub(crate) fn report_records(report: &mut Report, records: Vec<Record>, table: &
 pub(crate) fn report_absences(report: &mut Report, history: &History, absences: &[Absence]) {
     let mut late = Cases::default();
     for (turn, row) in history.turns() {
-        let start = QUANTUM.start_of(Turn(*turn));
+        let (start, end) = (QUANTUM.start_of(Turn(*turn)), QUANTUM.start_of(Turn(*turn + 1)));
+        // A replica that is back before the end may get the rest of a turn that nobody had.
         let is_gone =
-            |absence: &&Absence| *absence.life == *row.name && start > absence.from + GONE && start < absence.until;
+            |absence: &&Absence| *absence.life == *row.name && start > absence.from + GONE && end <= absence.until;
         if let Some(absence) = absences.iter().find(is_gone) {
             late.add(|| format!("turn {turn} begins {} ms after {} was gone", start - absence.from, absence.life));
         }

@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
+#[expect(dead_code, reason = "tests to come use the rest")]
 mod backend;
 mod model;
-
-pub(crate) use testkit::on_every_backend;
