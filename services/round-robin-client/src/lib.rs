@@ -64,8 +64,16 @@ impl Service {
             shutdown.draining().await;
             client.finish();
         };
-        tokio::join!(session.ended(), finish);
-        answers.ended().await;
+        let answered = async {
+            tokio::join!(session.ended(), finish);
+            answers.ended().await;
+        };
+        tokio::select! {
+            () = answered => {}
+            // After a failure, the client does not wait: the next one continues where this one was
+            // served last.
+            () = shutdown.failed() => {}
+        }
         tasks.finish()
     }
 }
