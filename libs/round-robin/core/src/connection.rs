@@ -68,7 +68,7 @@ impl Connection {
             client: client.id.clone(),
             epoch: client.epoch,
             next: resume.from(),
-            waiting: client.next,
+            waiting: client.last_served().map_or(0, |last_served| last_served + 1),
             may_begin_with_0: client.is_new() && client.kept == 1,
             is_closed: false,
         }
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// The client's latest connection has the epoch `epoch`, and its messages before the counter
-    /// `next` are served. News may arrive late and in any order.
+    /// `next` are served; 0 if none is. News may arrive late and in any order.
     pub fn progress(&mut self, epoch: Epoch, next: i64) -> Vec<Output> {
         if self.is_closed {
             return Vec::new();

@@ -323,14 +323,12 @@ fn send_message(
         state.strays.push(Sent::Message(client, generation, request));
         return;
     }
-    match socket {
-        Some(socket) => sockets::send(model, state, (client, socket), counter, is_other),
-        None => {
-            let request = request(&state.clients[client].id, counter, is_other);
-            let accepted = accept(model, state, client, None, &request);
-            state.require(Rule::Fence, accepted != Accepted::Fenced);
-        }
+    if let Some(socket) = socket {
+        return sockets::send(model, state, (client, socket), counter, is_other);
     }
+    let request = request(&state.clients[client].id, counter, is_other);
+    let accepted = accept(model, state, client, None, &request);
+    state.require(Rule::Fence, accepted != Accepted::Fenced);
 }
 
 /// One step of a replica that has no part in the search: the first registration.

@@ -2,6 +2,8 @@
 //! that are paused, crash and end, clients that repeat messages, connect again and take over, and
 //! commands that arrive late, twice or never.
 
+#![expect(clippy::unwrap_used, reason = "this is how tests fail")]
+
 mod actions;
 #[path = "../support/consistent.rs"]
 mod consistent;

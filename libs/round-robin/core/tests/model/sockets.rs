@@ -81,7 +81,7 @@ pub(crate) fn send(
 pub(crate) fn deliver(model: &Protocol, state: &mut State, client: usize, socket: usize) {
     let id = &state.clients[client].id;
     let Some(row) = state.tables.clients.get(id) else { return };
-    let (epoch, next) = (row.epoch, row.next);
+    let (epoch, next) = (row.epoch, row.last_served().map_or(0, |last_served| last_served + 1));
     let mut outputs = state.clients[client].sockets[socket].connection.progress(epoch, next);
     while let Some(range) = state.clients[client].sockets[socket].connection.due(LIMIT) {
         let answers = answers(state, &range);
@@ -107,8 +107,9 @@ fn receive(
 ) {
     for output in outputs {
         let is_right = match output {
-            Output::Accepted(counter) => is_stored(state, client, *counter),
-            Output::Refused(counter, Refusal::Conflict) => is_stored(state, client, *counter),
+            Output::Accepted(counter) | Output::Refused(counter, Refusal::Conflict) => {
+                is_stored(state, client, *counter)
+            }
             Output::Refused(counter, Refusal::Gone) => !is_stored(state, client, *counter),
             Output::Refused(_, Refusal::TooFar { .. }) | Output::Close(Closed::WrongAcknowledgement) => false,
             Output::Close(Closed::TakenOver) => is_older(state, client, socket),
@@ -147,12 +148,11 @@ fn served(
     is_true && (counter == expected || begins_with_0)
 }
 
-/// The server says that answers are gone: they are, and the client had acknowledged them.
+/// The server says that answers are gone: they are deleted.
 fn lost(state: &mut State, client: usize, socket: usize, from: i64) -> bool {
-    let expected = state.clients[client].sockets[socket].expected;
-    let is_gone = (expected..from).all(|counter| !is_stored(state, client, counter));
-    state.clients[client].sockets[socket].expected = from;
-    is_gone
+    let place = &mut state.clients[client];
+    let expected = std::mem::replace(&mut place.sockets[socket].expected, from);
+    expected < from && state.tables.clients.get(&place.id).is_some_and(|row| row.has_deleted() && from <= row.kept)
 }
 
 fn is_stored(state: &State, client: usize, counter: i64) -> bool {
