@@ -10,8 +10,8 @@ use round_robin_core::turns::Quantum;
 /// How long a request waits for its answer, unless a test changes it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The longest turn.
-const MAX_QUANTUM: Duration = Duration::from_mins(1);
+/// The longest turn. A replica that ends serves to the end of its turn, within `SHUTDOWN_GRACE`.
+const MAX_QUANTUM: Duration = Duration::from_secs(10);
 
 /// The configuration of round-robin-server.
 #[derive(Debug, Clone, Args)]
@@ -21,7 +21,7 @@ pub struct Config {
     #[command(flatten)]
     pub limits: Limits,
 
-    /// Length of a turn, 10ms to 1m. All replicas need the same.
+    /// Length of a turn, 10ms to 10s. All replicas need the same.
     #[arg(long, env = "QUANTUM", default_value = "1s", value_parser = quantum)]
     pub quantum: Quantum,
 
@@ -53,7 +53,7 @@ fn quantum(text: &str) -> Result<Quantum, String> {
     let is_allowed = length.0 >= Duration::from_millis(10) && length.0 <= MAX_QUANTUM;
     let is_whole = length.0.subsec_nanos().is_multiple_of(1_000_000);
     let quantum = if is_allowed && is_whole { Quantum::from_millis(length.as_millis()) } else { None };
-    quantum.ok_or_else(|| "a turn takes 10ms to 1m, in whole milliseconds".to_owned())
+    quantum.ok_or_else(|| "a turn takes 10ms to 10s, in whole milliseconds".to_owned())
 }
 
 /// The database stores the name with each message.
@@ -80,10 +80,10 @@ mod tests {
 
     #[test]
     fn a_turn_has_a_length_that_the_database_can_count() {
-        for (text, millis) in [("1s", 1000), ("10ms", 10), ("1m", 60_000), ("1s 5ms", 1005)] {
+        for (text, millis) in [("1s", 1000), ("10ms", 10), ("10s", 10_000), ("1s 5ms", 1005)] {
             assert_eq!(parse(&format!("--quantum={text}")).unwrap().quantum.as_millis(), millis, "{text}");
         }
-        for text in ["", "0s", "9ms", "61s", "1h", "10500us", "1", "-1s", "second"] {
+        for text in ["", "0s", "9ms", "10001ms", "1h", "10500us", "1", "-1s", "second"] {
             assert!(parse(&format!("--quantum={text}")).is_err(), "{text}");
         }
     }

@@ -9,6 +9,7 @@ use kit_database::{Database, DatabaseArgs, InvalidUrl, Options};
 use kit_process::{App, Common};
 use kit_web::{http, requests};
 use round_robin_server::{Config, Deps, Metrics};
+use round_robin_store::MySqlStore;
 
 #[derive(Debug, Parser)]
 #[command(name = "round-robin-server", version, about = env!("CARGO_PKG_DESCRIPTION"))]
@@ -30,8 +31,9 @@ struct Cli {
 /// For requests. The connections are not probed, since requests on a broken connection are repeated.
 const REQUESTS: Options = Options { connections: 10, probe: false, acquire_timeout: Duration::from_secs(2) };
 
-/// For the serving loop and the watch, each of which runs one command at a time.
-const TURNS: Options = Options { connections: 3, ..REQUESTS };
+/// For the serving loop and the watch, each of which runs one command at a time. A store keeps a
+/// connection for each kind of command.
+const TURNS: Options = Options { connections: MySqlStore::CONNECTIONS + 2, ..REQUESTS };
 
 /// The connections for turns. A SQLite file has one connection that writes, for everything.
 fn for_turns(args: &DatabaseArgs, database: &Database) -> Result<Database, InvalidUrl> {

@@ -15,7 +15,7 @@ use round_robin_core::tables::ServedBatch;
 use round_robin_core::types::{ClientId, ClientRow, Epoch};
 use tokio::sync::{Notify, watch as channel};
 
-pub(crate) use self::position::{Position, Served, combined};
+pub(crate) use self::position::{Position, Served, combined, served_before};
 
 /// The clients that are followed. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +89,7 @@ impl Answers {
     pub(crate) fn learned(&self, row: &ClientRow) {
         self.update(&row.id, |position| {
             let is_newer = position.set_epoch(row.epoch);
-            position.set_next(row.next) || is_newer
+            position.set_next(served_before(row)) || is_newer
         });
     }
 
@@ -248,6 +248,18 @@ mod tests {
 
     fn row(name: &str, epoch: i64, next: i64) -> ClientRow {
         ClientRow { epoch: Epoch(epoch), next, ..ClientRow::new(client(name)) }
+    }
+
+    #[tokio::test]
+    async fn the_first_counter_may_turn_out_to_be_0() {
+        let answers = Answers::default();
+        let mut follower = answers.follow(&client("a"));
+        answers.learned(&row("a", 1, 1));
+        assert_eq!(follower.position().next, Some(0), "nothing was served");
+        answers.learned(&ClientRow { kept: 0, ..row("a", 1, 0) });
+        assert_eq!(follower.position().next, Some(0));
+        answers.learned(&ClientRow { kept: 0, ..row("a", 1, 1) });
+        assert_eq!(follower.answer(0).await, Answer::Unknown, "it was served");
     }
 
     fn names(known: &[Known]) -> Vec<&str> {

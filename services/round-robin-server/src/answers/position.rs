@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use round_robin_core::types::{ClientId, Epoch};
+use round_robin_core::types::{ClientId, ClientRow, Epoch};
 use round_robin_store::Answer;
 
 /// Number of [`Served`] that are kept for local requests and sockets. They read others from the
@@ -21,6 +21,12 @@ pub(crate) struct Served {
     pub(crate) replica: Arc<str>,
     /// When, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
+}
+
+/// The counter after the last message of a client that was served, and 0 if none was. It never
+/// becomes less, unlike `next`, which is 1 at first, and 0 once a first message 0 is stored.
+pub(crate) fn served_before(row: &ClientRow) -> i64 {
+    row.last_served().map_or(0, |last| last + 1)
 }
 
 /// Combines answers, in the order of their clients and counters, that were given together.
@@ -45,7 +51,8 @@ pub(crate) fn combined(answers: Vec<Answer>) -> Vec<(ClientId, Served)> {
 pub(crate) struct Position {
     /// The epoch of its latest connection.
     pub(crate) epoch: Epoch,
-    /// The next counter to serve; `None` until it is known.
+    /// The counter after the last message that was served, 0 if there is none; `None` until it is
+    /// known.
     pub(crate) next: Option<i64>,
     /// Whether the database has lost its latest transactions, so that what was said about this
     /// client is no longer true.
@@ -72,7 +79,7 @@ impl Position {
         is_newer
     }
 
-    /// Records the next counter to serve. Returns whether that changes anything.
+    /// Records the counter after the last message that was served. Returns whether that changes anything.
     pub(crate) fn set_next(&mut self, next: i64) -> bool {
         let is_later = self.next.is_none_or(|known| known < next);
         if is_later {

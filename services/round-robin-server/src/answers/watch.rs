@@ -9,7 +9,7 @@ use round_robin_core::types::{ClientId, ClientRow, Range};
 use round_robin_store::{Error, IntakeStore};
 use tokio::time::Instant;
 
-use super::{Answers, Known, combined};
+use super::{Answers, Known, combined, served_before};
 use crate::Metrics;
 
 /// Shortest time between two looks at the database.
@@ -104,13 +104,13 @@ impl Known {
     /// Whether `row` is a later state of the client. If not, the database has lost transactions:
     /// what is known was committed before the row was read.
     fn precedes(&self, row: &ClientRow) -> bool {
-        self.epoch <= row.epoch && self.next.is_none_or(|next| next <= row.next)
+        self.epoch <= row.epoch && self.next.is_none_or(|next| next <= served_before(row))
     }
 
     /// The messages that were served since. None if there are too many for one query: followers
     /// then read their answers by themselves.
     fn served_until(&self, row: &ClientRow) -> Option<Range> {
-        let range = Range { client: self.id.clone(), first: self.next?, last: row.next - 1 };
+        let range = Range { client: self.id.clone(), first: self.next?, last: served_before(row) - 1 };
         (1..=ANSWERS).contains(&range.count()).then_some(range)
     }
 }
@@ -147,6 +147,7 @@ mod tests {
         let id: ClientId = "a".to_owned().try_into().unwrap();
         let mut row = ClientRow::new(id.clone());
         (row.epoch, row.next) = (Epoch(2), 5);
+        assert!(!row.is_new());
         let known = |epoch, next| Known { id: id.clone(), epoch: Epoch(epoch), next };
         for (epoch, next, expected) in
             [(0, None, true), (2, Some(5), true), (1, Some(4), true), (3, None, false), (2, Some(6), false)]

@@ -14,7 +14,7 @@ use round_robin_core::plan::Sizes;
 use round_robin_core::replica::{Change, Command, Next, Outcome, Replica};
 use round_robin_core::turns::Quantum;
 use round_robin_core::types::{Range, Turn};
-use round_robin_store::{Error, ReplicaStore};
+use round_robin_store::{Error, RoundRobinStore};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -30,6 +30,12 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter()
     .without_max_times();
 
+/// Time between two looks whether the tables exist.
+const PING_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Time for the migration before the log says that the tables are missing.
+const MIGRATION: Duration = Duration::from_secs(2);
+
 /// Wakes the serving loop when a message was stored. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waker(Arc<Notify>);
@@ -43,7 +49,7 @@ impl Waker {
 
 /// What the serving loop needs.
 pub(crate) struct Serving {
-    pub(crate) store: Arc<dyn ReplicaStore>,
+    pub(crate) store: Arc<dyn RoundRobinStore>,
     pub(crate) quantum: Quantum,
     /// The name of this replica.
     pub(crate) name: Arc<str>,
@@ -56,6 +62,10 @@ pub(crate) struct Serving {
 impl Serving {
     /// Takes turns until `shutdown` drains, and then serves to the end of the current turn.
     pub(crate) async fn run(self, shutdown: Shutdown) {
+        tokio::select! {
+            () = self.until_tables_exist() => {}
+            () = shutdown.draining() => return,
+        }
         let mut replica = Replica::new(self.quantum, Sizes::DEFAULT);
         let clock = Clock(Instant::now());
         let mut retry = RETRY.build();
@@ -89,6 +99,17 @@ impl Serving {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for the migration. Until then the replica is not ready, and registers nowhere.
+    async fn until_tables_exist(&self) {
+        let began = Instant::now();
+        while let Err(error) = self.store.ping().await {
+            if began.elapsed() > MIGRATION {
+                self.watch.record(Err::<(), _>(error));
+            }
+            tokio::time::sleep(PING_INTERVAL).await;
         }
     }
 

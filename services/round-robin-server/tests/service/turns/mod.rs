@@ -3,3 +3,4 @@
 mod alternate;
 mod fairness;
 mod outages;
+mod start;
