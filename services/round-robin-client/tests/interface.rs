@@ -7,6 +7,7 @@ use kit_interface::{Program, help};
 use testkit::Launch;
 
 #[path = "service/server.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod server;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_round-robin-client");

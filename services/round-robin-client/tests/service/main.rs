@@ -4,5 +4,6 @@
 
 mod disconnects;
 mod process;
+mod python;
 mod server;
 mod supervision;

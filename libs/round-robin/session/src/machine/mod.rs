@@ -414,7 +414,7 @@ impl<T> Machine<T> {
     fn plan_acknowledgement(&mut self, now: Time) {
         let (Phase::Open(connection), Some(place)) = (&mut self.phase, &self.place) else { return };
         let Some(taken) = place.taken.filter(|taken| connection.acknowledged < Some(*taken)) else { return };
-        let is_due = self.is_finishing || taken - connection.acknowledged.unwrap_or(-1) >= self.settings.ack_batch;
+        let is_due = taken - connection.acknowledged.unwrap_or(-1) >= self.settings.ack_batch;
         let at = if is_due { now } else { now + self.settings.ack_delay };
         connection.acknowledge_at = Some(connection.acknowledge_at.map_or(at, |planned| planned.min(at)));
     }
@@ -427,7 +427,9 @@ impl<T> Machine<T> {
         if let (Phase::Open(connection), Some(place)) = (&mut self.phase, &self.place) {
             let last = place.has_answers.then(|| place.last_answer());
             if connection.acknowledged < last {
-                connection.acknowledge_at = connection.acknowledge_at.and(Some(Time::ZERO));
+                if place.taken == last {
+                    connection.acknowledge_at = Some(Time::ZERO);
+                }
                 return;
             }
         }

@@ -177,7 +177,7 @@ impl World {
         if self.link == Link::Up {
             self.link = Link::Down;
             let pipe = self.pipes.last_mut().unwrap();
-            pipe.is_server_gone = is_noticed;
+            pipe.is_server_gone |= is_noticed;
             pipe.to_server.truncate(self.random.usize(..=pipe.to_server.len()));
             self.machine.input(self.now, Input::Closed(closed(None)));
         }
