@@ -1,14 +1,11 @@
 //! Requests that the database refuses, through the fault of the client or of an operator.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use kit_database::Database;
-use kit_database::sqlx::raw_sql;
 use reqwest::StatusCode;
 use testkit::{SqlBackend, eventually, on_every_backend};
 
-use crate::server::{Backend, SHORT, SOON, Server, assert_problem};
+use crate::server::{Backend, SOON, Server, assert_problem};
 
 on_every_backend!(
     a_message_that_breaks_a_constraint_fails_alone,
@@ -91,57 +88,4 @@ async fn every_request_that_needs_an_absent_table_may_be_repeated() {
     backend.sql("RENAME TABLE away TO clients").await.unwrap();
     eventually(SOON, "ready", async || server.readiness.waiting_for().is_empty().then_some(())).await;
     assert_eq!(server.post("a", 2, "hello").await.status(), StatusCode::OK);
-}
-
-/// A session of a user holds the row of a client locked.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_locked_client_holds_up_no_other() {
-    let backend = Backend::mysql("locked").await;
-    let server = Server::start(&backend).await;
-    for client in ["a", "locked", "z"] {
-        assert_eq!(server.post(client, 1, "hello").await.status(), StatusCode::OK);
-    }
-    let mut user = backend.on_server().unwrap().connect().await;
-    raw_sql("BEGIN").execute(&mut user).await.unwrap();
-    raw_sql("SELECT * FROM clients WHERE client_id = 'locked' FOR UPDATE").execute(&mut user).await.unwrap();
-    let send = async |n: i64| match n % 60 {
-        7 => server.post_async("locked", 2, "hello").await,
-        _ => server.post_async(&format!("client {n}"), 1, "hello").await,
-    };
-    for (n, response) in join_all((0..120).map(send)).await.into_iter().enumerate() {
-        if n % 60 == 7 {
-            assert_problem(&format!("message {n}"), response, 503).await;
-        } else {
-            assert!(response.status().is_success(), "message {n}");
-        }
-    }
-    raw_sql("ROLLBACK").execute(&mut user).await.unwrap();
-    assert_eq!(server.post("locked", 2, "hello").await.status(), StatusCode::OK);
-}
-
-/// A session of a user holds the row of a client locked whose messages wait.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_locked_client_that_waits_holds_up_no_other() {
-    let backend = Backend::mysql("locked_waiting").await;
-    let store = round_robin_store::open(backend.database(), SHORT);
-    let request = |counter| round_robin_core::tables::Request {
-        client: "locked".to_owned().try_into().unwrap(),
-        counter,
-        message: "hello".to_owned(),
-        epoch: None,
-    };
-    store.accept(&[request(1), request(2)]).await.unwrap();
-    let mut user = backend.on_server().unwrap().connect().await;
-    raw_sql("BEGIN").execute(&mut user).await.unwrap();
-    raw_sql("SELECT * FROM clients WHERE client_id = 'locked' FOR UPDATE").execute(&mut user).await.unwrap();
-    let server = Server::start(&backend).await;
-    for counter in 1..=5 {
-        for client in ["a", "z"] {
-            let sent = std::time::Instant::now();
-            assert_eq!(server.post(client, counter, "hello").await.status(), StatusCode::OK);
-            assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
-        }
-    }
-    raw_sql("ROLLBACK").execute(&mut user).await.unwrap();
-    server.until("/clients/locked", |client| client["waiting"] == 0).await;
 }
