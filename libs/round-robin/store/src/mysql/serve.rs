@@ -171,8 +171,7 @@ const PARTS: &str = "JSON_TABLE(@parts, '$[*]' COLUMNS (\
 /// The transaction that serves one range of each client.
 ///
 /// It first locks the row of the turn, so that it commits before the row of the next turn: see
-/// `beat_sql`. It locks the clients by a join, since an `IN` may scan a small table and lock all rows
-/// on its way. The statement that records what is served checks again, at its own time, that the
+/// `beat_sql`. The statement that records what is served checks again, at its own time, that the
 /// replica serves in this turn, and that the turn is not over. The statements after it depend on
 /// whether it wrote anything.
 fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i64) -> String {
@@ -185,8 +184,8 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
         "SET @ranges = {ranges}, @parts = {parts}, @name = (SELECT name FROM replicas WHERE {registered}); \
          BEGIN; \
          SELECT COUNT(*) INTO @is_turn FROM turns WHERE {serves} FOR UPDATE; \
-         SELECT COUNT(*) INTO @locked FROM {RANGES} STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
-         WHERE @is_turn = 1 FOR UPDATE; \
+         SELECT COUNT(*) INTO @locked FROM clients FORCE INDEX (PRIMARY) \
+         WHERE @is_turn = 1 AND client_id IN ({list}) FOR UPDATE; \
          SELECT COUNT(*) INTO @valid FROM {RANGES} \
          STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
          AND clients.next_to_serve = sent.first_counter AND clients.first_missing > sent.last_counter; \
@@ -214,6 +213,7 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
         parts = json::rows(parts),
         registered = registered_sql(batch.replica),
         serves = serves_sql(batch.replica, batch.turn),
+        list = list(clients.keys().copied()),
         turn = batch.turn.0,
         count = clients.len(),
         seen = seen_sql(),
