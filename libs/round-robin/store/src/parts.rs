@@ -9,18 +9,21 @@ use std::collections::BTreeMap;
 use round_robin_core::tables::Request;
 use round_robin_core::types::{ClientId, Epoch, WINDOW};
 
-use crate::json;
-
 /// Most requests in a part, which bounds how long others wait for its locks.
 const REQUESTS: usize = 2000;
 
 /// A request and its place in the batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent<'a> {
     pub(crate) index: usize,
     pub(crate) request: &'a Request,
-    /// The request as a row for `JSON_TABLE`.
-    pub(crate) json: String,
+}
+
+impl<'a> Sent<'a> {
+    /// The key of the message.
+    pub(crate) const fn key(&self) -> (&'a ClientId, i64) {
+        (&self.request.client, self.request.counter)
+    }
 }
 
 /// The requests of one client in a part.
@@ -49,13 +52,7 @@ pub(crate) fn split(requests: &[Request], longest: usize) -> Vec<Vec<Sent<'_>>> 
     let mut parts: Vec<Vec<Sent<'_>>> = Vec::new();
     let mut bounds = Bounds::default();
     for (index, request) in requests.iter().enumerate() {
-        let json = format!(
-            "[{},{},{}]",
-            json::string(request.client.as_str()),
-            request.counter,
-            json::string(&request.message)
-        );
-        let sent = Sent { index, request, json };
+        let sent = Sent { index, request };
         match parts.last_mut() {
             Some(part) if bounds.admit(&sent, longest) => part.push(sent),
             _ => {
@@ -98,16 +95,20 @@ impl<'a> Bounds<'a> {
     /// Length of a script without requests, or more.
     const SCRIPT: usize = 8 * 1024;
 
+    /// How much longer a request makes the script besides its texts, or more.
+    const REQUEST: usize = 64;
+
     /// How much longer a client makes the script besides its name, or more.
     const CLIENT: usize = 1024;
 
-    /// How often a script contains the name of a client, in hexadecimal digits, or more.
+    /// How often a script contains the name of a client besides its messages, or more.
     const NAMES: usize = 16;
 
     /// Adds a request if it fits.
     fn admit(&mut self, sent: &Sent<'a>, longest: usize) -> bool {
-        let Request { client, counter, epoch, .. } = sent.request;
-        let mut bytes = self.bytes.max(Self::SCRIPT) + 2 * (sent.json.len() + 1);
+        let Request { client, counter, epoch, message } = sent.request;
+        // Texts are hexadecimal digits.
+        let mut bytes = self.bytes.max(Self::SCRIPT) + Self::REQUEST + 2 * (client.as_str().len() + message.len());
         let mut group = (*epoch, *counter, *counter);
         match self.clients.get(client) {
             Some((of_group, first, last)) => group = (*of_group, (*first).min(*counter), (*last).max(*counter)),

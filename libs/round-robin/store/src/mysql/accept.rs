@@ -1,23 +1,25 @@
 //! Storing messages.
 //!
-//! A part of a batch is one transaction. It stores all messages if every client of the part is
-//! *plain*, which is nearly always so: their connections are the latest ones, no counter is refused,
-//! and no message above the first missing one is stored already. Then one statement inserts all
-//! messages, and one sets the new position of every client. Otherwise the transaction changes
-//! nothing and returns the clients that are not plain. The store then decides which of their requests
-//! are refused, and sends the others again, with a statement for each client whose first missing
-//! counter has to be searched.
+//! A part of a batch is one transaction. It inserts all messages, then locks the clients, and commits
+//! if every client is *plain*, which is nearly always so: it is known, its connection is the latest
+//! one, no counter is refused, and no message above the first missing one was stored before. Then one
+//! statement sets the new position of every client. Otherwise the transaction is rolled back: the
+//! store looks at the clients, decides which requests are refused, and runs the transaction again
+//! with the others, and with statements for the clients that are not plain.
+//!
+//! Clients are locked last, because a replica that serves waits for these locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use kit_database::Result;
-use kit_database::mysql::Answer;
+use kit_database::mysql::{Answer, text};
 use round_robin_core::tables::{Accepted, Request};
 use round_robin_core::types::{ClientId, ClientRow, MessageRow, WINDOW};
 use sqlx::Row;
 
-use super::{MySqlStore, NOW, TIMEOUT, answer, last, list, literal, lock_clients_sql, only_row, unexpected};
+use super::{MySqlStore, NOW, TIMEOUT, answer, insert_clients_sql, last, list, literal, only_row, seen_sql};
 use crate::parts::{Group, Sent, groups, split};
 use crate::{json, rows};
 
@@ -33,30 +35,55 @@ impl MySqlStore {
 
     /// Stores the messages of a part, and adds the result for each request.
     async fn accept_part(&self, mut part: Vec<Sent<'_>>, accepted: &mut Vec<(usize, Accepted)>) -> Result<()> {
-        let mut searched = BTreeSet::new();
+        // In the order of their keys, rows are inserted at the least cost, and all transactions lock
+        // them in the same order. The first of several requests for one message stays the first.
+        part.sort_by(|a, b| a.key().cmp(&b.key()));
+        let mut unusual = Unusual::default();
+        if self.is_unusual.load(Ordering::Relaxed) {
+            let count = part.len();
+            unusual = self.look(&mut part, accepted).await?;
+            self.is_unusual.store(unusual != Unusual::default() || part.len() < count, Ordering::Relaxed);
+        }
         while !part.is_empty() {
             let groups = groups(&part);
-            let answers = self.accept.run(&script(&part, &groups, &searched), TIMEOUT).await?;
-            let Reply { now, unplain, are_known } = read(&answers, &part, &groups)?;
-            if unplain.is_empty() {
-                let known = if are_known { self.stored(&part).await? } else { Known::new() };
-                accepted.extend(part.into_iter().map(|sent| (sent.index, result(sent.request, now, &known))));
-                return Ok(());
+            let answers = self.accept.run(&script(&part, &groups, &unusual), TIMEOUT).await?;
+            if let Some(stored) = read(&answers, &part, &groups)? {
+                let known = if stored.are_known { self.stored(&part).await? } else { Known::new() };
+                accepted.extend(part.iter().map(|sent| (sent.index, result(sent.request, stored.now, &known))));
+                break;
             }
-            let before = (part.len(), searched.len());
-            searched.extend(unplain.values().filter(|row| has_gap(row)).map(|row| row.id.clone()));
-            part.retain(|sent| match unplain.get(&sent.request.client).and_then(|row| refusal(sent.request, row)) {
-                Some(refusal) => {
-                    accepted.push((sent.index, refusal));
-                    false
-                }
-                None => true,
-            });
-            if before == (part.len(), searched.len()) {
-                return Err(unexpected("a client that is not plain"));
-            }
+            self.is_unusual.store(true, Ordering::Relaxed);
+            unusual = self.look(&mut part, accepted).await?;
         }
         Ok(())
+    }
+
+    /// Looks at the clients of a part. Removes the requests that are refused, adds their results, and
+    /// returns the clients that are not plain.
+    async fn look(&self, part: &mut Vec<Sent<'_>>, accepted: &mut Vec<(usize, Accepted)>) -> Result<Unusual> {
+        let sql = format!(
+            "SELECT {} FROM clients FORCE INDEX (PRIMARY) WHERE client_id IN ({})",
+            rows::CLIENT,
+            list(part.iter().map(|sent| &sent.request.client))
+        );
+        let mut clients = HashMap::new();
+        for row in &answer(&self.accept.run(&sql, TIMEOUT).await?, 0)?.rows {
+            let row = rows::client(row)?;
+            clients.insert(row.id.clone(), row);
+        }
+        let is_new = part.iter().any(|sent| !clients.contains_key(&sent.request.client));
+        part.retain(|sent| {
+            let client = &sent.request.client;
+            let refusal = match clients.get(client) {
+                Some(row) => refusal(sent.request, row),
+                None => refusal(sent.request, &ClientRow::new(client.clone())),
+            };
+            let is_kept = refusal.is_none();
+            accepted.extend(refusal.map(|refusal| (sent.index, refusal)));
+            is_kept
+        });
+        let with_gaps = clients.into_values().filter(has_gap).map(|row| row.id).collect();
+        Ok(Unusual { with_gaps, is_new })
     }
 
     /// Reads those messages of a part that are stored.
@@ -82,33 +109,37 @@ impl MySqlStore {
 /// Messages that are stored.
 type Known = HashMap<(ClientId, i64), MessageRow>;
 
-/// The result of a script.
-struct Reply {
+/// What is known of the clients of a part that are not plain.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Unusual {
+    /// Clients that have messages above the first missing one. It has to be searched.
+    with_gaps: BTreeSet<ClientId>,
+    /// Whether some clients have no row yet.
+    is_new: bool,
+}
+
+/// The result of a transaction that stored the messages.
+struct Stored {
     /// The database's clock.
     now: i64,
-    /// If nothing was changed because a client is not plain, all clients of the part.
-    unplain: HashMap<ClientId, ClientRow>,
     /// Whether some of the messages may have been stored before.
     are_known: bool,
 }
 
-/// Index of the answer with the rows of clients; none if all are plain.
-const CLIENTS: usize = 4;
-
 /// Index of the answer to the statement that inserts messages.
-const INSERT: usize = 5;
+const INSERT: usize = 2;
 
-fn read(answers: &[Answer], part: &[Sent<'_>], groups: &Groups<'_>) -> Result<Reply> {
+/// Reads the result of a script; `None` if it was rolled back.
+fn read(answers: &[Answer], part: &[Sent<'_>], groups: &Groups<'_>) -> Result<Option<Stored>> {
     let row = only_row(last(answers)?)?;
-    let (now, known): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let mut clients = HashMap::new();
-    for row in &answer(answers, CLIENTS)?.rows {
-        let row = rows::client(row)?;
-        clients.insert(row.id.clone(), row);
+    let (is_stored, now, known): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if is_stored == 0 {
+        return Ok(None);
     }
     let counters: i64 = groups.values().map(|group| group.counters).sum();
     let is_repeated = usize::try_from(counters) != Ok(part.len());
-    Ok(Reply { now, unplain: clients, are_known: known > 0 || is_repeated || answer(answers, INSERT)?.insert_id > 0 })
+    let are_known = known > 0 || is_repeated || answer(answers, INSERT)?.insert_id > 0;
+    Ok(Some(Stored { now, are_known }))
 }
 
 type Groups<'a> = BTreeMap<&'a ClientId, Group>;
@@ -116,69 +147,65 @@ type Groups<'a> = BTreeMap<&'a ClientId, Group>;
 /// Groups as rows of a statement.
 const GROUPS: &str = "JSON_TABLE(@clients, '$[*]' COLUMNS (\
     client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[0]', epoch BIGINT PATH '$[1]', \
-    first_counter BIGINT PATH '$[2]', last_counter BIGINT PATH '$[3]', is_searched INT PATH '$[4]')) AS sent";
+    first_counter BIGINT PATH '$[2]', last_counter BIGINT PATH '$[3]', is_searched INT PATH '$[4]')) AS sent \
+    STRAIGHT_JOIN clients FORCE INDEX (PRIMARY) ON clients.client_id = sent.client_id";
 
-/// The transaction that stores a part. It searches the first missing counter of the clients
-/// `searched`.
-fn script(part: &[Sent<'_>], groups: &Groups<'_>, searched: &BTreeSet<ClientId>) -> String {
-    let is_searched = |client: &ClientId, group: &Group| !group.is_one_run() || searched.contains(client);
+/// The transaction that stores a part.
+fn script(part: &[Sent<'_>], groups: &Groups<'_>, unusual: &Unusual) -> String {
+    let is_searched = |client: &ClientId, group: &Group| !group.is_one_run() || unusual.with_gaps.contains(client);
     let rows = groups.iter().map(|(client, group)| {
         let epoch = group.epoch.map_or_else(|| "null".to_owned(), |epoch| epoch.0.to_string());
         let (client_id, is_searched) = (json::string(client.as_str()), i32::from(is_searched(client, group)));
         format!("[{client_id},{epoch},{},{},{is_searched}]", group.first, group.last)
     });
-    let mut sql = format!(
-        "SET @now = {NOW}, @clients = {clients}; BEGIN; {lock}; {check}; \
-         SELECT {columns} FROM clients FORCE INDEX (PRIMARY) WHERE @unplain > 0 AND client_id IN ({list}); \
-         {insert}; {advance}",
-        clients = json::rows(rows),
-        lock = lock_clients_sql(groups.keys().copied()),
-        check = check_sql(),
-        columns = rows::CLIENT,
-        list = list(groups.keys().copied()),
-        insert = insert_sql(part),
-        advance = advance_sql(),
-    );
+    let mut sql = format!("SET @now = {NOW}, @clients = {}; BEGIN; ", json::rows(rows));
+    insert_sql(&mut sql, part);
+    if unusual.is_new {
+        sql += "; ";
+        sql += &insert_clients_sql(groups.keys().copied());
+    }
+    let _ = write!(sql, "; {}; {}", check_sql(groups.len()), advance_sql());
     let zeros = groups.iter().filter(|(_, group)| group.first == 0).map(|(client, _)| *client);
     let zeros = list(zeros);
     if zeros != "NULL" {
         let _ = write!(
             sql,
             "; UPDATE clients FORCE INDEX (PRIMARY) SET first_kept = 0, next_to_serve = 0 \
-             WHERE client_id IN ({zeros}) AND first_kept = next_to_serve AND @unplain = 0"
+             WHERE client_id IN ({zeros}) AND first_kept = next_to_serve AND @is_stored = 1"
         );
     }
     for (client, _) in groups.iter().filter(|(client, group)| is_searched(client, group)) {
         let _ = write!(sql, "; {}", search_sql(client));
     }
-    sql + "; COMMIT; SELECT @now, CAST(@known AS SIGNED)"
-}
-
-/// Counts the clients that are not plain, and those of which a message may be stored already.
-fn check_sql() -> String {
-    format!(
-        "SELECT COALESCE(SUM(NOT ((sent.epoch IS NULL OR sent.epoch = clients.epoch) \
-                 AND sent.last_counter <= clients.first_missing + {WINDOW} \
-                 AND (sent.first_counter >= clients.first_kept \
-                      OR (sent.first_counter = 0 AND clients.first_kept = clients.next_to_serve)) \
-                 AND (sent.is_searched = 1 OR clients.last_received < clients.first_missing))), 0), \
-             COALESCE(SUM(sent.first_counter <= clients.last_received), 0) INTO @unplain, @known \
-         FROM {GROUPS} STRAIGHT_JOIN clients ON clients.client_id = sent.client_id"
-    )
+    sql + "; SET @end = IF(@is_stored = 1, 'COMMIT', 'ROLLBACK'); PREPARE ending FROM @end; EXECUTE ending; \
+           DEALLOCATE PREPARE ending; SELECT CAST(@is_stored AS SIGNED), @now, CAST(@known AS SIGNED)"
 }
 
 /// Inserts the messages. Those that are stored already stay as they are; the answer then has an
 /// insert id.
-fn insert_sql(part: &[Sent<'_>]) -> String {
+fn insert_sql(sql: &mut String, part: &[Sent<'_>]) {
+    *sql += "INSERT INTO received_messages (client_id, counter, message, received_at) VALUES ";
+    for (index, Sent { request, .. }) in part.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let (client, message) = (literal(&request.client), text(&request.message));
+        let _ = write!(sql, "{comma}({client},{},{message},@now)", request.counter);
+    }
+    *sql += " ON DUPLICATE KEY UPDATE \
+             counter = IF(LAST_INSERT_ID(1), received_messages.counter, received_messages.counter)";
+}
+
+/// Locks the clients, and finds out whether all are plain, and of how many a message may have been
+/// stored before. MySQL has to be told which of the tables to lock.
+fn check_sql(clients: usize) -> String {
     format!(
-        "INSERT INTO received_messages (client_id, counter, message, received_at) \
-         SELECT sent.client_id, sent.counter, sent.message, @now \
-         FROM JSON_TABLE({messages}, '$[*]' COLUMNS (\
-             client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[0]', counter BIGINT PATH '$[1]', \
-             message MEDIUMTEXT CHARACTER SET utf8mb4 PATH '$[2]')) AS sent \
-         WHERE @unplain = 0 \
-         ON DUPLICATE KEY UPDATE counter = IF(LAST_INSERT_ID(1), received_messages.counter, received_messages.counter)",
-        messages = json::rows(part.iter().map(|sent| &sent.json)),
+        "SELECT COUNT(*) = {clients} AND SUM(\
+             (sent.epoch IS NULL OR sent.epoch = clients.epoch) \
+             AND sent.last_counter <= clients.first_missing + {WINDOW} \
+             AND (sent.first_counter >= clients.first_kept \
+                  OR (sent.first_counter = 0 AND clients.first_kept = clients.next_to_serve)) \
+             AND (sent.is_searched = 1 OR clients.last_received < clients.first_missing)) = {clients}, \
+         COALESCE(SUM(sent.first_counter <= clients.last_received), 0) INTO @is_stored, @known \
+         FROM {GROUPS} FOR UPDATE /*!80000 OF clients */"
     )
 }
 
@@ -186,12 +213,14 @@ fn insert_sql(part: &[Sent<'_>]) -> String {
 /// one after their last message, if it was among their messages.
 fn advance_sql() -> String {
     format!(
-        "UPDATE {GROUPS} STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
+        "UPDATE {GROUPS} \
          SET clients.last_received = GREATEST(clients.last_received, sent.last_counter), \
              clients.first_missing = IF(sent.is_searched = 0 \
                  AND clients.first_missing BETWEEN sent.first_counter AND sent.last_counter, \
-                 sent.last_counter + 1, clients.first_missing) \
-         WHERE @unplain = 0"
+                 sent.last_counter + 1, clients.first_missing), \
+             clients.seen_at = {seen} \
+         WHERE @is_stored = 1",
+        seen = seen_sql()
     )
 }
 
@@ -199,14 +228,14 @@ fn advance_sql() -> String {
 fn search_sql(client: &ClientId) -> String {
     let client = literal(client);
     format!(
-        "SELECT first_missing INTO @missing FROM clients WHERE client_id = {client}; \
+        "SELECT MAX(first_missing) INTO @missing FROM clients WHERE client_id = {client}; \
          UPDATE clients SET first_missing = \
              (SELECT stored.counter + 1 FROM received_messages AS stored \
               WHERE stored.client_id = {client} AND stored.counter >= @missing AND NOT EXISTS \
                   (SELECT 1 FROM received_messages AS following \
                    WHERE following.client_id = stored.client_id AND following.counter = stored.counter + 1) \
               ORDER BY stored.counter LIMIT 1) \
-         WHERE client_id = {client} AND @unplain = 0 AND EXISTS \
+         WHERE client_id = {client} AND @is_stored = 1 AND EXISTS \
              (SELECT 1 FROM received_messages WHERE client_id = {client} AND counter = @missing)"
     )
 }

@@ -8,7 +8,7 @@ use round_robin_core::tables::{Accepted, Connected, Hello, Request};
 use round_robin_core::types::{ClientId, ClientRow, Epoch, Range, WINDOW};
 use sqlx::Row;
 
-use super::{MySqlStore, NOW, answer, list, literal, lock_clients_sql, only_row};
+use super::{MySqlStore, NOW, answer, insert_clients_sql, list, literal, only_row, seen_sql};
 use crate::rows::{self, BLOCK};
 use crate::{Answer, IntakeStore, connected, json};
 
@@ -26,11 +26,12 @@ impl IntakeStore for MySqlStore {
         let sql = format!(
             "SET @now = {NOW}; BEGIN; {lock}; \
              SELECT {columns} FROM clients WHERE client_id = {client}; \
-             UPDATE clients SET epoch = GREATEST(epoch, {epoch}) + 1 WHERE client_id = {client}; \
+             UPDATE clients SET epoch = GREATEST(epoch, {epoch}) + 1, seen_at = {seen} WHERE client_id = {client}; \
              COMMIT",
-            lock = lock_clients_sql([&hello.client]),
+            lock = insert_clients_sql([&hello.client]),
             columns = rows::CLIENT,
             epoch = hello.epoch.unwrap_or_default().0,
+            seen = seen_sql(),
         );
         let answers = self.ask(&sql).await?;
         Ok(connected(rows::client(only_row(answer(&answers, 3)?)?)?, hello))
@@ -109,7 +110,8 @@ fn acknowledge_sql(answers: &[(ClientId, Epoch, i64)]) -> String {
          UPDATE JSON_TABLE(@acknowledged, '$[*]' COLUMNS (\
              client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[0]', epoch BIGINT PATH '$[1]', \
              counter BIGINT PATH '$[2]')) AS sent \
-         STRAIGHT_JOIN clients ON clients.client_id = sent.client_id AND clients.epoch = sent.epoch \
+         STRAIGHT_JOIN clients FORCE INDEX (PRIMARY) \
+             ON clients.client_id = sent.client_id AND clients.epoch = sent.epoch \
          SET clients.acknowledged = GREATEST(clients.acknowledged, LEAST(sent.counter, clients.next_to_serve - 1)) \
          WHERE clients.first_kept < clients.next_to_serve; \
          COMMIT",

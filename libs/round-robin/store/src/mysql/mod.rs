@@ -4,8 +4,8 @@
 //! Scripts contain only numbers and hexadecimal literals. Rows of varying number are JSON in such a
 //! literal.
 //!
-//! All transactions lock rows in the same order: a turn, clients in the order of their names, then
-//! the messages of these clients.
+//! All transactions lock rows in the same order: a turn or messages, then clients, each in the order
+//! of their keys. `SELECT … INTO` reads without locks; `SET @x = (SELECT …)` would lock.
 
 mod accept;
 mod intake;
@@ -43,6 +43,8 @@ pub struct MySqlStore {
     beat: Scripts,
     others: Scripts,
     quantum: Quantum,
+    /// Whether the last batch of messages had clients that were not plain: see `accept`.
+    is_unusual: Arc<AtomicBool>,
     /// Whether another session held the row of a client for long, so that serving skips locked rows.
     is_obstructed: Arc<AtomicBool>,
 }
@@ -61,6 +63,7 @@ impl MySqlStore {
             beat: scripts(),
             others: scripts(),
             quantum,
+            is_unusual: Arc::default(),
             is_obstructed: Arc::default(),
         }
     }
@@ -76,13 +79,10 @@ fn seen_sql() -> String {
 }
 
 /// Inserts the rows of clients that have none, and locks the rows of all of them. `@now` is the time.
-fn lock_clients_sql<'a>(clients: impl IntoIterator<Item = &'a ClientId>) -> String {
-    let rows: Vec<String> = sorted(clients).into_iter().map(|client| format!("({}, @now)", literal(client))).collect();
-    format!(
-        "INSERT INTO clients (client_id, seen_at) VALUES {} ON DUPLICATE KEY UPDATE seen_at = {}",
-        rows.join(","),
-        seen_sql()
-    )
+fn insert_clients_sql<'a>(clients: impl IntoIterator<Item = &'a ClientId>) -> String {
+    let rows: Vec<String> = sorted(clients).into_iter().map(|client| format!("({},@now)", literal(client))).collect();
+    let rows = rows.join(",");
+    format!("INSERT INTO clients (client_id, seen_at) VALUES {rows} ON DUPLICATE KEY UPDATE seen_at = clients.seen_at")
 }
 
 fn literal(client: &ClientId) -> String {

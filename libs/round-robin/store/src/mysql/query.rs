@@ -22,7 +22,7 @@ impl QueryStore for MySqlStore {
         let client = literal(client);
         let sql = format!(
             "SELECT {columns} FROM clients WHERE client_id = {client}; \
-             SET @missing = (SELECT first_missing FROM clients WHERE client_id = {client}); \
+             SELECT MAX(first_missing) INTO @missing FROM clients WHERE client_id = {client}; \
              SELECT COUNT(*) FROM received_messages WHERE client_id = {client} AND counter > @missing",
             columns = rows::CLIENT,
         );

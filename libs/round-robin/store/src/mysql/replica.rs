@@ -100,7 +100,7 @@ fn beat_sql(replica: Registration, quantum: i64) -> String {
         "SET @now = {NOW}, @turn = {NOW} DIV {quantum}; \
          BEGIN; \
          UPDATE replicas SET heartbeat = @now WHERE {registered}; \
-         SET @is_new = NOT EXISTS (SELECT turn FROM turns WHERE turn = @turn); \
+         SELECT COUNT(*) = 0 INTO @is_new FROM turns WHERE turn = @turn; \
          SELECT turn FROM turns WHERE @is_new AND turn < @turn ORDER BY turn DESC LIMIT 1 FOR UPDATE; \
          SELECT turn FROM turns WHERE @is_new ORDER BY turn DESC LIMIT 1 FOR UPDATE; \
          INSERT INTO turns (turn, replica, token, name) \

@@ -7,7 +7,7 @@ use kit_database::Result;
 use round_robin_core::types::{ClientId, ClientRow};
 use sqlx::Row;
 
-use super::{MySqlStore, NOW, answer, list, literal, only_row};
+use super::{MySqlStore, NOW, answer, literal, only_row};
 use crate::retention::{Before, CLIENTS, MESSAGES, TURNS, first_kept};
 use crate::rows::{self, BLOCK};
 use crate::{RetentionStore, rows::ServedRange};
@@ -37,7 +37,7 @@ impl RetentionStore for MySqlStore {
 
     async fn delete_old_turns(&self, age_ms: i64) -> Result<u64> {
         let sql = format!(
-            "SET @latest = (SELECT MAX(turn) FROM turns); \
+            "SELECT MAX(turn) INTO @latest FROM turns; \
              DELETE FROM turns WHERE turn < @latest AND turn <= ({NOW} - {age_ms} - 1) DIV {quantum} \
              ORDER BY turn LIMIT {TURNS}",
             quantum = self.quantum.as_millis(),
@@ -106,25 +106,28 @@ impl MySqlStore {
     /// Deletes the messages of clients before those that are kept, and returns their number. What was
     /// old enough stays so: counters and positions only grow.
     async fn delete(&self, old: &[Old<'_>]) -> Result<u64> {
-        let mut sql = format!(
-            "BEGIN; SELECT COUNT(*) INTO @locked FROM clients FORCE INDEX (PRIMARY) WHERE client_id IN ({}) FOR UPDATE",
-            list(old.iter().map(|(client, _)| &client.id))
-        );
+        let mut sql = String::from("BEGIN");
         for (client, kept) in old {
             let id = literal(&client.id);
             let _ = write!(
                 sql,
-                "; UPDATE clients SET first_kept = {kept} \
-                 WHERE client_id = {id} AND first_kept < {kept} AND next_to_serve > {kept}; \
-                 SET @kept = (SELECT LEAST(first_kept, {kept}) FROM clients WHERE client_id = {id}); \
+                "; SELECT MAX({kept}) INTO @kept FROM clients WHERE client_id = {id} AND next_to_serve > {kept}; \
                  DELETE FROM received_messages WHERE client_id = {id} AND counter < @kept; \
                  DELETE FROM served_ranges WHERE client_id = {id} AND block <= @kept DIV {BLOCK} \
                  AND last_counter < @kept"
             );
         }
+        for (client, kept) in old {
+            let _ = write!(
+                sql,
+                "; UPDATE clients SET first_kept = {kept} \
+                 WHERE client_id = {id} AND first_kept < {kept} AND next_to_serve > {kept}",
+                id = literal(&client.id)
+            );
+        }
         sql += "; COMMIT";
         let answers = self.ask(&sql).await?;
-        let of_clients = answers.get(2..).unwrap_or_default().chunks_exact(4);
-        Ok(of_clients.map(|answers| answers[2].affected).sum())
+        let of_clients = answers.get(1..).unwrap_or_default().chunks_exact(3).take(old.len());
+        Ok(of_clients.map(|answers| answers[1].affected).sum())
     }
 }

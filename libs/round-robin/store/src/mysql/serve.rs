@@ -40,8 +40,6 @@ struct Attempt {
     is_served: bool,
     /// When, in milliseconds since the Unix epoch.
     at: i64,
-    /// The positions of all clients, if nothing was served.
-    positions: Positions,
     waiting: Vec<Waiting>,
 }
 
@@ -80,7 +78,7 @@ impl MySqlStore {
             if attempt.are_valid {
                 return Ok(Some((ServedBatch { at: attempt.at, ranges }, attempt.waiting)));
             }
-            positions = Some(attempt.positions);
+            positions = Some(self.positions(&batch.ranges).await?);
         }
     }
 
@@ -90,7 +88,7 @@ impl MySqlStore {
         let quantum = self.quantum.as_millis();
         let sql = if clients.is_empty() { look_sql(batch, quantum) } else { serve_sql(batch, &clients, quantum) };
         let answers = self.serve.run(&sql, TIMEOUT).await?;
-        let [.., positions, waiting, result] = &answers[..] else { return Err(unexpected("three answers")) };
+        let [.., waiting, result] = &answers[..] else { return Err(unexpected("two answers")) };
         let row = only_row(result)?;
         let valid: i64 = row.try_get(1)?;
         Ok(Attempt {
@@ -98,9 +96,15 @@ impl MySqlStore {
             are_valid: usize::try_from(valid) == Ok(clients.len()),
             is_served: row.try_get::<i64, _>(2)? == 1,
             at: row.try_get(3)?,
-            positions: read_positions(positions)?,
             waiting: read_waiting(waiting)?,
         })
+    }
+
+    async fn positions(&self, ranges: &[Range]) -> Result<Positions> {
+        let clients = list(ranges.iter().map(|range| &range.client));
+        let columns = rows::WAITING;
+        let sql = format!("SELECT {columns} FROM clients FORCE INDEX (PRIMARY) WHERE client_id IN ({clients})");
+        read_positions(last(&self.serve.run(&sql, TIMEOUT).await?)?)
     }
 
     /// Those ranges whose clients' rows no other session has locked.
@@ -161,7 +165,8 @@ fn by_client(ranges: &[Range]) -> BTreeMap<&ClientId, Range> {
 /// The ranges of all clients as rows of a statement.
 const RANGES: &str = "JSON_TABLE(@ranges, '$[*]' COLUMNS (\
     client_id VARCHAR(64) CHARACTER SET utf8mb4 PATH '$[0]', \
-    first_counter BIGINT PATH '$[1]', last_counter BIGINT PATH '$[2]')) AS sent";
+    first_counter BIGINT PATH '$[1]', last_counter BIGINT PATH '$[2]')) AS sent \
+    STRAIGHT_JOIN clients FORCE INDEX (PRIMARY) ON clients.client_id = sent.client_id";
 
 /// The parts of all ranges as rows of a statement.
 const PARTS: &str = "JSON_TABLE(@parts, '$[*]' COLUMNS (\
@@ -181,14 +186,13 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
     let parts =
         parts.map(|part| format!("[{},{},{},{}]", name(&part), part.first / rows::BLOCK, part.first, part.last));
     format!(
-        "SET @ranges = {ranges}, @parts = {parts}, @name = (SELECT name FROM replicas WHERE {registered}); \
+        "SET @ranges = {ranges}, @parts = {parts}; \
+         SELECT MAX(name) INTO @name FROM replicas WHERE {registered}; \
          BEGIN; \
          SELECT COUNT(*) INTO @is_turn FROM turns WHERE {serves} FOR UPDATE; \
-         SELECT COUNT(*) INTO @locked FROM clients FORCE INDEX (PRIMARY) \
-         WHERE @is_turn = 1 AND client_id IN ({list}) FOR UPDATE; \
-         SELECT COUNT(*) INTO @valid FROM {RANGES} \
-         STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
-         AND clients.next_to_serve = sent.first_counter AND clients.first_missing > sent.last_counter; \
+         SELECT COALESCE(SUM(clients.next_to_serve = sent.first_counter \
+                             AND clients.first_missing > sent.last_counter), 0) INTO @valid \
+         FROM {RANGES} WHERE @is_turn = 1 FOR UPDATE /*!80000 OF clients */; \
          SET @now = {NOW}; \
          INSERT INTO served_ranges (client_id, block, first_counter, last_counter, turn, replica, served_at) \
          SELECT part.client_id, part.block, part.first_counter, part.last_counter, turns.turn, @name, @now \
@@ -198,11 +202,10 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
          ON DUPLICATE KEY UPDATE last_counter = part.last_counter, turn = turns.turn, replica = @name, \
          served_at = @now; \
          SET @is_served = ROW_COUNT() > 0; \
-         UPDATE {RANGES} STRAIGHT_JOIN clients ON clients.client_id = sent.client_id \
-         SET clients.next_to_serve = sent.last_counter + 1, clients.seen_at = {seen} WHERE @is_served; \
-         UPDATE turns SET served = served + {messages} WHERE turn = {turn} AND @is_served; \
+         UPDATE {RANGES} SET clients.next_to_serve = sent.last_counter + 1, clients.seen_at = {seen} \
+         WHERE @is_served = 1; \
+         UPDATE turns SET served = served + {messages} WHERE turn = {turn} AND @is_served = 1; \
          COMMIT; \
-         SELECT {columns} FROM clients FORCE INDEX (PRIMARY) WHERE @is_served = 0 AND client_id IN ({all}); \
          {waiting}; \
          SELECT CAST(@is_turn = 1 AND @name IS NOT NULL AND @now DIV {quantum} = {turn} AS SIGNED), \
          CAST(@valid AS SIGNED), CAST(@is_served AS SIGNED), @now",
@@ -210,13 +213,10 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
         parts = json::rows(parts),
         registered = registered_sql(batch.replica),
         serves = serves_sql(batch.replica, batch.turn),
-        list = list(clients.keys().copied()),
         turn = batch.turn.0,
         count = clients.len(),
         seen = seen_sql(),
         messages = clients.values().map(Range::count).sum::<i64>(),
-        columns = rows::WAITING,
-        all = list(batch.ranges.iter().map(|range| &range.client)),
         waiting = batch.waiting,
     )
 }
@@ -226,11 +226,9 @@ fn serve_sql(batch: &Batch<'_>, clients: &BTreeMap<&ClientId, Range>, quantum: i
 fn look_sql(batch: &Batch<'_>, quantum: i64) -> String {
     format!(
         "SET @now = {NOW}; \
-         SELECT {columns} FROM clients WHERE FALSE; \
          {waiting}; \
          SELECT CAST(@now DIV {quantum} = {turn} AND EXISTS (SELECT 1 FROM replicas WHERE {registered}) \
          AND EXISTS (SELECT 1 FROM turns WHERE {serves}) AS SIGNED), 0, 1, @now",
-        columns = rows::WAITING,
         waiting = batch.waiting,
         turn = batch.turn.0,
         registered = registered_sql(batch.replica),

@@ -16,7 +16,7 @@ use round_robin_store::{MIGRATIONS, RoundRobinStore};
 use testkit::{MariaDb, SqlBackend};
 
 /// Start time, far enough from zero that clocks can be set back. It is the beginning of a turn.
-const START_MS: i64 = 1_800_000_000_000;
+pub(crate) const START_MS: i64 = 1_800_000_000_000;
 
 /// MySQL's clock is set per connection, so there is only one.
 const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
@@ -83,6 +83,30 @@ impl Backend {
     /// Another store on the same database, with connections of its own and the real clock.
     pub(crate) fn another(&self, quantum: Quantum) -> Arc<dyn RoundRobinStore> {
         round_robin_store::open(&self.sql.reopen(MANY), quantum)
+    }
+
+    /// Another store on the same server, whose clock stands at `now_ms`, and which waits for locks as
+    /// long as a slow test takes.
+    pub(crate) async fn patient_store(&self, now_ms: i64) -> Arc<dyn RoundRobinStore> {
+        self.store_with(&format!("SET timestamp = {}, innodb_lock_wait_timeout = 60", now_ms.div_euclid(1000))).await
+    }
+
+    /// Another store on the same server with the real clock, which waits for locks as long as a slow
+    /// test takes.
+    pub(crate) async fn patient_store_in_real_time(&self) -> Arc<dyn RoundRobinStore> {
+        self.store_with("SET innodb_lock_wait_timeout = 60").await
+    }
+
+    /// A store with one connection, on which `sql` was run.
+    async fn store_with(&self, sql: &str) -> Arc<dyn RoundRobinStore> {
+        let database = self.sql.reopen(OPTIONS);
+        testkit::execute(&database, sql).await.expect("the session can be set up");
+        round_robin_store::open(&database, Quantum::SECOND)
+    }
+
+    /// The number of the connection that the store uses. It changes after a failure.
+    pub(crate) async fn connection(&self) -> i64 {
+        self.sql.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await
     }
 
     /// The URL of a database on a server.

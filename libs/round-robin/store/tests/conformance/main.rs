@@ -5,7 +5,19 @@
 
 #![expect(clippy::unwrap_used, reason = "this is how tests fail")]
 
+mod accept;
 mod backend;
+mod commits;
+mod concurrency;
+mod faults;
+mod locks;
+mod lost;
+mod migrations;
 mod model;
+mod packets;
+mod query;
+mod retention;
+mod serve;
+mod texts;
 
 pub(crate) use testkit::on_every_backend;
