@@ -38,3 +38,44 @@ async fn delete(store: &dyn RetentionStore, retention_ms: i64) -> Result<(), Err
     store.delete_old_turns(retention_ms.max(TURNS_MS)).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kit_database::Options;
+    use round_robin_core::tables::{Hello, Request};
+    use round_robin_core::turns::Quantum;
+    use round_robin_core::types::{ClientId, Range};
+    use testkit::SqlBackend;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_not_acknowledged_stays_for_a_day() {
+        let backend = SqlBackend::sqlite(Options::DEFAULT);
+        backend.database().migrate(&round_robin_store::MIGRATIONS).await.unwrap();
+        // A turn that does not end during the test.
+        let store = round_robin_store::open(backend.database(), Quantum::from_millis(i64::MAX / 4).unwrap());
+        let replica = store.register("a").await.unwrap();
+        let turn = store.beat(replica).await.unwrap().turn;
+        let mut ranges = Vec::new();
+        let names = ["acknowledges", "does not"].map(|name| ClientId::try_from(name.to_owned()).unwrap());
+        for client in &names {
+            let request = |counter| Request { client: client.clone(), counter, message: String::new(), epoch: None };
+            store.accept(&[request(1), request(2), request(3)]).await.unwrap();
+            ranges.push(Range { client: client.clone(), first: 1, last: 3 });
+        }
+        store.serve(replica, turn, &ranges, (None, 1)).await.unwrap().unwrap();
+        let hello = Hello { client: names[0].clone(), epoch: None, last_served: None };
+        let epoch = store.connect(&hello).await.unwrap().client.epoch;
+        store.acknowledge(&[(names[0].clone(), epoch, 3)]).await.unwrap();
+
+        delete(store.as_ref(), 60_000).await.unwrap();
+        assert_eq!(backend.number("SELECT COUNT(*) FROM messages").await, 6, "it is too early");
+        // All messages are older than this.
+        delete(store.as_ref(), -60_000).await.unwrap();
+        let kept = |client: &str| format!("SELECT COUNT(*) FROM messages WHERE client_id = '{client}'");
+        assert_eq!(backend.number(&kept("acknowledges")).await, 1, "the last one stays");
+        assert_eq!(backend.number(&kept("does not")).await, 3);
+        assert_eq!(backend.number("SELECT COUNT(*) FROM turns").await, 1);
+    }
+}

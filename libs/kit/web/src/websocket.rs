@@ -17,7 +17,7 @@ use axum::extract::ws::{CloseCode, CloseFrame, Utf8Bytes, WebSocket, WebSocketUp
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, SinkExt};
 use kit_process::tasks::panic_message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -50,7 +50,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 4 * 1024;
 
 /// Number of messages from the handler that may wait to be sent.
-const OUTGOING: usize = 16;
+const OUTGOING: usize = 64;
 
 /// The settings of a service's sockets.
 #[derive(Debug, Clone)]
@@ -284,10 +284,30 @@ impl Carrier {
                 }
                 Step::Ping => return End::Gone,
             };
-            if !matches!(timeout(period, self.websocket.send(message)).await, Ok(Ok(()))) {
-                return End::Gone;
+            match timeout(period, self.send(message)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(close))) => return End::Service(close),
+                _ => return End::Gone,
             }
         }
+    }
+
+    /// Sends `message`, and messages that the handler has sent since, with one flush for all. Returns
+    /// the handler's close frame, if it is the next one.
+    async fn send(&mut self, message: Message) -> Result<Option<Message>, axum::Error> {
+        self.websocket.feed(message).await?;
+        for _ in 0..OUTGOING {
+            match self.outgoing.try_recv() {
+                Ok(close @ Message::Close(_)) => {
+                    self.websocket.flush().await?;
+                    return Ok(Some(close));
+                }
+                Ok(message) => self.websocket.feed(message).await?,
+                Err(_) => break,
+            }
+        }
+        self.websocket.flush().await?;
+        Ok(None)
     }
 
     /// Sends the messages that the handler has sent so far, the farewell and a close

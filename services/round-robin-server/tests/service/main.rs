@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod api;
+mod process;
 mod server;
 mod socket;
+mod supervision;
 mod turns;
