@@ -1,27 +1,96 @@
 //! JSON of clients, read without a change of its values.
 
-use serde::de::Error;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Reads any JSON. Refuses values that a [`Value`] cannot hold and would change silently: an
 /// integer of more than 64 bits, which it rounds, and a field that an object has twice, of which it
 /// keeps the last. Numbers with a fraction or an exponent become doubles, as JSON expects.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    let value = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
-    let bare = without_strings(raw.get());
-    if let Some(integer) = integers(&bare).find(|integer| !fits(integer)) {
+    let json = <&RawValue>::deserialize(deserializer)?.get();
+    let has_double = Cell::new(false);
+    let exact = Exact { has_double: &has_double };
+    let value = exact.deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(D::Error::custom)?;
+    // serde_json reads an integer of more than 64 bits as a double. Only the text tells them apart.
+    if has_double.get()
+        && let Some(integer) = integers(&without_strings(json)).find(|integer| !fits(integer))
+    {
         return Err(D::Error::custom(format_args!(
             "the integer {integer:.40} has more than 64 bits; send it as a string"
         )));
     }
-    // In JSON that is valid, each colon outside of strings belongs to a field.
-    if bare.matches(':').count() > fields(&value) {
-        return Err(D::Error::custom("an object has the same field twice"));
-    }
     Ok(value)
+}
+
+/// Reads a [`Value`] whose objects have no field twice.
+#[derive(Clone, Copy)]
+struct Exact<'a> {
+    /// Set when the value contains a double.
+    has_double: &'a Cell<bool>,
+}
+
+impl<'de> DeserializeSeed<'de> for Exact<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Exact<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
+        Ok(Value::Bool(it))
+    }
+
+    fn visit_i64<E>(self, it: i64) -> Result<Value, E> {
+        Ok(Value::from(it))
+    }
+
+    fn visit_u64<E>(self, it: u64) -> Result<Value, E> {
+        Ok(Value::from(it))
+    }
+
+    fn visit_f64<E>(self, it: f64) -> Result<Value, E> {
+        self.has_double.set(true);
+        Ok(Value::from(it))
+    }
+
+    fn visit_str<E>(self, it: &str) -> Result<Value, E> {
+        Ok(Value::String(it.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if object.insert(name, fields.next_value_seed(self)?).is_some() {
+                return Err(A::Error::custom("an object has the same field twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 /// Valid JSON without the contents of its strings.
@@ -50,15 +119,6 @@ fn integers(bare: &str) -> impl Iterator<Item = &str> {
 
 fn fits(integer: &str) -> bool {
     integer.parse::<i64>().is_ok() || integer.parse::<u64>().is_ok()
-}
-
-/// Number of fields of all objects in `value`.
-fn fields(value: &Value) -> usize {
-    match value {
-        Value::Object(object) => object.len() + object.values().map(fields).sum::<usize>(),
-        Value::Array(items) => items.iter().map(fields).sum(),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]
