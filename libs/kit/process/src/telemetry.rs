@@ -144,6 +144,9 @@ pub fn continue_from(span: &Span, traceparent: &str) {
 /// spans are not traced.
 #[must_use]
 pub fn traceparent(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
+    }
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
     carrier.remove("traceparent")
