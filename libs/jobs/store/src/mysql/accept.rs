@@ -89,6 +89,7 @@ fn insert_sql(jobs: &[NewJob]) -> String {
         "INSERT INTO jobs (id, idempotency_key, request_hash, kind, payload, priority, max_attempts, created_at, \
          run_at, due_at, traceparent, callback_url) VALUES ",
     );
+    let soon = format!("@now+{PUBLISH_GRACE_MS}");
     for (index, job) in jobs.into_iter().enumerate() {
         let run_at = format!("GREATEST({},@now)", job.run_at);
         let _ = write!(
@@ -103,7 +104,7 @@ fn insert_sql(jobs: &[NewJob]) -> String {
             payload = text(&job.payload),
             priority = job.priority,
             max_attempts = job.max_attempts,
-            due_at = if job.run_at == 0 { format!("@now+{PUBLISH_GRACE_MS}") } else { run_at.clone() },
+            due_at = if job.run_at == 0 { &soon } else { &run_at },
             traceparent = optional_text(job.traceparent.as_deref()),
             callback_url = optional_text(job.callback_url.as_deref()),
         );

@@ -244,19 +244,21 @@ async fn answers(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<
 /// A SQL literal for any text.
 #[must_use]
 pub fn text(text: &str) -> String {
-    format!("_utf8mb4 {}", bytes(text.as_bytes()))
+    literal("_utf8mb4 X'", text.as_bytes())
 }
 
 /// A SQL literal for any bytes.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> String {
+    literal("X'", bytes)
+}
+
+fn literal(prefix: &str, bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut literal = String::with_capacity(3 + bytes.len() * 2);
-    literal.push_str("X'");
-    for byte in bytes {
-        literal.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        literal.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    literal.push('\'');
-    literal
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    let mut literal = Vec::with_capacity(prefix.len() + bytes.len() * 2 + 1);
+    literal.extend_from_slice(prefix.as_bytes());
+    literal.extend(bytes.iter().flat_map(digits));
+    literal.push(b'\'');
+    String::from_utf8(literal).expect("the prefix is text and digits are")
 }
