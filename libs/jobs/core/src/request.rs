@@ -85,6 +85,6 @@ fn value(hash: &mut Sha256, it: &Value) {
             }
         }
         // Null, booleans and numbers never equal a string, which is quoted.
-        simple => part(hash, simple.to_string().as_bytes()),
+        simple => part(hash, &serde_json::to_vec(simple).expect("a value is JSON")),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jobs_core::request::Request;
 use jobs_core::types::UnknownName;
@@ -29,6 +29,10 @@ const DEFAULT_ATTEMPTS: u32 = 5;
 
 /// Highest number of attempts that a client can set.
 const MAX_ATTEMPTS: u32 = 100;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest idempotency key, in bytes.
 const MAX_KEY: usize = 255;
@@ -163,7 +167,7 @@ impl JobRequest {
             return Err(InvalidJob::MaxAttempts(max_attempts));
         }
         let priority = self.priority.as_deref().map_or(Ok(Priority::Default), str::parse)?;
-        let payload = self.payload.to_string();
+        let payload = serde_json::to_string(&self.payload).expect("a value is JSON");
         if payload.len() > MAX_PAYLOAD {
             return Err(InvalidJob::PayloadTooLarge(payload.len()));
         }
@@ -224,14 +228,14 @@ pub(super) async fn one(state: &State, request: JobRequest, headers: &HeaderMap)
 
 /// The idempotency key of this request.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RouteError> {
-    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
+    let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.to_str().map(str::to_owned)).transpose();
     key.map_err(|_| RouteError::Invalid("Idempotency-Key is not ASCII.".to_owned()))
 }
 
 /// The trace context of this request; the client's if requests are not traced here.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let of_client = || {
-        let text = headers.get("traceparent")?.to_str().ok()?;
+        let text = headers.get(TRACEPARENT)?.to_str().ok()?;
         (text.len() == 55 && text.is_ascii()).then(|| text.to_owned())
     };
     telemetry::traceparent(&Span::current()).or_else(of_client)
