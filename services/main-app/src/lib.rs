@@ -23,7 +23,7 @@ use jobs_store::JobsStore;
 use kit_http_client::Allowlist;
 use kit_process::readiness::Check;
 use kit_process::{HumanDuration, Shutdown, StoreWatch, TaskFailed, Tasks};
-use kit_web::http::{self, Limits, Routes};
+use kit_web::http::{self, Limits};
 use kit_web::live::Settings;
 use tokio::net::TcpListener;
 
@@ -116,7 +116,7 @@ impl Service {
     /// All routes. Most of them answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.deps.metrics.requests))
+        http::harden(router, &self.config.limits, Some(&self.deps.metrics.requests))
     }
 
     /// Answers requests until `shutdown` drains, then finishes the requests in progress

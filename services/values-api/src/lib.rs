@@ -10,7 +10,7 @@ use axum::Router;
 use clap::Args;
 use kit_process::readiness::Check;
 use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks, watch_store};
-use kit_web::http::{self, Limits, Routes};
+use kit_web::http::{self, Limits};
 use kit_web::live::Settings;
 use kit_web::requests::Metrics;
 use tokio::net::TcpListener;
@@ -57,7 +57,7 @@ impl Service {
     /// All routes. The page and `/events` answer once the service runs.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden(Routes::from(router).compressed(), &self.config.limits, Some(&self.metrics))
+        http::harden(router.layer(http::compression()), &self.config.limits, Some(&self.metrics))
     }
 
     /// Answers requests until `shutdown` drains, and then finishes those in progress.

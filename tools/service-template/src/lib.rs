@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use clap::Args;
 use kit_process::{Shutdown, TaskFailed, Tasks};
-use kit_web::http::{self, Limits, Routes};
+use kit_web::http::{self, Limits};
 use kit_web::requests;
 use tokio::net::TcpListener;
 
@@ -57,7 +57,7 @@ impl Service {
     /// All routes, with the middleware of every public listener.
     pub fn router(&self) -> Router {
         let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden(Routes::from(router).compressed(), &self.limits, Some(&self.requests))
+        http::harden(router.layer(http::compression()), &self.limits, Some(&self.requests))
     }
 
     /// Serves requests until `shutdown` drains, then finishes those in flight.

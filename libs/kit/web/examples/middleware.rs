@@ -19,7 +19,7 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use clap::{Parser, ValueEnum};
 use kit_process::prometheus_client::registry::Registry;
-use kit_web::http::{Limits, Routes, harden};
+use kit_web::http::{Limits, compression, harden};
 use kit_web::{Problem, requests::Metrics};
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -107,7 +107,7 @@ fn router(layers: Layers) -> Router {
         Layers::None => router,
         Layers::Nothing => router.layer(ServiceBuilder::new()),
         Layers::Harden => harden(router, &Limits::default(), Some(&metrics())),
-        Layers::HardenCompressed => harden(Routes::from(router).compressed(), &Limits::default(), Some(&metrics())),
+        Layers::HardenCompressed => harden(router.layer(compression()), &Limits::default(), Some(&metrics())),
         Layers::CatchPanic => {
             router.layer(CatchPanicLayer::custom(|_| Problem::unavailable("A handler panicked.").into_response()))
         }

@@ -22,7 +22,7 @@ use axum::Router;
 use axum::routing::head;
 use jobs_store::{QueryStore, TransitionStore};
 use kit_http_client::Allowlist;
-use kit_web::openapi;
+use kit_web::{http, openapi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -56,14 +56,17 @@ struct Description;
 
 pub(crate) fn router(state: State) -> Router {
     let api = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
-        .routes(routes!(user_request::user_request_by_query, user_request::user_request))
-        .route("/user-request-job", head(user_request::refuse_head))
-        .routes(routes!(submit_job::submit, list_jobs::list))
+        .routes(routes!(list_jobs::list))
         .routes(routes!(submit_batch::batch))
         .routes(routes!(get_job::get, cancel_job::cancel))
         .routes(routes!(retry_job::retry))
         .routes(routes!(job_events::job_events))
         .routes(routes!(events::events))
+        .layer(http::compression())
+        // Frequent requests with small responses, which that layer would only delay.
+        .routes(routes!(submit_job::submit))
+        .routes(routes!(user_request::user_request_by_query, user_request::user_request))
+        .route("/user-request-job", head(user_request::refuse_head))
         .with_state(state);
     openapi::describe(api)
 }

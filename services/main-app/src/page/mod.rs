@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::routing::get;
 use kit_web::assets::{Asset, Kind};
 use kit_web::live::Settings;
-use kit_web::page;
+use kit_web::{http, page};
 use maud::{Markup, html};
 
 use crate::api::State;
@@ -22,7 +22,8 @@ const ASSETS: [Asset; 4] = [
 const UNKNOWN: &str = "–";
 
 pub(crate) fn router(state: State) -> Router {
-    page::files(&ASSETS).merge(Router::new().route("/", get(index)).with_state(state))
+    let page = Router::new().route("/", get(index)).layer(http::compression());
+    page::files(&ASSETS).merge(page.with_state(state))
 }
 
 /// Renders the current snapshot. The script then follows the event stream.

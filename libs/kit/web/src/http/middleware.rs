@@ -75,11 +75,13 @@ pub(super) fn around(router: Router, limits: GroupLimits, metrics: Option<&Metri
     )
 }
 
-/// Compresses the large responses of `router`, but no event streams, which a compressor
-/// would hold back.
-pub(super) fn compressed(router: Router) -> Router {
+/// A layer that compresses large responses for clients that accept gzip, but no event streams,
+/// which a compressor would hold back. Small responses are not compressed, but the layer costs them
+/// time too.
+#[must_use]
+pub fn compression() -> CompressionLayer<impl Predicate> {
     let is_worth_it = SizeAbove::new(PACKET as u64 + 1).and(NotForContentType::SSE).and(NotForContentType::IMAGES);
-    router.layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it))
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it)
 }
 
 /// The request id of the client, if it can be logged.

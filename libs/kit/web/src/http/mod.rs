@@ -13,6 +13,7 @@ use kit_process::HumanDuration;
 pub use limits::Limits;
 pub(crate) use listener::serve_from_reserve;
 pub use listener::{bind, serve};
+pub use middleware::compression;
 
 use self::middleware::GroupLimits;
 use crate::requests::Metrics;
@@ -22,7 +23,6 @@ use crate::requests::Metrics;
 pub struct Routes {
     quick: Router,
     waiting: Option<Router>,
-    is_compressed: bool,
 }
 
 impl From<Router> for Routes {
@@ -39,12 +39,6 @@ impl Routes {
     pub fn waiting(self, routes: Router) -> Self {
         Self { waiting: Some(routes), ..self }
     }
-
-    /// Compresses large responses, but no event streams, for clients that accept gzip.
-    #[must_use]
-    pub fn compressed(self) -> Self {
-        Self { is_compressed: true, ..self }
-    }
 }
 
 /// Wraps routes in the middleware of every listener: limits, metrics, spans and log
@@ -52,9 +46,8 @@ impl Routes {
 /// slow requests, and errors that have no body. A fallback or a layer of the service
 /// is kept and is wrapped, too.
 pub fn harden(routes: impl Into<Routes>, limits: &Limits, metrics: Option<&Metrics>) -> Router {
-    let Routes { quick, waiting, is_compressed } = routes.into();
+    let Routes { quick, waiting } = routes.into();
     let wrap = |group, requests, timeout: HumanDuration| {
-        let group = if is_compressed { middleware::compressed(group) } else { group };
         middleware::around(group, GroupLimits { requests, timeout: timeout.0 }, metrics)
     };
     let quick = wrap(quick, limits.max_requests, limits.request_timeout);

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use flate2::read::GzDecoder;
 use futures_util::stream;
 use http_body_util::BodyExt;
-use kit_web::http::{Limits, Routes, harden};
+use kit_web::http::{Limits, compression, harden};
 use kit_web::page;
 use tower::ServiceExt;
 
@@ -27,7 +27,7 @@ async fn ask(path: &str, accepted: Option<&str>) -> (HeaderMap, Vec<u8>) {
             .route("/short", get(async || list(10)))
             .route("/events", get(async move || events())),
     );
-    let router = harden(Routes::from(router).compressed(), &Limits::default(), None);
+    let router = harden(router.layer(compression()), &Limits::default(), None);
     let request = Request::get(path);
     let request = match accepted {
         Some(accepted) => request.header(header::ACCEPT_ENCODING, accepted),
