@@ -24,7 +24,7 @@ const KEPT: [(&str, &str); 14] = [
 ];
 
 /// Values that a payload cannot keep.
-const REFUSED: [&str; 11] = [
+const REFUSED: [&str; 12] = [
     "18446744073709551616",
     "18446744073709551617",
     "-9223372036854775809",
@@ -35,6 +35,7 @@ const REFUSED: [&str; 11] = [
     "-1e400",
     "{\"a\": 1, \"a\": 2}",
     "[{\"b\": {\"a\": 1, \"\\u0061\": 1}}]",
+    "{\"$serde_json::private::RawValue\": \"x\"}",
     "\"\\ud800\"",
 ];
 
