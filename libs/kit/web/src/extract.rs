@@ -174,3 +174,59 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Jobs {
+        jobs: Vec<Job>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Job {
+        kind: Option<String>,
+        attempts: u8,
+    }
+
+    #[test]
+    fn an_error_names_the_field_with_its_path() {
+        let Jobs { jobs } = parse(br#" {"jobs": [{"attempts": 255, "kind": "\u0061"}]} "#).unwrap();
+        assert_eq!((jobs[0].attempts, jobs[0].kind.as_deref()), (255, Some("a")));
+        for (body, status, detail) in [
+            (
+                r#"{"jobs": [{"attempts": 1}, {"attempts": 256}]}"#.as_bytes(),
+                422,
+                "jobs[1].attempts: invalid value: integer `256`, expected u8 at line 1 column 43",
+            ),
+            (br#"{"jobs": [{"kind": "a"}]}"#, 422, "jobs[0]: missing field `attempts` at line 1 column 23"),
+            (
+                br#"{"jobs": [{"attempts": 1, "attempts": 1}]}"#,
+                422,
+                "jobs[0]: duplicate field `attempts` at line 1 column 36",
+            ),
+            (
+                b"{\"jobs\":\n[{\"kind\": [1]}]}",
+                422,
+                "jobs[0].kind: invalid type: sequence, expected a string at line 2 column 10",
+            ),
+            (b"{\"Jobs\": []}", 422, "Jobs: unknown field `Jobs`, expected `jobs` at line 1 column 7"),
+            (b"5", 422, "invalid type: integer `5`, expected struct Jobs at line 1 column 1"),
+            (b"{\"jobs\": [}", 400, "The body is not JSON: expected value at line 1 column 11"),
+            (b"{\"jobs\": []} x", 400, "The body is not JSON: trailing characters at line 1 column 14"),
+            (
+                b"{\"jobs\": [{\"kind\": \"\xff\"}]}",
+                400,
+                "The body is not JSON: invalid unicode code point at line 1 column 21",
+            ),
+            (b"", 400, "The body is not JSON: EOF while parsing a value at line 1 column 0"),
+        ] {
+            let problem = serde_json::to_value(parse::<Jobs>(body).unwrap_err()).unwrap();
+            let text = String::from_utf8_lossy(body);
+            assert_eq!((&problem["status"], &problem["detail"]), (&status.into(), &detail.into()), "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Middleware around every route.
 //!
-//! Panics and compression are handled by tower-http. Decision 14 explains why the rest is
+//! Panics and compression are handled by tower-http. Decision 17 explains why the rest is
 //! written here.
 
 use std::any::Any;
