@@ -8,6 +8,7 @@ mod payloads;
 mod refusals;
 mod start_times;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -360,6 +361,54 @@ async fn a_head_request_changes_nothing() {
         assert_eq!(server.send(Method::HEAD, path, None, None).await.status(), StatusCode::OK, "{path}");
     }
     assert_eq!(server.json("/jobs").await, before);
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_answered_with_those_that_it_takes() {
+    let server = Server::start(false, 1000).await;
+    for (path, methods) in [
+        ("/jobs", ["GET", "HEAD", "POST"].as_slice()),
+        ("/jobs/batch", &["POST"]),
+        ("/user-request-job", &["GET", "HEAD", "POST"]),
+    ] {
+        let response = server.send(Method::PATCH, path, None, None).await;
+        let allowed = response.headers()["allow"].to_str().unwrap().to_owned();
+        let allowed: BTreeSet<_> = allowed.split(',').map(str::trim).collect();
+        assert_eq!(allowed, BTreeSet::from_iter(methods.iter().copied()), "{path}");
+        assert_problem(path, response, 405).await;
+    }
+}
+
+#[tokio::test]
+async fn large_responses_are_compressed_except_to_the_submission_of_one_job() {
+    let server = Server::start(false, 1000).await;
+    let long = "x".repeat(5000);
+    let (job, unknown) = (json!({"kind": "user-request", "payload": {"data": long}}), json!({"kind": long}));
+    let path = server.submit(&job).await;
+    let batch = vec![json!({"kind": "user-request"}); 30];
+    for (method, path, body, status, is_compressed) in [
+        (Method::GET, "/", None, 200, true),
+        (Method::POST, "/jobs/batch", Some(json!({"jobs": batch})), 202, true),
+        (Method::POST, "/jobs/batch", Some(json!({"jobs": [unknown]})), 422, true),
+        (Method::GET, "/jobs", None, 200, true),
+        (Method::GET, &path, None, 200, true),
+        (Method::GET, "/openapi.json", None, 200, true),
+        (Method::POST, "/jobs", Some(job), 202, false),
+        (Method::POST, "/jobs", Some(unknown), 422, false),
+        (Method::GET, &format!("/user-request-job?data={long}"), None, 202, false),
+        (Method::GET, "/events", None, 200, false),
+    ] {
+        let request = server.client.request(method.clone(), format!("http://{}{path}", server.address));
+        let request = request.header("Accept-Encoding", "gzip");
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        let what = format!("{method} {path:.30} {:?}", response.headers());
+        let encoding = response.headers().get("content-encoding").map(|encoding| encoding.to_str().unwrap());
+        assert_eq!((response.status().as_u16(), encoding), (status, is_compressed.then_some("gzip")), "{what}");
+    }
 }
 
 on_every_backend!(a_kind_that_no_job_has_is_an_empty_page);
