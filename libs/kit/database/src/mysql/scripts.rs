@@ -260,5 +260,5 @@ fn literal(prefix: &str, bytes: &[u8]) -> String {
     literal.extend_from_slice(prefix.as_bytes());
     literal.extend(bytes.iter().flat_map(digits));
     literal.push(b'\'');
-    String::from_utf8(literal).expect("the prefix is text and digits are")
+    String::from_utf8(literal).expect("digits are text")
 }
