@@ -34,7 +34,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Ok(value)
 }
 
-/// Reads a [`Value`] whose objects have no field twice.
+/// Reads a [`Value`] whose objects have neither a field twice nor the field [`RAW`].
 #[derive(Clone, Copy)]
 struct Exact<'a> {
     /// Set when the value contains a double.
