@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// A field that marks raw JSON within serde_json. A [`Value`] takes the text of this field as JSON,
-/// in place of the object.
+/// A field that marks raw JSON within `serde_json`. A [`Value`] takes the text of this field as
+/// JSON, in place of the object.
 const RAW: &str = "$serde_json::private::RawValue";
 
 /// Reads any JSON. Refuses values that a [`Value`] cannot hold and would change silently: an
@@ -231,7 +231,7 @@ mod tests {
 
     impl Text {
         /// An array or an object, with white space between its parts.
-        fn of_all(parts: Vec<Text>, open: char, close: char, is_twice: bool) -> Self {
+        fn of_all(parts: &[Text], open: char, close: char, is_twice: bool) -> Self {
             let texts: Vec<_> = parts.iter().map(|part| part.json.as_str()).collect();
             let json = format!("{open} {}\n{close}", texts.join("\t, "));
             Self { json, is_refused: is_twice || parts.iter().any(|part| part.is_refused) }
@@ -282,13 +282,14 @@ mod tests {
         let fixed = prop_oneof![word, string().prop_map(|(_, json)| json)];
         let leaf = prop_oneof![number(), fixed.prop_map(|json| Text { json, is_refused: false })];
         leaf.prop_recursive(4, 30, 5, |inner| {
-            let array = vec(inner.clone(), 0..5).prop_map(|items| Text::of_all(items, '[', ']', false));
+            let array = vec(inner.clone(), 0..5).prop_map(|items| Text::of_all(&items, '[', ']', false));
             let object = vec((string(), inner), 0..5).prop_map(|fields| {
                 let names: BTreeSet<_> = fields.iter().map(|((name, _), _)| name.clone()).collect();
                 let is_twice = names.len() < fields.len();
                 let field =
                     |((_, name), Text { json, is_refused })| Text { json: format!("{name} :{json}"), is_refused };
-                Text::of_all(fields.into_iter().map(field).collect(), '{', '}', is_twice)
+                let fields: Vec<_> = fields.into_iter().map(field).collect();
+                Text::of_all(&fields, '{', '}', is_twice)
             });
             prop_oneof![array, object]
         })
@@ -297,7 +298,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
-        /// Whatever is not refused is what serde_json reads.
+        /// Whatever is not refused is what `serde_json` reads.
         #[test]
         fn documents_are_read_or_refused(Text { json, is_refused } in document()) {
             match (read(&json), is_refused) {

@@ -8,7 +8,6 @@ mod payloads;
 mod refusals;
 mod start_times;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -373,8 +372,9 @@ async fn a_method_that_a_path_does_not_take_is_answered_with_those_that_it_takes
     ] {
         let response = server.send(Method::PATCH, path, None, None).await;
         let allowed = response.headers()["allow"].to_str().unwrap().to_owned();
-        let allowed: BTreeSet<_> = allowed.split(',').map(str::trim).collect();
-        assert_eq!(allowed, BTreeSet::from_iter(methods.iter().copied()), "{path}");
+        let mut allowed: Vec<_> = allowed.split(',').collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, methods, "{path}");
         assert_problem(path, response, 405).await;
     }
 }
