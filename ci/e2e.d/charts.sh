@@ -43,6 +43,10 @@ external-redis --set global.redis.bundled=false --set global.redis.host=redis.ex
 visits-by-secret --set visit-counter.existingSecret=devops-challenge-env
 external-rabbitmq --set global.rabbitmq.bundled=false --set global.rabbitmq.host=mq.example.com --set global.rabbitmq.tls=true --set global.rabbitmq.users.jobs.existingSecret.name=ours
 without-jobs --set main-app.enabled=false --set service-app.enabled=false --set global.rabbitmq.bundled=false
+without-round-robin --set round-robin-server.enabled=false --set round-robin-client.enabled=false
+server-elsewhere --set round-robin-server.enabled=false --set round-robin-client.serverUrl=https://server.example.com
+cloud-load-balancer --set round-robin-server.service.annotations.a=b --set round-robin-server.service.loadBalancerSourceRanges[0]=10.0.0.0/8
+by-ingress-only --set round-robin-server.service.type=ClusterIP --set round-robin-server.retention=7days
 without-visit-counter --set visit-counter.enabled=false --set global.redis.bundled=false
 LIST
 for subchart in "${SERVICES[@]}"; do

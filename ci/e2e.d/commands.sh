@@ -23,6 +23,9 @@ forward() {
 
 one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?status=succeeded") == *'"succeeded"'* ]]; }
 
+served_to_the_client() { sql "SELECT COUNT(*) FROM round_robin.messages WHERE client_id = 'round-robin-client-0' AND served_at IS NOT NULL"; }
+more_is_served() { (($(served_to_the_client) > served_before + 2)); }
+
 number=0
 while IFS= read -r command <&9; do
     number=$((number + 1))
@@ -39,6 +42,12 @@ while IFS= read -r command <&9; do
         *INSERT*) expect "rows that were inserted by hand" "$(sql 'SELECT COUNT(*) FROM `values` WHERE id IN (7, 8, 9)')" == 3 ;;
         *worker\ --replicas=5) until_true 60 workers_are 5 ;;
         *user-request-job) until_true 20 one_has_succeeded ;;
+        *'delete pod '*round-robin*)
+            k rollout status deployment round-robin-server --timeout=60s >/dev/null
+            k rollout status statefulset round-robin-client --timeout=60s >/dev/null
+            served_before=$(served_to_the_client) && until_true 30 more_is_served
+            expect "gaps in the numbers of any client" "$(gaps)" == 0
+            ;;
         *'delete pod --all')
             until_true 60 k rollout status deployment --timeout=1s
             until_true 60 nothing_waits
@@ -47,5 +56,5 @@ while IFS= read -r command <&9; do
             ;;
     esac
 done 9< <(commands)
-expect "commands of the table" "$number" '>=' 27
+expect "commands of the table" "$number" '>=' 33
 expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 3

@@ -14,7 +14,7 @@ expect "cores requested" "$requested" '<=' 1.3
 expect_that "helm test" h test "$RELEASE" -n "$NAMESPACE" --logs
 
 installed
-by_ingress expect_that "values-api by its Ingress" \
+by_ingress values-api.my-cluster.com expect_that "values-api by its Ingress" \
     curl -fsS -m 5 -H 'Host: values-api.my-cluster.com' http://127.0.0.1/workers
 expect "restarts" "$(k get pods -o jsonpath='{.items[*].status.containerStatuses[*].restartCount}' | tr ' ' '\n' | awk '{ s += $1 } END { print s + 0 }')" == 0
 installed_at=$SECONDS

@@ -19,7 +19,7 @@ asked() {
     note "job succeeded, ms after the request: $(($(milliseconds) - since))"
 }
 asked "$JOBS/user-request-job"
-by_ingress asked -H 'Host: main-app.my-cluster.com' http://127.0.0.1/user-request-job
+by_ingress main-app.my-cluster.com asked -H 'Host: main-app.my-cluster.com' http://127.0.0.1/user-request-job
 
 # ask_for_jobs CLIENT: submits some jobs a second. Repeats each request with the same
 # idempotency key until a response is final.

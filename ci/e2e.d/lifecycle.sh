@@ -95,12 +95,17 @@ h install database "$CHART/charts/mysql" -n e2e-database --wait --timeout 120s -
     {"ports": [{"port": 3306}], "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "e2e-external"}}}]}]' >/dev/null
 password_of() { kubectl -n e2e-database get secret "mysql-$1" -o jsonpath='{.data.password}' | base64 -d; }
 kubectl -n e2e-external create secret generic ours \
-    --from-literal=values="$(password_of values)" --from-literal=jobs="$(password_of jobs)" >/dev/null
+    --from-literal=values="$(password_of values)" --from-literal=jobs="$(password_of jobs)" \
+    --from-literal=round-robin="$(password_of round-robin)" >/dev/null
+# Without the services that need no MySQL: the node has no place for everything twice.
 h install "$RELEASE" "$CHART" -n e2e-external --wait --timeout 120s \
+    --set visit-counter.enabled=false --set global.redis.bundled=false \
     --set global.mysql.bundled=false --set global.mysql.host=mysql.e2e-database.svc \
     --set global.mysql.databases.values.existingSecret.name=ours \
     --set global.mysql.databases.values.existingSecret.key=values \
     --set global.mysql.databases.jobs.existingSecret.name=ours \
-    --set global.mysql.databases.jobs.existingSecret.key=jobs >/dev/null
+    --set global.mysql.databases.jobs.existingSecret.key=jobs \
+    --set global.mysql.databases.round-robin.existingSecret.name=ours \
+    --set global.mysql.databases.round-robin.existingSecret.key=round-robin >/dev/null
 expect_that "helm test on a MySQL outside of the release" h test "$RELEASE" -n e2e-external
 kubectl delete namespace e2e-database e2e-external --wait=false >/dev/null

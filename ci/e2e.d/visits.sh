@@ -10,7 +10,7 @@ until_true 20 curl -fsS -m 5 "$VISITS/"
 
 says_hello() { [[ $(curl -fsS -m 5 "$@") =~ Hi\ from\ .*kubernetes.*Counter:.*[0-9]+ ]]; }
 expect_that "the page by its NodePort" says_hello "$VISITS/"
-by_ingress expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
+by_ingress visit-counter.my-cluster.com expect_that "the page by its Ingress" says_hello -H 'Host: visit-counter.my-cluster.com' http://127.0.0.1/
 
 # visit FILE: sends visits one after the other, and writes the status and number of each
 # response, until the file $REPORT/enough exists.

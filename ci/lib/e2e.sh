@@ -164,6 +164,12 @@ sql_every() {
         MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -NB --unbuffered values' _ "$1" "$2" 2>/dev/null
 }
 
+# gaps: prints how many numbers are missing among the served messages of all clients.
+gaps() {
+    sql 'SELECT COALESCE(SUM(gaps), 0) FROM (SELECT MAX(counter) - MIN(counter) + 1 - COUNT(*) AS gaps
+        FROM round_robin.messages WHERE served_at IS NOT NULL GROUP BY client_id) AS clients'
+}
+
 # until_true SECONDS COMMAND...: repeats a command until it succeeds. Fails after SECONDS.
 until_true() {
     local deadline=$((SECONDS + $1))
@@ -203,7 +209,16 @@ note_answers() { note "${2:+$2: }answers: $(tally <"$1") (000: no connection, or
 # expect_503_at_worst FILE: checks that 503 is the only server error.
 expect_503_at_worst() { expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$1") || true)" == 0; }
 
-# by_ingress COMMAND...: runs a command if this machine has an ingress controller.
+# by_ingress HOST COMMAND...: runs a command once the ingress controller leads requests for
+# HOST to its service, if this machine has a controller. A controller applies a new Ingress,
+# and new addresses of pods, only some seconds after they were stored.
 by_ingress() {
-    if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then "$@"; else skip "the Ingress: nothing answers on port 80"; fi
+    local host=$1
+    shift
+    if curl -s -m 2 -o /dev/null http://127.0.0.1:80; then
+        until_true 30 curl -fsS -m 5 -H "Host: $host" http://127.0.0.1/
+        "$@"
+    else
+        skip "the Ingress: nothing answers on port 80"
+    fi
 }

@@ -5,6 +5,8 @@
 SERVICES=(
     main-app
     service-app
+    round-robin-client
+    round-robin-server
     values-api
     worker
     worker-manager
@@ -14,6 +16,7 @@ SERVICES=(
 # Those with a Service, each with its port.
 SERVED=(
     main-app:8003
+    round-robin-server:8002
     values-api:8001
     visit-counter:8000
 )
@@ -25,6 +28,9 @@ EDGES=(
     "outside>main-app"
     "service-app>mysql"
     "service-app>rabbitmq"
+    "round-robin-client>round-robin-server"
+    "round-robin-server>mysql"
+    "outside>round-robin-server"
     "values-api>mysql"
     "outside>values-api"
     "worker>mysql"

@@ -39,6 +39,10 @@ pub struct Config {
     #[arg(long, env = "JOBS_LISTEN", default_value_t = local(8003))]
     pub jobs_listen: SocketAddr,
 
+    /// Address of round-robin-server.
+    #[arg(long, env = "ROUND_ROBIN_LISTEN", default_value_t = local(8002))]
+    pub round_robin_listen: SocketAddr,
+
     /// The settings of the services.
     #[command(flatten)]
     pub settings: Settings,

@@ -63,7 +63,7 @@ impl Jobs {
         }
         let queue: Arc<dyn JobQueue> = Arc::new(InProcessQueue::new(InProcessOptions::default()));
         let (main_app, metrics, check) = self.main_app;
-        let main_app = main_app.serve(port, shutdown.clone(), async |listener, shutdown| {
+        let main_app = main_app.serve(&port, shutdown.clone(), async |listener, shutdown| {
             let deps = main_app::Deps {
                 store: Arc::clone(&store),
                 queue: Arc::clone(&queue),

@@ -8,6 +8,7 @@ pub mod data_folder;
 pub mod index;
 pub mod jobs;
 pub mod part;
+pub mod round_robin;
 pub mod settings;
 pub mod values;
 pub mod visits;

@@ -10,6 +10,7 @@ use worker_system::data_folder::DataFolder;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
 use worker_system::part::{Part, Port};
+use worker_system::round_robin::RoundRobin;
 use worker_system::values::Values;
 use worker_system::visits::Visits;
 
@@ -30,6 +31,8 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let values_api = Port::bind(config.values_listen, "--values-listen or VALUES_LISTEN").await?;
     let visit_counter = Port::bind(config.visits_listen, "--visits-listen or VISITS_LISTEN").await?;
     let main_app = Port::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
+    let round_robin_server =
+        Port::bind(config.round_robin_listen, "--round-robin-listen or ROUND_ROBIN_LISTEN").await?;
     let entries = vec![
         Entry { name: "Values", what: "Ids that count seconds, spread over workers.", address: values_api.address() },
         Entry {
@@ -42,30 +45,38 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
             what: "A queue of jobs. Each accepted job runs, even if a process fails meanwhile.",
             address: main_app.address(),
         },
+        Entry {
+            name: "Round robin",
+            what: "Two replicas that take turns of one second, and a client that they serve.",
+            address: round_robin_server.address(),
+        },
     ];
 
     let requests = requests::Metrics::register(&mut app.registry);
     let values = Values::build(&config.settings, folder, &mut app, requests.clone());
     let jobs = Jobs::build(&config.settings, folder, &mut app, requests.clone());
-    let visits = Visits::build(&config.settings, folder, &mut app, requests)?;
+    let visits = Visits::build(&config.settings, folder, &mut app, requests.clone())?;
+    let round_robin = RoundRobin::build(&config.settings, folder, &mut app, requests);
     let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
-    let prepared = Box::pin(async { tokio::try_join!(values.prepare(), jobs.prepare(), visits.prepare()) });
+    let prepared =
+        Box::pin(async { tokio::try_join!(values.prepare(), jobs.prepare(), visits.prepare(), round_robin.prepare()) });
     if app.unless_draining(prepared).await?.is_none() {
         return Ok(());
     }
     app.output.push(announcement(&entries, index.address(), folder).as_bytes());
     let shutdown = app.shutdown.clone();
-    let (values, visits, jobs, index) = tokio::join!(
+    let (values, visits, jobs, round_robin, index) = tokio::join!(
         values.run(values_api, shutdown.clone()),
         visits.run(visit_counter, shutdown.clone()),
         jobs.run(main_app, shutdown.clone()),
-        index_part.serve(index, shutdown.clone(), async |listener, shutdown| {
+        round_robin.run(round_robin_server, shutdown.clone()),
+        index_part.serve(&index, shutdown.clone(), async |listener, shutdown| {
             http::serve(listener, index::router(&entries), http::Limits::default(), shutdown).await;
             Ok(())
         }),
     );
-    values.and(visits).and(jobs).and(index)
+    values.and(visits).and(jobs).and(round_robin).and(index)
 }
 
 /// The text that an operator at a terminal sees first.

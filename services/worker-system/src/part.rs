@@ -64,14 +64,14 @@ impl Part {
         Ok(())
     }
 
-    /// [Runs](Self::run) a part that listens on `port`. The port closes as soon as
-    /// `shutdown` drains, so that new clients are refused instead of waiting.
+    /// [Runs](Self::run) a part that listens on `port`, alone or with others. The port closes
+    /// as soon as `shutdown` drains, so that new clients are refused instead of waiting.
     ///
     /// # Errors
     /// The run that `shutdown` ended has failed.
     pub async fn serve(
         self,
-        port: Port,
+        port: &Port,
         shutdown: Shutdown,
         start: impl AsyncFn(TcpListener, Shutdown) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
@@ -93,7 +93,8 @@ fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// A listening port that stays open while its part restarts: clients wait in its queue.
+/// A listening port that stays open while its part restarts: clients wait in its queue. Parts
+/// can share a port; each connection then goes to one of them, as behind a load balancer.
 pub struct Port {
     address: SocketAddr,
     /// `None` when it is closed.
@@ -191,7 +192,7 @@ mod tests {
         let port = Port::bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
         let address = port.address();
         let runs = AtomicU32::new(0);
-        let serving = Part::new("part", &readiness).serve(port, shutdown.clone(), async |listener, run| {
+        let serving = Part::new("part", &readiness).serve(&port, shutdown.clone(), async |listener, run| {
             if runs.fetch_add(1, Ordering::Relaxed) == 0 {
                 drop(listener);
                 TcpStream::connect(address).await.expect("it waits for the next run");
@@ -209,5 +210,31 @@ mod tests {
         });
         tokio::time::timeout(STABLE, serving).await.expect("clients are refused").unwrap();
         assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn parts_that_share_a_port_both_get_connections() {
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+        let port = Port::bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+        let accepted = AtomicU32::new(0);
+        let accepts_one = async |listener: TcpListener, run: Shutdown| {
+            listener.accept().await.expect("a client");
+            accepted.fetch_add(1, Ordering::Relaxed);
+            run.draining().await;
+            Ok(())
+        };
+        let parts = ["first", "second"].map(|name| Part::new(name, &readiness));
+        let [first, second] = parts.map(|part| part.serve(&port, shutdown.clone(), &accepts_one));
+        let connections = async {
+            for _ in 0..2 {
+                TcpStream::connect(port.address()).await.expect("the port is open");
+            }
+            while accepted.load(Ordering::Relaxed) < 2 {
+                tokio::task::yield_now().await;
+            }
+            shutdown.drain();
+        };
+        let (first, second, ()) = tokio::join!(first, second, connections);
+        first.and(second).unwrap();
     }
 }

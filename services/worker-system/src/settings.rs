@@ -1,9 +1,10 @@
 //! The settings of the services, in one command line.
 
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// The settings of all services. Each setting has the same flag, variable and default as
-/// in the program of its service. Services with the same setting share its value.
+/// in the program of its service, except those of [`RENAMED`]. Services with the same setting
+/// share its value.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings of each worker.
@@ -18,24 +19,39 @@ pub struct Settings {
     pub service_app: service_app::Config,
     /// The settings of visit-counter.
     pub visits: visit_counter::Config,
+    /// The settings of each replica of round-robin-server.
+    pub round_robin_server: round_robin_server::Config,
+    /// The settings of round-robin-client.
+    pub round_robin_client: round_robin_client::Config,
 }
 
 /// Settings that this process sets itself.
-const CHOSEN: [&str; 5] = ["worker_name", "manager_name", "runner_name", "drain_timeout", "kinds"];
+const CHOSEN: [&str; 7] =
+    ["worker_name", "manager_name", "runner_name", "drain_timeout", "kinds", "replica_name", "server_url"];
 
 /// Minimum number of workers: enough to show ids moving between them.
 const MIN_WORKERS: &str = "3";
+
+/// Name of the client: the same in each run, so that it resumes.
+const CLIENT_ID: &str = "client";
+
+/// Settings that have the same flag and variable in another service, and another meaning:
+/// their id, flag and variable here.
+const RENAMED: [(&str, &str, &str); 1] = [("message_retention", "message-retention", "MESSAGE_RETENTION")];
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
         let command = add::<worker::Config>(command, "worker");
         let command = add::<worker_manager::Config>(command, "worker-manager");
-        let command = add::<values_api::Config>(command, "values-api, main-app and visit-counter");
+        let command = add::<values_api::Config>(command, "values-api, main-app, visit-counter and round-robin-server");
         let command = add::<main_app::Config>(command, "main-app");
         let command = add::<service_app::Config>(command, "service-app");
         let command = add::<visit_counter::Config>(command, "visit-counter");
+        let command = add::<round_robin_server::Config>(command, "round-robin-server");
+        let command = add::<round_robin_client::Config>(command, "round-robin-client");
         let command = CHOSEN.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.hide(true)));
-        command.mut_arg("min_workers", |arg| arg.default_value(MIN_WORKERS))
+        let command = command.mut_arg("min_workers", |arg| arg.default_value(MIN_WORKERS));
+        command.mut_arg("client_id", |arg| arg.default_value(CLIENT_ID).hide_default_value(false))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -49,8 +65,15 @@ fn add<C: Args>(command: Command, heading: &'static str) -> Command {
     let own = C::augment_args(Command::new("own"));
     own.get_arguments().fold(command, |command, arg| {
         let is_known = command.get_arguments().any(|known| known.get_id() == arg.get_id());
-        if is_known { command } else { command.arg(arg.clone().help_heading(heading)) }
+        if is_known { command } else { command.arg(renamed(arg.clone()).help_heading(heading)) }
     })
+}
+
+fn renamed(arg: Arg) -> Arg {
+    match RENAMED.iter().find(|(id, ..)| arg.get_id() == id) {
+        Some((_, flag, variable)) => arg.long(*flag).env(*variable),
+        None => arg,
+    }
 }
 
 impl FromArgMatches for Settings {
@@ -62,6 +85,8 @@ impl FromArgMatches for Settings {
             main_app: main_app::Config::from_arg_matches(matches)?,
             service_app: service_app::Config::from_arg_matches(matches)?,
             visits: visit_counter::Config::from_arg_matches(matches)?,
+            round_robin_server: round_robin_server::Config::from_arg_matches(matches)?,
+            round_robin_client: round_robin_client::Config::from_arg_matches(matches)?,
         };
         settings.choose();
         Ok(settings)
@@ -90,6 +115,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use clap::Parser;
 
@@ -127,6 +153,16 @@ mod tests {
         assert_eq!(settings.service_app.allowed_hosts.to_string(), "example.com");
     }
 
+    /// main-app deletes jobs after a week by default, round-robin-server keeps messages.
+    #[test]
+    fn messages_have_a_retention_of_their_own() {
+        let settings = parse(&["--retention=2days"]);
+        assert_eq!(settings.main_app.retention.0, Duration::from_hours(48));
+        assert_eq!(settings.round_robin_server.retention, None);
+        let settings = parse(&["--message-retention=3days"]);
+        assert_eq!(settings.round_robin_server.retention.map(|time| time.0), Some(Duration::from_hours(72)));
+    }
+
     /// Two settings with the same name and a different meaning need different ids.
     #[test]
     fn shared_settings_are_the_same_in_each_service() {
@@ -137,6 +173,8 @@ mod tests {
             main_app::Config::augment_args(Command::new("main-app")),
             service_app::Config::augment_args(Command::new("service-app")),
             visit_counter::Config::augment_args(Command::new("visit-counter")),
+            round_robin_server::Config::augment_args(Command::new("round-robin-server")),
+            round_robin_client::Config::augment_args(Command::new("round-robin-client")),
         ];
         let mut known = BTreeMap::new();
         for arg in services.iter().flat_map(Command::get_arguments) {

@@ -73,7 +73,7 @@ impl Values {
             Ok(worker_manager::build(self.settings.manager.clone(), deps).run(shutdown).await?)
         });
         let (api, metrics, check) = self.api;
-        let api = api.serve(port, shutdown, async |listener, shutdown| {
+        let api = api.serve(&port, shutdown, async |listener, shutdown| {
             let store = Arc::clone(&self.store);
             let deps = values_api::Deps { store, check: check.clone(), metrics: metrics.clone() };
             Ok(values_api::build(self.settings.values_api.clone(), deps).run(listener, shutdown).await?)

@@ -65,7 +65,7 @@ impl Visits {
             };
             Ok(visit_counter::build(self.config.clone(), deps).run(listener, shutdown).await?)
         };
-        let result = self.part.serve(port, shutdown, start).await;
+        let result = self.part.serve(&port, shutdown, start).await;
         self.database.close().await;
         result
     }

@@ -11,6 +11,7 @@ mod listener;
 mod process;
 mod programs;
 mod report;
+mod round_robin;
 mod stats;
 mod values;
 mod visits;
@@ -42,6 +43,8 @@ enum System {
     Jobs(jobs::Options),
     /// The page that counts its visits, on Redis.
     Visits(visits::Options),
+    /// Messages, accepted and served by replicas that take turns.
+    RoundRobin(round_robin::Options),
     /// WebSockets behind the listener of all services.
     Listener(listener::Options),
     /// Be a side that visits are compared with.
@@ -57,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
         System::Values(options) => values::run(&options, &mut report).await,
         System::Jobs(options) => jobs::run(&options, &mut report).await,
         System::Visits(options) => visits::run(&options, &mut report).await,
+        System::RoundRobin(options) => round_robin::run(&options, &mut report).await,
         System::Listener(options) => listener::run(&options, &mut report).await,
         System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };

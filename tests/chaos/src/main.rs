@@ -11,6 +11,7 @@ mod jobs;
 mod oracle;
 mod report;
 mod rng;
+mod round_robin;
 mod stats;
 mod values;
 mod visits;
@@ -43,6 +44,34 @@ enum System {
     Visits(VisitsArgs),
     /// The jobs system: main-app and service-app on a private MariaDB and RabbitMQ.
     Jobs(JobsArgs),
+    /// The round robin system: servers that take turns, on a private MariaDB.
+    RoundRobin(RoundRobinArgs),
+}
+
+#[derive(Debug, Args)]
+struct RoundRobinArgs {
+    /// How long faults go on; 0s leaves that part out.
+    #[arg(long, default_value = "120s", default_value_if("short", "true", "10s"))]
+    duration: humantime::Duration,
+
+    /// How many turns at full load are looked at; 0 leaves that part out.
+    #[arg(long, default_value_t = 60, default_value_if("short", "true", "0"))]
+    steady: u32,
+
+    /// How many replicas have full load, one number after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 3], value_parser = clap::value_parser!(u8).range(1..))]
+    replicas: Vec<u8>,
+
+    /// How many times clients are disconnected while replicas are rolled; 0 leaves that part out.
+    #[arg(long, default_value_t = 10_000, default_value_if("short", "true", "0"))]
+    disconnects: usize,
+
+    /// A short run; times are printed and not judged.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +150,25 @@ async fn main() -> ExitCode {
         System::Values(args) => values(args).await,
         System::Visits(args) => visits(args).await,
         System::Jobs(args) => jobs(args).await,
+        System::RoundRobin(args) => round_robin(args).await,
     }
+}
+
+async fn round_robin(args: RoundRobinArgs) -> ExitCode {
+    run(args.common, "round-robin", |seed, programs, logs| {
+        round_robin::run(round_robin::Options {
+            seed,
+            duration: args.duration.into(),
+            pause: Duration::from_millis(if args.short { 250 } else { 500 }),
+            turns: args.steady,
+            replicas: args.replicas.into_iter().map(usize::from).collect(),
+            disconnects: args.disconnects,
+            short: args.short,
+            programs,
+            logs,
+        })
+    })
+    .await
 }
 
 async fn jobs(args: JobsArgs) -> ExitCode {

@@ -91,7 +91,7 @@ fn programs(services: &[&Service]) -> String {
 /// The permitted connections, as `client>server`.
 fn connections(service: &Service) -> Vec<String> {
     let (name, mut pairs) = (&service.name, Vec::new());
-    pairs.extend(service.stores().into_iter().map(|store| format!("{name}>{store}")));
+    pairs.extend(service.peers().map(|peer| format!("{name}>{peer}")));
     if service.settings.kubernetes {
         pairs.push(format!("{name}>kubernetes"));
     }
@@ -103,12 +103,14 @@ fn connections(service: &Service) -> Vec<String> {
 
 fn edges(services: &[&Service]) -> String {
     let row = |service: &Service| {
-        let mut to = service.stores();
+        let mut to: Vec<&str> = service.peers().collect();
         if service.settings.kubernetes {
             to.push("the Kubernetes API");
         }
-        let from = service.port().map_or_else(String::new, |port| format!("other namespaces, to {port}"));
-        format!("| {} | {} | {from} |", service.name, to.join(", "))
+        let callers = services.iter().filter(|other| other.settings.calls.contains(&service.name));
+        let outside = service.port().map(|port| format!("other namespaces, to {port}"));
+        let from: Vec<String> = callers.map(|other| other.name.clone()).chain(outside).collect();
+        format!("| {} | {} | {} |", service.name, to.join(", "), from.join(", "))
     };
     format!("\n| service | connects to | accepts connections from |\n| --- | --- | --- |\n{}\n", lines(services, row))
 }
@@ -144,25 +146,40 @@ fn chart(service: &Service) -> Generated {
 }
 
 fn compose(services: &[&Service]) -> String {
-    lines(services, |service| {
-        let settings = &service.settings;
-        let mut text =
-            format!("  {0}:\n    <<: *service\n    image: worker-system/{0}:{1}\n", service.name, service.version);
-        let environment = compose_environment(service);
-        if !environment.is_empty() {
-            text += "    environment:\n";
+    services.iter().map(|service| containers(service)).collect()
+}
+
+/// The containers of a service. Only one of them can have its port on the host, so others are
+/// an entry of their own, under the same name for clients.
+fn containers(service: &Service) -> String {
+    let name = &service.name;
+    let replicas = |count: u32| format!("    deploy: {{replicas: {count}}}\n");
+    match (service.port(), service.settings.compose.replicas) {
+        (Some(port), count) => {
+            let first = container(service, name, &format!("    ports: [\"127.0.0.1:{port}:{port}\"]\n"));
+            let others = count.map_or(0, |count| count.saturating_sub(1));
+            if others == 0 {
+                return first;
+            }
+            let alias = format!("    networks: {{default: {{aliases: [{name}]}}}}\n");
+            first + &container(service, &format!("{name}-others"), &(alias + &replicas(others)))
         }
-        for (name, value) in environment {
-            let _ = writeln!(text, "      {name}: {value}");
-        }
-        if let Some(port) = service.port() {
-            let _ = writeln!(text, "    ports: [\"127.0.0.1:{port}:{port}\"]");
-        }
-        if let Some(replicas) = settings.compose.replicas {
-            let _ = writeln!(text, "    deploy: {{replicas: {replicas}}}");
-        }
-        text
-    })
+        (None, Some(count)) => container(service, name, &replicas(count)),
+        (None, None) => container(service, name, ""),
+    }
+}
+
+fn container(service: &Service, name: &str, rest: &str) -> String {
+    let image = format!("worker-system/{}:{}", service.name, service.version);
+    let mut text = format!("  {name}:\n    <<: *service\n    image: {image}\n");
+    let environment = compose_environment(service);
+    if !environment.is_empty() {
+        text += "    environment:\n";
+    }
+    for (name, value) in environment {
+        let _ = writeln!(text, "      {name}: {value}");
+    }
+    text + rest + "\n"
 }
 
 fn compose_environment(service: &Service) -> Vec<(String, String)> {
@@ -171,7 +188,7 @@ fn compose_environment(service: &Service) -> Vec<(String, String)> {
         vec![
             ("DATABASE_USER", "values".to_owned()),
             ("DATABASE_PASSWORD", "${MYSQL_PASSWORD:-values}".to_owned()),
-            ("DATABASE_URL", format!("mysql://mysql:3306/{database}")),
+            ("DATABASE_URL", format!("mysql://mysql:3306/{}", database_name(database))),
         ]
     });
     let rabbitmq = settings.rabbitmq.as_ref().map(|_| {
@@ -188,10 +205,16 @@ fn compose_environment(service: &Service) -> Vec<(String, String)> {
     stores.chain(own).collect()
 }
 
+/// The database of a system: `_` in place of `-`, which SQL would quote. The default of the chart is the same.
+fn database_name(system: &str) -> String {
+    system.replace('-', "_")
+}
+
 /// Creates the databases beyond the one that MySQL's image creates.
 fn compose_databases(services: &[&Service]) -> String {
-    let databases: BTreeSet<&String> = services.iter().filter_map(|service| service.settings.mysql.as_ref()).collect();
-    let created = databases.into_iter().filter(|database| *database != "values");
+    let systems = services.iter().filter_map(|service| service.settings.mysql.as_ref());
+    let databases: BTreeSet<String> = systems.map(|system| database_name(system)).collect();
+    let created = databases.iter().filter(|database| *database != "values");
     let statement =
         |name: &String| format!("      CREATE DATABASE `{name}`;\n      GRANT ALL ON `{name}`.* TO 'values'@'%';\n");
     created.map(statement).collect()

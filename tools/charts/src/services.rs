@@ -51,6 +51,9 @@ pub struct Settings {
     /// Whether it uses the Kubernetes API.
     #[serde(default)]
     pub kubernetes: bool,
+    /// The services to whose ports for clients it connects.
+    #[serde(default)]
+    pub calls: Vec<String>,
     /// Whether it has a subchart, and with that a place in `k8s/` and compose.
     #[serde(default = "yes")]
     pub chart: bool,
@@ -143,6 +146,11 @@ impl Service {
         used.into_iter().filter(|(_, is_used)| *is_used).map(|(store, _)| store).collect()
     }
 
+    /// All that it connects to within a release: stores and services.
+    pub fn peers(&self) -> impl Iterator<Item = &str> {
+        self.stores().into_iter().chain(self.settings.calls.iter().map(String::as_str))
+    }
+
     /// Where errors about its settings are mended.
     fn manifest(&self) -> String {
         format!("services/{}/Cargo.toml", self.name)
@@ -206,6 +214,10 @@ fn check(root: &Path, services: &[Service], packages: &[Package]) -> Result<()> 
                     "{manifest}: {store} = {key:?}, and charts/worker-system/values.yaml has no global.{store}.{map}.{key}"
                 );
             }
+        }
+        for called in &settings.calls {
+            let is_served = services.iter().any(|it| it.name == *called && it.settings.chart && it.port().is_some());
+            ensure!(is_served, "{manifest}: calls {called:?}, and no service with a subchart and a port has that name");
         }
         if settings.composed {
             let is_composed = composition.is_some_and(|all| all.dependencies.iter().any(|it| it.name == *name));

@@ -72,6 +72,19 @@ impl Program {
         text::page(&self.request(&self.public, path).await)
     }
 
+    /// The page at `path` once it contains `shown`, which the program shows some time after its
+    /// start.
+    ///
+    /// # Panics
+    /// If the page does not contain it in time.
+    pub async fn page_with(&self, path: &str, shown: &str) -> String {
+        eventually_ok(PATIENCE, "the page", async || {
+            let page = self.page(path).await;
+            if page.contains(shown) { Ok(page) } else { Err(page) }
+        })
+        .await
+    }
+
     /// The metrics with their labels, but without values. Families whose samples appear
     /// later, such as after the first look at a store, are waited for.
     ///

@@ -31,9 +31,9 @@ impl StoreWatch {
         let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !failed => {
-                tracing::warn!(user = self.user, %error, "the store does not answer; trying again");
+                tracing::warn!(user = self.user, %error, "requests to the store fail; trying again");
             }
-            Ok(_) if failed => tracing::info!(user = self.user, "the store answers again"),
+            Ok(_) if failed => tracing::info!(user = self.user, "requests to the store succeed again"),
             _ => {}
         }
     }

@@ -36,7 +36,7 @@ pub use http::{http_client, http_client_builder, http_get};
 pub use mariadb::{MariaDb, MariaDbOptions, TestDatabase};
 pub use ports::free_port;
 pub use process::{Launch, Line, Process, Stream};
-pub use proxy::Proxy;
+pub use proxy::{Direction, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 pub use server::{Private, Server};

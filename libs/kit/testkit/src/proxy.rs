@@ -33,6 +33,17 @@ struct Network {
     /// The bytes of the request whose reply is cut.
     trap: Mutex<Option<Vec<u8>>>,
     trapped: watch::Sender<u64>,
+    /// Where a connection is cut next.
+    next_cut: Mutex<Option<(Direction, usize)>>,
+}
+
+/// A direction in which bytes pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    Requests,
+    /// From the server to the client.
+    Replies,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +81,7 @@ impl Proxy {
             state: watch::Sender::new(State { link: Link::Up, generation: 0 }),
             trap: Mutex::default(),
             trapped: watch::Sender::new(0),
+            next_cut: Mutex::default(),
         });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&network))).abort_handle();
         Self { address, network, acceptor }
@@ -151,6 +163,26 @@ impl Proxy {
         let mut trapped = self.network.trapped.subscribe();
         // Cannot fail, because this value holds the sender.
         let _ = trapped.wait_for(|trapped| *trapped >= count).await;
+    }
+
+    /// Cuts a connection in the middle of a message: forwards all but the last `missing`
+    /// bytes of the next piece in `direction` that is longer than that, and then resets the
+    /// connection. A piece is what one read returns, so it usually ends with a message.
+    ///
+    /// This happens once, unless [`Self::cancel_cut`] comes before.
+    pub fn cut_within(&self, direction: Direction, missing: usize) {
+        *lock(&self.network.next_cut) = Some((direction, missing));
+    }
+
+    /// Whether [`Self::cut_within`] still waits for a piece.
+    #[must_use]
+    pub fn is_cut_due(&self) -> bool {
+        lock(&self.network.next_cut).is_some()
+    }
+
+    /// Forgets [`Self::cut_within`].
+    pub fn cancel_cut(&self) {
+        *lock(&self.network.next_cut) = None;
     }
 
     fn set(&self, link: Option<Link>, reset: bool) {
@@ -241,6 +273,11 @@ impl Network {
                 Some(_) => {}
                 None => return End::Cut,
             }
+            if let Some(part) = self.part_before_cut(Direction::Requests, &buffer[..read]) {
+                // The connection ends anyway.
+                let _ = server.write_all(part).await;
+                return End::Cut;
+            }
             if self.springs(&mut seen, &buffer[..read]) {
                 trapped.send_replace(true);
             }
@@ -273,6 +310,11 @@ impl Network {
                 self.trapped.send_modify(|count| *count += 1);
                 return End::Cut;
             }
+            if let Some(part) = self.part_before_cut(Direction::Replies, &buffer[..read]) {
+                // The connection ends anyway.
+                let _ = client.write_all(part).await;
+                return End::Cut;
+            }
             match self.link(generation) {
                 Some(Link::Up) if client.write_all(&buffer[..read]).await.is_ok() => {}
                 Some(Link::Silent | Link::OneWay) => {}
@@ -286,6 +328,14 @@ impl Network {
     fn link(&self, generation: u64) -> Option<Link> {
         let state = *self.state.borrow();
         (state.generation == generation).then_some(state.link)
+    }
+
+    /// The bytes of `piece` to forward before the connection is cut. `None` if it is not cut
+    /// within this piece.
+    fn part_before_cut<'a>(&self, direction: Direction, piece: &'a [u8]) -> Option<&'a [u8]> {
+        let mut next = lock(&self.next_cut);
+        let (_, missing) = next.take_if(|(wanted, missing)| *wanted == direction && piece.len() > *missing)?;
+        piece.get(..piece.len() - missing)
     }
 
     /// Whether the forwarded `bytes` complete the text of the trap. Removes the trap if so.

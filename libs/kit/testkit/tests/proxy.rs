@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::Proxy;
+use testkit::{Direction, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -169,6 +169,40 @@ async fn cuts_in_place_of_one_reply() {
     assert!(!proxy.is_trap_set());
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut stream, b"COMMIT").await.unwrap(), b"COMMIT", "the trap works once");
+}
+
+#[tokio::test]
+async fn cuts_in_the_middle_of_a_request() {
+    let (server, mut arrived) = echo().await;
+    let proxy = Proxy::start(server).await;
+    proxy.cut_within(Direction::Requests, 3);
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, b"abc").await.unwrap(), b"abc", "too short to be cut");
+    assert!(proxy.is_cut_due());
+    ask(&mut stream, b"message").await.unwrap_err();
+    assert_eq!(arrived.recv().await.unwrap(), b"abc");
+    assert_eq!(arrived.recv().await.unwrap(), b"mess");
+    assert!(!proxy.is_cut_due());
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, b"message").await.unwrap(), b"message", "it happens once");
+}
+
+#[tokio::test]
+async fn cuts_in_the_middle_of_a_reply() {
+    let (server, mut arrived) = echo().await;
+    let proxy = Proxy::start(server).await;
+    proxy.cut_within(Direction::Replies, 3);
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    stream.write_all(b"message").await.unwrap();
+    let mut part = [0; 4];
+    stream.read_exact(&mut part).await.unwrap();
+    assert_eq!(&part, b"mess");
+    stream.read_u8().await.unwrap_err();
+    assert_eq!(arrived.recv().await.unwrap(), b"message", "the server received the whole request");
+    proxy.cut_within(Direction::Replies, 0);
+    proxy.cancel_cut();
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, b"message").await.unwrap(), b"message");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 async fn open(upgrade: Upgrade) -> Response {
-    let settings = Settings { farewell: Some(Message::text("goaway")), ..Settings::default() };
+    let settings = Settings { farewell: Some(Message::text("goaway").into()), ..Settings::default() };
     upgrade.run(settings, echo)
 }
 

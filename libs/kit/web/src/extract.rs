@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// The largest JSON body, in bytes.
+const JSON: &str = "application/json";
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The largest body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
 /// Number of bytes of an oversized body that are read and dropped before the response. If
@@ -56,6 +60,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     }
 }
 
+/// A body of at most [`MAX_BODY`] bytes: a JSON object, or the fields of a form
+/// (`application/x-www-form-urlencoded`).
+#[derive(Debug)]
+pub struct JsonOrForm<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrForm<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        match content_type(&request).to_ascii_lowercase().as_str() {
+            JSON => parse_object(&receive(request).await?).map(Self),
+            FORM => parse_form(receive(request).await?).await.map(Self),
+            _ => Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send JSON or a form, with the header Content-Type: application/json or \
+                 application/x-www-form-urlencoded.",
+            )),
+        }
+    }
+}
+
 /// An empty body; any other is rejected.
 #[derive(Debug)]
 pub struct NoBody;
@@ -75,12 +100,16 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 }
 
 fn require_json(request: &Request) -> Result<(), Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if content_type(request).eq_ignore_ascii_case(JSON) {
         return Ok(());
     }
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON with the header Content-Type: application/json."))
+}
+
+/// The media type of the body, without its parameters.
+fn content_type(request: &Request) -> &str {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
 }
 
 async fn receive(request: Request) -> Result<Vec<u8>, Problem> {
@@ -131,6 +160,14 @@ fn field<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
     Some(error.path().to_string()).filter(|path| path != ".")
 }
 
+/// Parses a body that is an object. serde would also take the fields as a list.
+fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::unprocessable("The body is a list. Send an object."));
+    }
+    parse(body)
+}
+
 fn malformed(field: Option<&str>, error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
     match (error.classify(), field) {
@@ -138,6 +175,37 @@ fn malformed(field: Option<&str>, error: &serde_json::Error) -> Problem {
         (Category::Data, None) => Problem::unprocessable(error.to_string()),
         _ => Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}")),
     }
+}
+
+/// Parses the fields of a form. Refuses bytes that are not UTF-8, since axum would replace them.
+async fn parse_form<T: DeserializeOwned>(body: Vec<u8>) -> Result<T, Problem> {
+    if std::str::from_utf8(&percent_decoded(&body)).is_err() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "The form is not UTF-8."));
+    }
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = Method::POST;
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
+    axum::Form::from_request(request, &())
+        .await
+        .map(|axum::Form(value)| value)
+        .map_err(|error: FormRejection| Problem::new(error.status(), error.body_text()))
+}
+
+/// The bytes that `text` stands for.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |index: usize| text.get(index).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut index = 0;
+    while index < text.len() {
+        let escaped = if text[index] == b'%' { digit(index + 1).zip(digit(index + 2)) } else { None };
+        let (byte, length) = match escaped {
+            Some((high, low)) => (u8::try_from(high * 16 + low).unwrap_or_default(), 3),
+            None => (text[index], 1),
+        };
+        bytes.push(byte);
+        index += length;
+    }
+    bytes
 }
 
 /// The query string, read into `T`.

@@ -89,10 +89,10 @@ const live = (() => {
     if (text !== "") noticeTimer = setTimeout(inform, NOTICE_MS, "");
   }
 
-  async function request(path, { method, body }) {
-    const headers = body ? { "Content-Type": "application/json" } : {};
+  async function request(path, { method, body, headers }) {
+    const all = { ...(body ? { "Content-Type": "application/json" } : {}), ...headers };
     try {
-      const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+      const response = await fetch(path, { method, headers: all, body: body && JSON.stringify(body) });
       inform(response.ok ? "" : (await response.json()).detail);
     } catch {
       inform("The server did not answer. Please try again.");

@@ -1,10 +1,12 @@
 //! Error responses as problem documents (RFC 9457).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Delay after which a client repeats a request that was answered with 503.
@@ -23,6 +25,10 @@ pub struct Problem {
     /// What is wrong, and what to change, for a reader.
     #[schema(example = "count must be between 1 and 100000")]
     detail: String,
+    /// Further members, which tell a program what `detail` tells a reader.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: BTreeMap<&'static str, Value>,
     /// Value of the header `Retry-After`; every 503 has one.
     #[serde(skip)]
     retry_after: Option<Duration>,
@@ -43,6 +49,7 @@ impl Problem {
             status,
             title,
             detail: detail.into(),
+            members: BTreeMap::new(),
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AWHILE),
         }
     }
@@ -80,6 +87,13 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The service failed; its log says why.")
     }
 
+    /// Adds a member to the document, such as the value that was expected.
+    #[must_use]
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
+        self.members.insert(member, value.into());
+        self
+    }
+
     /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
@@ -114,5 +128,13 @@ mod tests {
         let later = Problem::later(StatusCode::SERVICE_UNAVAILABLE, "away", Duration::from_secs(5));
         assert_eq!(retry_after(later), Some("5".to_owned()));
         assert_eq!(retry_after(Problem::unprocessable("wrong")), None);
+    }
+
+    #[test]
+    fn a_problem_may_tell_a_program_more() {
+        let problem = Problem::new(StatusCode::CONFLICT, "send 7 next").with("expected", 7);
+        let document = serde_json::to_value(problem).unwrap();
+        let expected = serde_json::json!({"status": 409, "title": "Conflict", "detail": "send 7 next", "expected": 7});
+        assert_eq!(document, expected);
     }
 }

@@ -6,7 +6,9 @@
 //! [`RESTART`]. Clients then connect again, each after a random delay (jitter): thousands
 //! of clients that lose their sockets at once would otherwise all connect at once.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,7 +17,7 @@ use axum::extract::ws::{CloseCode, CloseFrame, Utf8Bytes, WebSocket, WebSocketUp
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, SinkExt};
 use kit_process::tasks::panic_message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -48,7 +50,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 4 * 1024;
 
 /// Number of messages from the handler that may wait to be sent.
-const OUTGOING: usize = 16;
+const OUTGOING: usize = 64;
 
 /// The settings of a service's sockets.
 #[derive(Debug, Clone)]
@@ -59,7 +61,31 @@ pub struct Settings {
     /// or does not accept a message for that long, is considered gone.
     pub ping_interval: Duration,
     /// A last message before the close frame when the service drains.
-    pub farewell: Option<Message>,
+    pub farewell: Option<Farewell>,
+}
+
+/// Makes the last message of each socket, when the service drains. Cheap to clone.
+#[derive(Clone)]
+pub struct Farewell(Arc<dyn Fn() -> Message + Send + Sync>);
+
+impl Farewell {
+    /// A farewell that may be different for each socket, such as with a random delay.
+    pub fn new(message: impl Fn() -> Message + Send + Sync + 'static) -> Self {
+        Self(Arc::new(message))
+    }
+}
+
+/// The same farewell for each socket.
+impl From<Message> for Farewell {
+    fn from(message: Message) -> Self {
+        Self::new(move || message.clone())
+    }
+}
+
+impl fmt::Debug for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Farewell").finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -258,10 +284,30 @@ impl Carrier {
                 }
                 Step::Ping => return End::Gone,
             };
-            if !matches!(timeout(period, self.websocket.send(message)).await, Ok(Ok(()))) {
-                return End::Gone;
+            match timeout(period, self.send(message)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(close))) => return End::Service(close),
+                _ => return End::Gone,
             }
         }
+    }
+
+    /// Sends `message`, and messages that the handler has sent since, with one flush for all. Returns
+    /// the handler's close frame, if it is the next one.
+    async fn send(&mut self, message: Message) -> Result<Option<Message>, axum::Error> {
+        self.websocket.feed(message).await?;
+        for _ in 0..OUTGOING {
+            match self.outgoing.try_recv() {
+                Ok(close @ Message::Close(_)) => {
+                    self.websocket.flush().await?;
+                    return Ok(Some(close));
+                }
+                Ok(message) => self.websocket.feed(message).await?,
+                Err(_) => break,
+            }
+        }
+        self.websocket.flush().await?;
+        Ok(None)
     }
 
     /// Sends the messages that the handler has sent so far, the farewell and a close
@@ -271,7 +317,8 @@ impl Carrier {
         // The handler receives nothing more, and its next message is refused.
         drop(incoming);
         outgoing.close();
-        let sent = std::iter::from_fn(|| outgoing.try_recv().ok()).chain(settings.farewell);
+        let farewell = settings.farewell.map(|Farewell(message)| message());
+        let sent = std::iter::from_fn(|| outgoing.try_recv().ok()).chain(farewell);
         let restart = close(RESTART, "the service restarts; connect again after a random delay");
         for message in sent.chain([restart]) {
             let is_last = matches!(message, Message::Close(_));

@@ -10,4 +10,5 @@ mod upgrade;
 use kit_database::Migrations;
 
 /// Every system that keeps data in a database.
-static SYSTEMS: [&Migrations; 3] = [&jobs_store::MIGRATIONS, &values_store::MIGRATIONS, &visits_store::MIGRATIONS];
+static SYSTEMS: [&Migrations; 4] =
+    [&jobs_store::MIGRATIONS, &round_robin_store::MIGRATIONS, &values_store::MIGRATIONS, &visits_store::MIGRATIONS];

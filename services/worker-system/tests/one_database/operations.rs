@@ -3,6 +3,10 @@
 use jobs_core::Priority;
 use jobs_store::{Accepted, Claim, NewJob, Statement, Success};
 use kit_database::Database;
+use round_robin_core::tables::{Accepted::Stored, Request};
+use round_robin_core::turns::Quantum;
+use round_robin_core::types::{ClientId, Range};
+use round_robin_store::Registered;
 use testkit::on_every_backend;
 use values_core::assignment::Transfer;
 use visits_store::{SqliteStore, VisitStore};
@@ -24,9 +28,11 @@ async fn all_systems_work_at_once(backend: Backend) {
         async { tokio::spawn(values(database.clone())).await.unwrap() },
         async { tokio::spawn(jobs(database.clone())).await.unwrap() },
         async { tokio::spawn(visits(database.clone())).await.unwrap() },
+        async { tokio::spawn(round_robin(database.clone())).await.unwrap() },
     );
     assert_eq!(backend.0.number("SELECT COUNT(*) FROM user_requests").await, ROUNDS);
     assert_eq!(backend.0.number("SELECT COUNT(*) FROM `values`").await, ROUNDS);
+    assert_eq!(backend.0.number("SELECT COUNT(*) FROM messages WHERE served_at IS NOT NULL").await, ROUNDS);
     assert_eq!(backend.0.number("SELECT COUNT(*) FROM jobs WHERE state = 'succeeded'").await, ROUNDS);
 }
 
@@ -76,6 +82,28 @@ async fn jobs(database: Database) {
             has_callback: false,
         };
         assert!(store.finish(&[success]).await.remove(0).unwrap());
+    }
+}
+
+/// Messages are stored, and served by the only replica.
+async fn round_robin(database: Database) {
+    let store = round_robin_store::open(&database, Quantum::SECOND);
+    let Registered::As(replica) = store.register("a replica").await.unwrap() else { panic!("no other is there") };
+    let client = ClientId::try_from("a client".to_owned()).unwrap();
+    for counter in 1..=ROUNDS {
+        let message = format!("message {counter}");
+        let accepted =
+            store.accept(&[Request { client: client.clone(), counter, message, epoch: None }]).await.unwrap();
+        assert!(matches!(accepted[..], [Stored(_)]), "{accepted:?}");
+        let range = Range { client: client.clone(), first: counter, last: counter };
+        // A turn may end between the two commands.
+        loop {
+            let beat = store.beat(replica).await.unwrap();
+            assert_eq!(beat.serves, Some(replica));
+            if store.serve(replica, beat.turn, std::slice::from_ref(&range), (None, 1)).await.unwrap().is_some() {
+                break;
+            }
+        }
     }
 }
 

@@ -61,12 +61,18 @@ async fn no_two_systems_use_the_same_name(backend: Backend) {
 
 async fn the_order_of_systems_does_not_matter(backend: Backend) {
     let expected = together(&backend).await;
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-        let shared = backend.another().await;
-        for index in order {
-            shared.migrate(SYSTEMS[index]).await;
+    // Each system is once the first one, and each pair occurs in both orders.
+    let mut order = SYSTEMS;
+    for _ in 0..2 {
+        for _ in 0..SYSTEMS.len() {
+            let shared = backend.another().await;
+            for system in order {
+                shared.migrate(system).await;
+            }
+            assert_eq!(shared.schema().await, expected, "{:?}", order.map(Migrations::system));
+            order.rotate_left(1);
         }
-        assert_eq!(shared.schema().await, expected, "{order:?}");
+        order.reverse();
     }
 }
 

@@ -13,6 +13,7 @@ async fn every_page_links_to_versions_that_browsers_keep() {
         (&system.visits, &["visits.css"]),
         (&system.values, &["live.js", "charts.js", "values.js", "values.css"]),
         (&system.jobs, &["live.js", "charts.js", "jobs.js", "jobs.css"]),
+        (&system.round_robin, &["live.js", "round-robin.js", "round-robin.css"]),
     ] {
         let html = testkit::http_get(page).await.unwrap().text().await.unwrap();
         let links: Vec<&str> = html.split('"').filter(|text| text.starts_with("static/")).collect();

@@ -25,14 +25,16 @@ impl System {
         testkit::http_client().post(format!("{}/api/visits", self.visits))
     }
 
-    fn writes(&self) -> [RequestBuilder; 5] {
+    fn writes(&self) -> [RequestBuilder; 6] {
         let client = testkit::http_client();
+        let message = json!({ "client_id": "disk", "counter": 1, "message": "again and again" });
         [
             self.visit(),
             client.get(format!("{}/user-request-job", self.jobs)),
             client.post(format!("{}/jobs", self.jobs)).json(&json!({ "kind": "user-request" })),
             client.post(format!("{}/values", self.values)).json(&json!({ "count": 1 })),
             client.delete(format!("{}/values/1", self.values)),
+            client.post(format!("{}/messages", self.round_robin)).json(&message),
         ]
     }
 
@@ -73,7 +75,7 @@ async fn a_disk_that_takes_no_writes_is_told_and_recovered_from() {
     let is_down = async || (system.store_of_visits().await == "down").then_some(());
     eventually(PATIENCE, "the store of visits is down", is_down).await;
     // The worker has tried often enough to leave a broken connection behind.
-    let failed = |line: &str| line.contains("does not answer") && line.contains("\"worker-");
+    let failed = |line: &str| line.contains("requests to the store fail") && line.contains("\"worker-");
     system.process.wait_for_line(PATIENCE, "a worker that cannot tick", failed).await;
     let missed = system.last_ticks().await;
 
@@ -106,7 +108,7 @@ async fn refused(data: &Path) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_named_and_the_process_ends() {
-    for name in ["values.db", "jobs.db", "visits.db"] {
+    for name in ["values.db", "jobs.db", "visits.db", "round-robin.db"] {
         let data = Folder::new("worker-system");
         let path = data.path().join(name);
         std::fs::write(&path, "not a database, but a text\n".repeat(100)).unwrap();
@@ -158,7 +160,7 @@ async fn no_character_of_the_folder_has_a_meaning() {
         let above = Folder::new("worker-system");
         let system = System::start_as(program().folder(above.path()), Path::new(name)).await;
         assert_eq!(number(system.visit().send().await.unwrap()).await, 1);
-        for file in ["values.db", "jobs.db", "visits.db"] {
+        for file in ["values.db", "jobs.db", "visits.db", "round-robin.db"] {
             assert!(above.path().join(name).join(file).is_file(), "{name}/{file}");
         }
     }

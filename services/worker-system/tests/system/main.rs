@@ -11,6 +11,7 @@ mod live;
 mod output;
 mod page;
 mod process;
+mod round_robin;
 mod running;
 mod supervision;
 mod traces;

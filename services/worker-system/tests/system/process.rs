@@ -49,7 +49,7 @@ async fn the_index_links_to_the_systems() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
     let index = testkit::http_get(&system.index).await.unwrap().text().await.unwrap();
-    for part in [&system.values, &system.visits] {
+    for part in [&system.values, &system.visits, &system.jobs, &system.round_robin] {
         assert!(index.contains(&format!("{part}/")), "{index}");
     }
 }
@@ -59,7 +59,11 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let data = Folder::new("worker-system");
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    for (variable, flag) in [("VALUES_LISTEN", "--values-listen"), ("VISITS_LISTEN", "--visits-listen")] {
+    for (variable, flag) in [
+        ("VALUES_LISTEN", "--values-listen"),
+        ("VISITS_LISTEN", "--visits-listen"),
+        ("ROUND_ROBIN_LISTEN", "--round-robin-listen"),
+    ] {
         let (launch, _) = launch(program(), data.path());
         let process = launch.env(variable, format!("127.0.0.1:{port}")).spawn();
         assert_eq!(process.wait(PATIENCE).await.code(), Some(2));
@@ -76,6 +80,9 @@ async fn bad_configuration_is_one_line_and_exit_2() {
         ("VISITS_LISTEN", "8000"),
         ("MAX_WORKERS", "1"),
         ("MIN_WORKERS", "51"),
+        ("QUANTUM", "0s"),
+        ("INTERVAL", "often"),
+        ("MESSAGE_RETENTION", "long"),
         ("CAPACITY", "0"),
         ("CAPACITY", "-1"),
         ("CAPACITY", "many"),

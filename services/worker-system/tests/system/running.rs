@@ -14,6 +14,7 @@ pub(crate) struct System {
     pub(crate) values: String,
     pub(crate) jobs: String,
     pub(crate) visits: String,
+    pub(crate) round_robin: String,
     pub(crate) index: String,
     pub(crate) admin: String,
 }
@@ -23,6 +24,7 @@ pub(crate) struct Addresses {
     values: String,
     jobs: String,
     visits: String,
+    round_robin: String,
     index: String,
     admin: String,
 }
@@ -35,13 +37,20 @@ pub(crate) fn program() -> Launch {
 /// Gives a launch of the program free ports, and returns their addresses.
 pub(crate) fn launch(program: Launch, data: &Path) -> (Launch, Addresses) {
     let address = || format!("127.0.0.1:{}", free_port());
-    let addresses =
-        Addresses { values: address(), jobs: address(), visits: address(), index: address(), admin: address() };
+    let addresses = Addresses {
+        values: address(),
+        jobs: address(),
+        visits: address(),
+        round_robin: address(),
+        index: address(),
+        admin: address(),
+    };
     let launch = program
         .env("DATA_DIR", data)
         .env("VALUES_LISTEN", &addresses.values)
         .env("VISITS_LISTEN", &addresses.visits)
         .env("JOBS_LISTEN", &addresses.jobs)
+        .env("ROUND_ROBIN_LISTEN", &addresses.round_robin)
         .env("INDEX_LISTEN", &addresses.index)
         .env("ADMIN_LISTEN", &addresses.admin)
         .env("LOG_FORMAT", "json");
@@ -60,11 +69,18 @@ impl System {
 
     /// Starts a launch of the program.
     pub(crate) async fn start_as(program: Launch, data: &Path) -> Self {
-        let (launch, Addresses { values, jobs, visits, index, admin }) = launch(program, data);
+        let (launch, addresses) = launch(program, data);
         let url = |address| format!("http://{address}");
-        let (values, jobs, visits, index, admin) = (url(values), url(jobs), url(visits), url(index), url(admin));
-        let system = Self { process: launch.spawn(), values, jobs, visits, index, admin };
-        for part in [&system.values, &system.jobs, &system.visits] {
+        let system = Self {
+            process: launch.spawn(),
+            values: url(addresses.values),
+            jobs: url(addresses.jobs),
+            visits: url(addresses.visits),
+            round_robin: url(addresses.round_robin),
+            index: url(addresses.index),
+            admin: url(addresses.admin),
+        };
+        for part in [&system.values, &system.jobs, &system.visits, &system.round_robin] {
             // This request does not count a visit.
             let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();
             eventually(PATIENCE, format!("{part} answers"), answer).await;

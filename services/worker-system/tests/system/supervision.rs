@@ -11,7 +11,7 @@ use kit_process::prometheus_client::registry::Registry;
 use kit_process::{App, Output, Readiness, Shutdown, Tasks};
 use kit_web::requests;
 use serde_json::{Value, json};
-use testkit::{Folder, TaskPanic, assert_supervised, eventually};
+use testkit::{Folder, TaskPanic, assert_supervised, eventually, free_port};
 use tokio::net::TcpListener;
 use visits_store::{DEFAULT_KEY, SqliteStore};
 use worker_manager::scaler::{Scaler, ScalerError};
@@ -149,6 +149,41 @@ async fn visit_counter_notices() {
             metrics: visit_counter::Metrics::register(&mut Registry::default()),
         };
         visit_counter::build(fixture.settings.visits.clone(), deps).run(listener().await, shutdown).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn round_robin_server_notices() {
+    let fixture = Fixture::new(&round_robin_store::MIGRATIONS).await;
+    let tasks = ["acknowledgements", "answers", "intake", "retention", "snapshots", "statistics", "turns"];
+    let mut config = fixture.settings.round_robin_server.clone();
+    config.retention = Some("7days".parse().unwrap());
+    assert_supervised(&tasks, async |shutdown| {
+        let store = round_robin_store::open(&fixture.database, config.quantum);
+        let deps = round_robin_server::Deps {
+            turns: Arc::clone(&store),
+            store,
+            check: Readiness::default().check("database"),
+            metrics: round_robin_server::Metrics::register(&mut Registry::default(), requests()),
+        };
+        round_robin_server::build(config.clone(), deps).run(listener().await, shutdown).await
+    })
+    .await;
+}
+
+/// There is no server, so the client tries to connect until it ends.
+#[tokio::test]
+async fn round_robin_client_notices() {
+    let settings = Config::parse_from(["test"]).settings;
+    let mut config = settings.round_robin_client;
+    config.server_url = format!("http://127.0.0.1:{}", free_port()).parse().unwrap();
+    assert_supervised(&["answers", "messages", "readiness", "session"], async |shutdown| {
+        let deps = round_robin_client::Deps {
+            metrics: round_robin_client::Metrics::register(&mut Registry::default()),
+            check: Readiness::default().check("server"),
+        };
+        round_robin_client::build(config.clone(), deps).run(shutdown).await
     })
     .await;
 }

@@ -34,19 +34,15 @@ pub(crate) struct Event {
 /// A committed transaction, with its changes in order.
 pub(crate) type Transaction = Vec<Event>;
 
-/// Contents of the files of a binary log.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// The transactions that changed rows of the database, in commit order.
-    pub(crate) transactions: Vec<Transaction>,
-    /// Transactions without an end: the server died while it wrote them, and rolled them
-    /// back at its next start.
-    pub(crate) torn: u64,
-}
-
-/// Reads all of `files`, for one `database`.
-pub(crate) fn read(files: &[PathBuf], database: &str) -> Result<Log> {
-    let mut log = Log::default();
+/// Reads all of `files`, and passes the transactions that changed rows of `database` to `apply`,
+/// in commit order. Returns the number of transactions without an end: the server died while it
+/// wrote them, and rolled them back at its next start.
+pub(crate) fn read(
+    files: &[PathBuf],
+    database: &str,
+    mut apply: impl FnMut(&Transaction) -> Result<()>,
+) -> Result<u64> {
+    let mut torn_files = 0;
     for file in files {
         let mut parser = Parser::new(database);
         let mut reading = decoder()?
@@ -61,16 +57,16 @@ pub(crate) fn read(files: &[PathBuf], database: &str) -> Result<Log> {
         while output.read_until(b'\n', &mut bytes)? > 0 {
             let line = String::from_utf8_lossy(&bytes);
             parser.line(line.trim_end_matches('\n')).with_context(|| format!("{}: {line}", file.display()))?;
+            parser.done.drain(..).try_for_each(|transaction| apply(&transaction))?;
             bytes.clear();
         }
         let status = reading.wait()?;
-        let (transactions, torn) = parser.finish();
+        let (_, torn) = parser.finish();
         // A crash may leave a half-written event at the end of a file.
         ensure!(status.success() || torn, "mariadb-binlog {}: {status}", file.display());
-        log.transactions.extend(transactions);
-        log.torn += u64::from(torn);
+        torn_files += u64::from(torn);
     }
-    Ok(log)
+    Ok(torn_files)
 }
 
 fn decoder() -> Result<Command> {

@@ -7,33 +7,10 @@ use anyhow::{Context, Result};
 use values_core::types::WorkerState;
 
 use super::optimum::{Living, Loads, Moves, Views};
-use super::rows::{Layout, Lease, Value, Worker};
+use super::rows::{Lease, Value, Worker};
 use crate::oracle::binlog::{Change, Event, Transaction};
-
-/// Number of violations of each kind that are described.
-const TOLD: usize = 20;
-
-/// Violations of one kind: their number, and descriptions of the first few.
-#[derive(Debug, Default)]
-pub(crate) struct Cases {
-    pub(crate) count: u64,
-    pub(crate) told: Vec<String>,
-}
-
-impl Cases {
-    fn add(&mut self, case: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.told.len() < TOLD {
-            self.told.push(case());
-        }
-    }
-
-    fn join(&mut self, other: Self) {
-        self.count += other.count;
-        self.told.extend(other.told);
-        self.told.truncate(TOLD);
-    }
-}
+use crate::oracle::cases::Cases;
+use crate::oracle::layout::Layout;
 
 /// Violations and counts of a replayed history.
 #[derive(Debug, Default)]

@@ -30,13 +30,13 @@ use self::cluster::{Cluster, Shape};
 use self::failover::Kill;
 use self::history::{Findings, History};
 use self::injector::{Fault, Injector};
-use self::rows::Layout;
 use self::sampler::{SETTLED, Samples};
 use self::state::State;
 use self::traffic::{Bounds, Traffic};
 use crate::faults::{self, Board, Planned};
 use crate::fleet::Programs;
 use crate::oracle::binlog;
+use crate::oracle::layout::Layout;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::stats::percentile;
@@ -258,13 +258,14 @@ async fn report_traffic(report: &mut Report, cluster: &Cluster, traffic: &Traffi
 async fn replay(server: &MariaDb, cluster: &Cluster, layout: Layout, report: &mut Report) -> Result<Findings> {
     let table = rows::table(&mut cluster.database.connect().await).await?;
     let (files, database) = (server.binlogs(), cluster.database.name().to_owned());
-    let log = tokio::task::spawn_blocking(move || binlog::read(&files, &database)).await??;
-    let mut history = History::new(layout, values_store::LEASE_TTL_MS);
-    for transaction in &log.transactions {
-        history.apply(transaction)?;
-    }
+    let (history, torn) = tokio::task::spawn_blocking(move || {
+        let mut history = History::new(layout, values_store::LEASE_TTL_MS);
+        let torn = binlog::read(&files, &database, |transaction| history.apply(transaction))?;
+        anyhow::Ok((history, torn))
+    })
+    .await??;
     let (rows, mut findings) = history.finish();
-    findings.half_written += log.torn;
+    findings.half_written += torn;
     if rows != table {
         let wrong: Vec<String> = table
             .keys()

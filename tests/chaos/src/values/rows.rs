@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sqlx::MySqlConnection;
 use values_core::types::WorkerState;
 
 use crate::oracle::binlog::Image;
+use crate::oracle::layout::Layout;
 
 /// A row of `values`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,29 +45,8 @@ pub(crate) struct Lease {
     pub(crate) until: i64,
 }
 
-/// Position of each column, since the log does not contain names.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Layout(BTreeMap<(String, String), usize>);
-
+/// Reads the rows of the log.
 impl Layout {
-    /// Reads the layout of the current database of `connection`.
-    pub(crate) async fn read(connection: &mut MySqlConnection) -> Result<Self> {
-        let sql = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(ordinal_position AS SIGNED) \
-                   FROM information_schema.columns WHERE table_schema = DATABASE()";
-        let columns: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(connection).await?;
-        let position = |position: i64| usize::try_from(position - 1);
-        let columns = columns.into_iter().map(|(table, column, number)| Ok(((table, column), position(number)?)));
-        Ok(Self(columns.collect::<Result<_>>()?))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(tables: &[(&str, &[&str])]) -> Self {
-        let columns = tables.iter().flat_map(|(table, columns)| {
-            columns.iter().enumerate().map(|(at, column)| (((*table).to_owned(), (*column).to_owned()), at))
-        });
-        Self(columns.collect())
-    }
-
     pub(crate) fn value(&self, image: &Image) -> Result<Value> {
         let number = |column| self.number("values", column, image);
         Ok(Value {
@@ -83,7 +63,7 @@ impl Layout {
     pub(crate) fn worker(&self, image: &Image) -> Result<Worker> {
         Ok(Worker {
             incarnation: self.number("workers", "incarnation", image)?,
-            state: self.field("workers", "state", image)?.context("a state")?.parse()?,
+            state: self.text("workers", "state", image)?.parse()?,
             capacity: self.number("workers", "capacity", image)?.try_into()?,
             heartbeat: self.number("workers", "heartbeat", image)?,
         })
@@ -92,17 +72,6 @@ impl Layout {
     pub(crate) fn lease(&self, image: &Image) -> Result<Lease> {
         let number = |column| self.number("manager_lease", column, image);
         Ok(Lease { term: number("term")?, until: number("until")? })
-    }
-
-    fn number(&self, table: &str, column: &str, image: &Image) -> Result<i64> {
-        let text = self.field(table, column, image)?.with_context(|| format!("{table}.{column} is NULL"))?;
-        text.parse().with_context(|| format!("{table}.{column} is {text}"))
-    }
-
-    fn field<'a>(&self, table: &str, column: &str, image: &'a Image) -> Result<Option<&'a str>> {
-        let position = self.0.get(&(table.to_owned(), column.to_owned()));
-        let field = position.and_then(|position| image.get(*position));
-        Ok(field.with_context(|| format!("there is no column {table}.{column}"))?.as_deref())
     }
 }
 

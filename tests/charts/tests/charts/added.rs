@@ -93,6 +93,7 @@ fn a_wrong_entry_is_refused() {
         ("ports = [8123]", "ports = [1, 2]", "at most one port"),
         ("ports = [8123]", "mysql = \"x\"", "charts/worker-system/values.yaml has no global.mysql.databases.x"),
         ("ports = [8123]", "rabbitmq = \"x\"", "charts/worker-system/values.yaml has no global.rabbitmq.users.x"),
+        ("ports = [8123]", "calls = [\"x\"]", "no service with a subchart and a port has that name"),
         ("ports = [8123]", "port = 8123", "[package.metadata.service]"),
         ("[package.metadata.service]", "[package.metadata.servant]", "every package in services/ has a table"),
     ] {

@@ -37,10 +37,11 @@ fn templates_agree_with_the_list_of_services() {
     of_every_service(|service| {
         let name = &service.name;
         let place = format!("services/{name}/Cargo.toml and {UMBRELLA}/charts/{name}/templates/{name}.yaml");
-        let Some(deployment) = rendered(&format!("Deployment {name}")) else {
-            return vec![format!("{place}: no Deployment")];
+        let kinds = ["Deployment", "StatefulSet"];
+        let Some(workload) = kinds.iter().find_map(|kind| rendered(&format!("{kind} {name}"))) else {
+            return vec![format!("{place}: neither a Deployment nor a StatefulSet")];
         };
-        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let container = &workload["spec"]["template"]["spec"]["containers"][0];
         let ports = container["ports"].as_array().unwrap();
         let http = ports.iter().find(|port| port["name"] == "http").map(|port| &port["containerPort"]);
         let mut wrong = Vec::new();
@@ -51,6 +52,11 @@ fn templates_agree_with_the_list_of_services() {
             let is_listed = service.stores().contains(&store) || (store == "kubernetes" && service.settings.kubernetes);
             if rendered(&format!("NetworkPolicy {name}-to-{store}")).is_some() != is_listed {
                 wrong.push(format!("{place}: {store} is in one of them"));
+            }
+        }
+        for called in &service.settings.calls {
+            if rendered(&format!("NetworkPolicy {name}-to-{called}")).is_none() {
+                wrong.push(format!("{place}: {called} is in one of them"));
             }
         }
         if http.is_some() && rendered(&format!("Ingress {name}")).is_none() {

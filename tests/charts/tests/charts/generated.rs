@@ -41,6 +41,7 @@ fn the_manifests_are_the_chart_in_a_namespace_of_their_own() {
         "mysql.passwords.root=development-root",
         "mysql.passwords.values=development-values",
         "mysql.passwords.jobs=development-jobs",
+        "mysql.passwords.round_robin=development-round-robin",
         "redis.password=development-redis",
         "rabbitmq.passwords.admin=development-admin",
         "rabbitmq.passwords.jobs=development-jobs",

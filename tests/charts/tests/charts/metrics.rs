@@ -21,10 +21,10 @@ impl Exported {
             let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             exported.parse(&text);
         }
-        // Series that appear once a job has run.
-        let later = ["jobs_attempts_total", "jobs_attempt_duration_seconds_bucket"];
+        // Series that appear once a job has run, or a message was refused.
+        let later = ["jobs_attempts_total", "jobs_attempt_duration_seconds_bucket", "round_robin_refused_total"];
         exported.series.extend(later.map(str::to_owned));
-        exported.labels.extend(["kind", "outcome"].map(str::to_owned));
+        exported.labels.extend(["kind", "outcome", "reason"].map(str::to_owned));
         // Added by Prometheus.
         exported.series.insert("up".to_owned());
         exported.labels.extend(["job", "namespace", "pod"].map(str::to_owned));

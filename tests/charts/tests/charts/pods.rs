@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec, SecurityContext};
 use serde_json::Value;
 
-use crate::{in_every_variation, title};
+use crate::{in_every_variation, services, title};
 
 /// A pod, or what pods are made of.
 pub(crate) struct Pod {
@@ -11,6 +11,14 @@ pub(crate) struct Pod {
     pub(crate) labels: Value,
     spec: PodSpec,
     is_test: bool,
+}
+
+impl Pod {
+    /// Whether it is of a service, and not of a store or a test.
+    fn is_service(&self) -> bool {
+        let name = self.title.split_whitespace().next_back().unwrap_or_default();
+        services().iter().any(|service| service.name == name)
+    }
 }
 
 /// All pods that the objects bring.
@@ -121,7 +129,7 @@ fn its_containers_are_probed() {
 fn liveness_of_a_service_asks_for_nothing_but_the_process() {
     of_every_container("liveness at /livez", |container, pod| {
         let get = container.liveness_probe.as_ref().and_then(|probe| probe.http_get.as_ref());
-        !pod.title.starts_with("Deployment") || get.and_then(|get| get.path.as_deref()) == Some("/livez")
+        !pod.is_service() || get.and_then(|get| get.path.as_deref()) == Some("/livez")
     });
 }
 

@@ -145,6 +145,11 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
     );
     fails("--set values-api.httpRoute.enabled=true", "values-api.httpRoute.parentRefs: name the Gateway");
     fails("--set service-app.keda.enabled=true", "keda.enabled and autoscaling.enabled are both true");
+    fails(
+        "--set round-robin-server.enabled=false",
+        "round-robin-client has no server: set round-robin-client.serverUrl",
+    );
+    fails("--set round-robin-server.service.port=80", "round-robin-server.service.port is 80 and round-robin-client");
     fails("--set worker.capacity=10", "worker.capacity is 10 and worker-manager.capacity is 20");
     fails(
         "--set global.mysql.tls.mode=verify_ca",
@@ -245,6 +250,60 @@ fn secrets_go_into_variables_of_their_own() {
             assert!(!value.contains("$("), "{value}");
         }
     }
+}
+
+/// Connections over a port of a node or a load balancer come from addresses that are no pod's.
+#[test]
+fn a_service_with_an_address_of_its_own_takes_connections_from_outside_of_the_cluster() {
+    let peers = |variation: &str| {
+        let policy = object(variation, "NetworkPolicy values-api-http").unwrap();
+        policy["spec"]["ingress"][0].get("from").cloned()
+    };
+    assert!(peers("default").is_some());
+    assert_eq!(peers("a port on every node"), None);
+    assert_eq!(peers("a load balancer for some"), None);
+    let service = object("a load balancer for some", "Service values-api").unwrap();
+    assert_eq!(service["metadata"]["annotations"]["a"], "b");
+    assert_eq!(service["spec"]["loadBalancerSourceRanges"], serde_json::json!(["10.0.0.0/8"]));
+    let on_nodes = object("a port on every node", "Service values-api").unwrap();
+    assert_eq!(on_nodes["spec"].get("loadBalancerSourceRanges"), None);
+}
+
+#[test]
+fn the_client_connects_to_the_server_that_the_values_name() {
+    let client = |variation: &str| object(variation, "StatefulSet round-robin-client").unwrap();
+    assert_eq!(variable(client("default"), "SERVER_URL")["value"], "http://round-robin-server:8002");
+    assert_eq!(variable(client("a server elsewhere"), "SERVER_URL")["value"], "https://server.example.com");
+    let egress = |variation: &str, name: &str| {
+        object(variation, &format!("NetworkPolicy {name}")).unwrap()["spec"]["egress"][0].clone()
+    };
+    let within = egress("default", "round-robin-client-to-round-robin-server");
+    let server =
+        serde_json::json!([{ "podSelector": { "matchLabels": { "app.kubernetes.io/name": "round-robin-server" } } }]);
+    assert_eq!((&within["ports"][0]["port"], &within["to"]), (&8002.into(), &server));
+    let elsewhere = egress("a server elsewhere", "round-robin-client-to-server");
+    assert_eq!((&elsewhere["ports"][0]["port"], elsewhere.get("to")), (&443.into(), None));
+}
+
+/// A client is known by its name, so a pod that is replaced keeps it.
+#[test]
+fn a_client_keeps_its_name() {
+    let client = object("three clients", "StatefulSet round-robin-client").unwrap();
+    assert_eq!(client["spec"]["replicas"], 3);
+    assert_eq!(variable(client, "CLIENT_ID")["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+    let service = object("three clients", "Service round-robin-client").unwrap();
+    assert_eq!(client["spec"]["serviceName"], service["metadata"]["name"]);
+    assert_eq!(service["spec"]["clusterIP"], "None");
+}
+
+#[test]
+fn messages_are_deleted_only_if_the_values_say_so() {
+    let server = |variation: &str| object(variation, "Deployment round-robin-server").unwrap();
+    let variables = container(server("default"))["env"].as_array().unwrap();
+    assert!(!variables.iter().any(|variable| variable["name"] == "RETENTION"));
+    assert_eq!(variable(server("default"), "QUANTUM")["value"], "1s");
+    assert_eq!(variable(server("messages that are deleted"), "RETENTION")["value"], "7days");
+    assert_eq!(variable(server("messages that are deleted"), "QUANTUM")["value"], "500ms");
 }
 
 #[test]

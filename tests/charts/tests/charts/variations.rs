@@ -23,7 +23,7 @@ pub(crate) fn all() -> Vec<Variation> {
     let mut all = vec![of("default", "")];
     for service in services() {
         let name = &service.name;
-        all.push(of(&format!("without {name}"), &format!("--set {name}.enabled=false")));
+        all.push(of(&format!("without {name}"), &without(service)));
         all.push(alone(&format!("{name} alone"), name, &external_stores(service)));
     }
     all.push(of("one replica of each", &each_service(one_replica)));
@@ -88,8 +88,21 @@ const PARTICULAR: &[(&str, Option<&str>, &str)] = &[
     ),
     ("two systems on one MySQL", None, "--set global.mysql.databases.other.database=other"),
     ("fixed number of replicas", None, "--set values-api.autoscaling.enabled=false,values-api.replicas=3"),
+    ("three clients", None, "--set round-robin-client.replicas=3"),
+    (
+        "a server elsewhere",
+        None,
+        "--set round-robin-server.enabled=false,round-robin-client.serverUrl=https://server.example.com",
+    ),
+    ("messages that are deleted", None, "--set round-robin-server.retention=7days,round-robin-server.quantum=500ms"),
     ("scaling by hand", None, "--set worker-manager.scaling.mode=manual"),
     ("a port on every node", None, "--set values-api.service.type=NodePort,values-api.service.nodePort=30080"),
+    (
+        "a load balancer for some",
+        None,
+        "--set values-api.service.type=LoadBalancer,values-api.service.annotations.a=b \
+         --set values-api.service.loadBalancerSourceRanges[0]=10.0.0.0/8",
+    ),
     ("pull secrets for all", None, "--set global.imagePullSecrets[0].name=registry"),
     ("pull secrets for one", None, "--set worker.imagePullSecrets[0].name=registry"),
     (
@@ -147,10 +160,19 @@ fn each_service(arguments: impl Fn(&Service) -> String) -> String {
     services().iter().map(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// A subchart by itself has no bundled stores.
+/// Switches a service off, and those that call it.
+fn without(service: &Service) -> String {
+    let callers = services().iter().filter(|other| other.settings.calls.contains(&service.name));
+    let off = std::iter::once(service).chain(callers).map(|service| format!("--set {}.enabled=false", service.name));
+    off.collect::<Vec<_>>().join(" ")
+}
+
+/// A subchart by itself has neither bundled stores nor other services.
 fn external_stores(service: &Service) -> String {
     let host = |store: &&str| format!("--set global.{store}.host={store}.example.com");
-    service.stores().iter().map(host).collect::<Vec<_>>().join(" ")
+    let stores = service.stores().iter().map(host).collect::<Vec<_>>();
+    let server = (!service.settings.calls.is_empty()).then(|| "--set serverUrl=https://server.example.com".to_owned());
+    stores.into_iter().chain(server).collect::<Vec<_>>().join(" ")
 }
 
 /// As far as the service lets the operator choose.

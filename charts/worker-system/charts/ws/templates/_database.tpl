@@ -16,8 +16,8 @@ port: {{ $mysql.port | default 3306 }}
 bundled: {{ $bundled }}
 tls: {{ $tls }}
 caSecret: {{ dig "tls" "caSecret" (dict "name" "") $mysql | toJson }}
-database: {{ $system.database | default .system }}
-user: {{ $system.user | default .system }}
+database: {{ $system.database | default (replace "-" "_" .system) }}
+user: {{ $system.user | default (replace "-" "_" .system) }}
 secret: {{ dig "existingSecret" "name" "" $system | default (printf "mysql-%s" .system) }}
 key: {{ dig "existingSecret" "key" "password" $system }}
 {{- end }}

@@ -26,9 +26,12 @@ charts of its peers do not mention it.
 {{- if .kubernetes }}
 {{- include "ws.network.edge" (dict "root" $root "to" "" "name" "kubernetes" "port" $root.Values.networkPolicy.apiServerPorts) }}
 {{- end }}
+{{- range $service, $port := .calls }}
+{{- include "ws.network.edge" (dict "root" $root "to" $service "name" $service "port" $port) }}
+{{- end }}
 {{- if .http }}
 ---
-{{ include "ws.network.served" (dict "root" $root "name" "http" "port" .http) }}
+{{ include "ws.network.served" (dict "root" $root "name" "http" "port" .http "outside" (ne $root.Values.service.type "ClusterIP")) }}
 {{- end }}
 {{- if include "ws.metricsOn" (list $root "serviceMonitor") }}
 ---
@@ -107,7 +110,12 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Ingress from other namespaces: an ingress controller, a gateway, Prometheus. */}}
+{{/*
+Ingress from other namespaces: an ingress controller, a gateway, Prometheus.
+Arguments: root, name, port, outside (optional; true: also from addresses outside of the
+cluster, for a Service of type NodePort or LoadBalancer. Pods of this release connect to
+none but their peers all the same, because their egress is restricted, too).
+*/}}
 {{- define "ws.network.served" -}}
 {{ include "ws.network.head" (dict "root" .root "name" (printf "%s-%s" (include "ws.name" .root) .name)) }}
 spec:
@@ -116,8 +124,10 @@ spec:
   policyTypes: [Ingress]
   ingress:
     - ports: [{port: {{ .port }}, protocol: TCP}]
+      {{- if not .outside }}
       from:
         - namespaceSelector:
             matchExpressions:
               - {key: kubernetes.io/metadata.name, operator: NotIn, values: [{{ .root.Release.Namespace }}]}
+      {{- end }}
 {{- end }}

@@ -1,21 +1,33 @@
 {{/* How a service is reached. Arguments as of "ws.app". */}}
 
-{{/* Without people to serve there is a Service only for those who scrape metrics. */}}
+{{/* Without people to serve there is a Service only for those who scrape metrics, and for the names of stable pods. */}}
 {{- define "ws.service" -}}
 {{- $root := .root -}}
 {{- $monitored := include "ws.metricsOn" (list $root "serviceMonitor") -}}
-{{- if or .http $monitored }}
+{{- if or .http $monitored .stable }}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{- include "ws.metadata" . | nindent 2 }}
+metadata:
+  {{- include "ws.metadata" . | nindent 2 }}
+  {{- if .http }}
+  {{- with $root.Values.service.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
 spec:
   {{- if .http }}
   type: {{ $root.Values.service.type }}
+  {{- if eq $root.Values.service.type "LoadBalancer" }}
+  {{- with $root.Values.service.loadBalancerSourceRanges }}
+  loadBalancerSourceRanges: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
   {{- else }}
   clusterIP: None
   {{- end }}
   selector: {{- include "ws.selector" $root | nindent 4 }}
+  {{- if or .http $monitored }}
   ports:
     {{- if .http }}
     - name: http
@@ -30,6 +42,7 @@ spec:
       port: 9090
       targetPort: admin
     {{- end }}
+  {{- end }}
 {{- end }}
 {{- end }}
 

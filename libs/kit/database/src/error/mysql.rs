@@ -84,6 +84,7 @@ const fn class_of_number(number: u16) -> Class {
         | 1047 | 3100 // a node that has left its cluster
         | 1053 | 1077..=1080 // shutting down
         | 1028 | 1317 | 1927 | 3168 | 3169 // interrupted, killed
+        | 1105 // no reason: MySQL says this if it shuts down during an UPDATE of several tables
         | 1969 | 3024 // the statement ran for too long
         | 1081 | 1152..=1161 | 1184 | 1835 // the connection broke
         | 4031 // disconnected for inactivity
@@ -127,6 +128,7 @@ mod tests {
             (1047, "the node has left its cluster"),
             (1049, "unknown database"),
             (1053, "shutdown in progress"),
+            (1105, "an error without a reason, as when MySQL shuts down"),
             (1114, "the table is full"),
             (1129, "the host is blocked"),
             (1135, "cannot create a thread"),

@@ -49,29 +49,60 @@ const SECURITY: [(HeaderName, HeaderValue); 3] = [
     ),
 ];
 
-/// The limits of a group of routes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GroupLimits {
-    /// Requests in flight at most.
-    pub(super) requests: usize,
+/// Requests that share limits.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// A permit for each further request.
+    in_flight: Arc<Semaphore>,
     /// How long a request may take until its response begins.
-    pub(super) timeout: Duration,
+    timeout: Duration,
+}
+
+impl Group {
+    /// A group of at most this many requests in flight.
+    pub(super) fn new(requests: usize, timeout: Duration) -> Self {
+        Self { in_flight: Arc::new(Semaphore::new(requests)), timeout }
+    }
+}
+
+/// Whether a request is in another group than most.
+type IsException = fn(&Request) -> bool;
+
+/// Determines the group of each request.
+#[derive(Debug, Clone)]
+pub(super) struct Limiter {
+    usual: Group,
+    exceptions: Option<(IsException, Group)>,
+}
+
+impl Limiter {
+    /// All requests are in `group`.
+    pub(super) fn of(group: Group) -> Self {
+        Self { usual: group, exceptions: None }
+    }
+
+    /// Requests for which `is_exception` returns `true` are in `group` instead.
+    pub(super) fn with_exceptions(self, is_exception: IsException, group: Group) -> Self {
+        Self { exceptions: Some((is_exception, group)), ..self }
+    }
+
+    fn group(&self, request: &Request) -> &Group {
+        match &self.exceptions {
+            Some((is_exception, group)) if is_exception(request) => group,
+            _ => &self.usual,
+        }
+    }
 }
 
 /// Wraps all routes and the fallback of `router`.
-pub(super) fn around(router: Router, limits: GroupLimits, metrics: Option<&Metrics>) -> Router {
-    let in_flight = Arc::new(Semaphore::new(limits.requests));
+pub(super) fn around(router: Router, limiter: Limiter, metrics: Option<&Metrics>) -> Router {
     let metrics = metrics.cloned();
     router.layer(
         // One stack, since axum allocates for each layer that it receives separately.
         ServiceBuilder::new()
             .layer(layer_fn(move |inner| Recorded { inner, metrics: metrics.clone() }))
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(layer_fn(move |inner| Limited {
-                inner,
-                in_flight: Arc::clone(&in_flight),
-                timeout: limits.timeout,
-            })),
+            .layer(layer_fn(move |inner| Limited { inner, limiter: limiter.clone() })),
     )
 }
 
@@ -201,8 +232,7 @@ fn request_span(request: &Request) -> Span {
 #[derive(Clone)]
 struct Limited<S> {
     inner: S,
-    in_flight: Arc<Semaphore>,
-    timeout: Duration,
+    limiter: Limiter,
 }
 
 impl<S> Service<Request> for Limited<S>
@@ -218,9 +248,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let group = self.limiter.group(&request);
         Limiting {
-            permit: Arc::clone(&self.in_flight).try_acquire_owned().ok(),
-            response: timeout(self.timeout, self.inner.call(request)),
+            permit: Arc::clone(&group.in_flight).try_acquire_owned().ok(),
+            response: timeout(group.timeout, self.inner.call(request)),
         }
     }
 }

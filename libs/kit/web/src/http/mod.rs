@@ -8,21 +8,29 @@ mod middleware;
 mod places;
 
 use axum::Router;
-use kit_process::HumanDuration;
+use axum::extract::Request;
 
 pub use limits::Limits;
 pub(crate) use listener::serve_from_reserve;
 pub use listener::{bind, serve};
 pub use middleware::compression;
 
-use self::middleware::GroupLimits;
+use self::middleware::{Group, Limiter};
 use crate::requests::Metrics;
 
 /// The routes of a service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Routes {
     quick: Router,
-    waiting: Option<Router>,
+    waiting: Option<Waiting>,
+}
+
+/// Routes whose handlers wait for an event.
+#[derive(Debug, Clone)]
+struct Waiting {
+    routes: Router,
+    /// Whether a request does not wait.
+    is_quick: fn(&Request) -> bool,
 }
 
 impl From<Router> for Routes {
@@ -37,7 +45,14 @@ impl Routes {
     /// fallback is the one of the other routes.
     #[must_use]
     pub fn waiting(self, routes: Router) -> Self {
-        Self { waiting: Some(routes), ..self }
+        self.waiting_unless(routes, |_| false)
+    }
+
+    /// Adds routes like [`waiting`](Self::waiting). A request for which `is_quick` returns `true`
+    /// does not wait: it has the limits of the other routes.
+    #[must_use]
+    pub fn waiting_unless(self, routes: Router, is_quick: fn(&Request) -> bool) -> Self {
+        Self { waiting: Some(Waiting { routes, is_quick }), ..self }
     }
 }
 
@@ -47,11 +62,11 @@ impl Routes {
 /// is kept and is wrapped, too.
 pub fn harden(routes: impl Into<Routes>, limits: &Limits, metrics: Option<&Metrics>) -> Router {
     let Routes { quick, waiting } = routes.into();
-    let wrap = |group, requests, timeout: HumanDuration| {
-        middleware::around(group, GroupLimits { requests, timeout: timeout.0 }, metrics)
-    };
-    let quick = wrap(quick, limits.max_requests, limits.request_timeout);
-    let Some(waiting) = waiting else { return quick };
+    let wrap = |group, limiter| middleware::around(group, limiter, metrics);
+    let quick_group = Group::new(limits.max_requests, limits.request_timeout.0);
+    let quick = wrap(quick, Limiter::of(quick_group.clone()));
+    let Some(Waiting { routes, is_quick }) = waiting else { return quick };
+    let waiting_group = Group::new(limits.max_waiting_requests, limits.waiting_request_timeout.0);
     // Of two default fallbacks, axum keeps the one of the router that is merged in.
-    wrap(waiting, limits.max_waiting_requests, limits.waiting_request_timeout).merge(quick)
+    wrap(routes, Limiter::of(waiting_group).with_exceptions(is_quick, quick_group)).merge(quick)
 }

@@ -114,6 +114,35 @@ async fn waiting_requests_at_their_limit_do_not_stop_quick_ones() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_wait_has_the_limits_of_the_quick_routes() {
+    let begun = Arc::new(Notify::new());
+    let wait = {
+        let begun = Arc::clone(&begun);
+        async move |request: Request| {
+            if request.uri().query().is_none() {
+                begun.notify_one();
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            "at once"
+        }
+    };
+    let waiting = Router::new().route("/wait", get(wait));
+    let routes = Routes::default().waiting_unless(waiting, |request| request.uri().query().is_some());
+    let request_timeout = HumanDuration(Duration::from_millis(50));
+    let roomy = Limits { max_requests: 1, max_waiting_requests: 1, ..Limits::default() };
+    for (limits, status) in [(roomy, 200), (Limits { request_timeout, ..roomy }, 503)] {
+        let (address, ..) = serve_with(routes.clone(), limits).await;
+        let _waiting = tokio::spawn(testkit::http_get(format!("http://{address}/wait")));
+        begun.notified().await;
+        let refused = testkit::http_get(format!("http://{address}/wait")).await.unwrap();
+        assert_eq!(refused.status(), 503, "its permits are taken");
+        let quick = testkit::http_get(format!("http://{address}/wait?respond=async")).await.unwrap();
+        assert_eq!(quick.status(), status, "it has the permits and the time of quick requests");
+    }
+}
+
+#[tokio::test]
 async fn each_group_of_routes_has_its_own_time() {
     let never = async || std::future::pending::<()>().await;
     let routes = Routes::from(Router::new().route("/quick", get(never)))

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use kit_process::HumanDuration;
 use kit_web::http::Limits;
-use kit_web::websocket::{self, Settings, Socket, Upgrade};
+use kit_web::websocket::{self, Farewell, Settings, Socket, Upgrade};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -84,7 +84,7 @@ async fn load(mut client: Client, started: mpsc::UnboundedSender<()>) -> (String
 async fn each_of_a_thousand_busy_sockets_gets_a_farewell_and_a_close_frame() {
     const SOCKETS: usize = 1000;
     raise_file_limit();
-    let settings = Settings { farewell: Some(websocket::Message::text("goaway")), ..Settings::default() };
+    let settings = Settings { farewell: Some(websocket::Message::text("goaway").into()), ..Settings::default() };
     let (address, shutdown, task) = serve(router(settings, echo)).await;
     let (started, mut starts) = mpsc::unbounded_channel();
     let mut clients = Vec::new();
@@ -101,6 +101,33 @@ async fn each_of_a_thousand_busy_sockets_gets_a_farewell_and_a_close_frame() {
     let ends = join_all(clients).await.into_iter().map(Result::unwrap);
     let in_order = ends.filter(|end| *end == ("goaway".to_owned(), 1012)).count();
     assert_eq!(in_order, SOCKETS);
+}
+
+#[tokio::test]
+async fn each_farewell_is_made_at_the_drain() {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let number = std::sync::Arc::clone(&count);
+    let farewell = Farewell::new(move || {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        websocket::Message::text(number.to_string())
+    });
+    let settings = Settings { farewell: Some(farewell), ..Settings::default() };
+    let (address, shutdown, task) = serve(router(settings, echo)).await;
+    let mut clients = [open(address).await, open(address).await];
+    for client in &mut clients {
+        is_echoed(client, "hello").await;
+    }
+    assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 0);
+    shutdown.drain();
+    let mut farewells = Vec::new();
+    for mut client in clients {
+        farewells.push(next(&mut client).await.unwrap());
+        assert_eq!(next(&mut client).await, Err(1012));
+        while let Some(Ok(_)) = client.next().await {}
+    }
+    farewells.sort();
+    assert_eq!(farewells, ["0", "1"]);
+    task.await.unwrap();
 }
 
 /// Raises the limit: client and server together use two file descriptors for each socket.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use kit_database::mysql::text;
 use kit_database::{Options, sqlx};
@@ -15,7 +16,9 @@ use values_store::{MIGRATIONS, Page, ValuesStore};
 const START_MS: i64 = 1_800_000_000_000;
 
 /// MySQL's clock is set per connection, so there is only one.
-const OPTIONS: Options = Options { connections: 1, ..Options::DEFAULT };
+///
+/// On a busy machine, a connection takes a while.
+const OPTIONS: Options = Options { connections: 1, acquire_timeout: Duration::from_secs(20), ..Options::DEFAULT };
 
 const TABLES: [&str; 3] = ["values", "workers", "manager_lease"];
 

@@ -1,0 +1,6 @@
+//! Turns of several replicas.
+
+mod alternate;
+mod fairness;
+mod outages;
+mod start;
