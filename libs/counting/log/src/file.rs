@@ -48,6 +48,8 @@ impl FileDisk {
         std::fs::create_dir_all(folder).map_err(failed(folder.to_owned()))?;
         let lock = FolderLock::take(folder, LOCK)?;
         let file = open(folder).map_err(failed(folder.join(FILE)))?;
+        // Only advice: the whole file is read once.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
         Ok(Self { folder: folder.to_owned(), file, _lock: lock })
     }
 

@@ -11,6 +11,9 @@ use crate::{open, text};
 /// Lines of a batch.
 const BATCH: u64 = 2;
 
+/// Bytes of the longest write: two lines above 100.
+const LONGEST_WRITE: usize = 42;
+
 /// The process dies in this operation, after so many bytes.
 const fn death(after: usize, written: usize) -> Fault {
     Fault { after, written, synced: Chance { blocks: 0, length: 0 }, last: true }
@@ -21,7 +24,7 @@ const fn death(after: usize, written: usize) -> Fault {
 fn interrupted(stored: u64, last: u64) -> BTreeSet<(u64, Vec<u8>)> {
     let mut images = BTreeSet::new();
     for operation in 0.. {
-        for written in 0..=text(last).len() {
+        for written in 0..=LONGEST_WRITE {
             let disk = SimulatedDisk::new(text(stored));
             let (mut log, _) = Log::open(disk.after_kill(Vec::new()), BATCH).expect("the file is whole");
             drop(log);
@@ -47,7 +50,7 @@ fn interrupted_repairs(image: &[u8]) -> BTreeSet<Vec<u8>> {
     let _ = Log::open(whole.clone(), BATCH).expect("the file can be repaired");
     let mut images = BTreeSet::new();
     for operation in 0..whole.operations() {
-        for written in 0..=image.len() {
+        for written in 0..=LONGEST_WRITE {
             let disk = SimulatedDisk::new(image.to_vec()).after_kill(vec![death(operation, written)]);
             assert!(Log::open(disk.clone(), BATCH).is_err());
             images.extend(disk.after_any_crash());
@@ -60,6 +63,7 @@ fn interrupted_repairs(image: &[u8]) -> BTreeSet<Vec<u8>> {
 fn every_crash_is_repaired() {
     let (mut crashes, mut repairs) = (0, 0);
     for stored in [0, 1, 2, 5, 18, 99] {
+        assert!(text(stored + 3).len() - text(stored + 1).len() <= LONGEST_WRITE);
         let mut seen = BTreeSet::new();
         for (stored, image) in interrupted(stored, stored + 3) {
             let (log, _) = open(&SimulatedDisk::new(image.clone()), BATCH, stored);
