@@ -15,9 +15,9 @@ const NOTHING: Budget =
 const CUTS: Config =
     Config { name: "cuts", goal: 3, until: 4, in_flight: 2, notices: true, budget: Budget { cuts: 1, ..NOTHING } };
 
-/// Both connections break, so that roles are exchanged.
+/// Both connections break, or one twice.
 const TWO_CUTS: Config =
-    Config { name: "two cuts", goal: 2, until: 3, in_flight: 1, budget: Budget { cuts: 2, ..NOTHING }, ..CUTS };
+    Config { name: "two cuts", goal: 1, until: 1, in_flight: 1, budget: Budget { cuts: 2, ..NOTHING }, ..CUTS };
 
 /// Clients are killed.
 const CLIENT_CRASHES: Config = Config {
@@ -101,6 +101,7 @@ fn cuts() {
 }
 
 #[test]
+#[ignore = "takes many minutes and gigabytes of memory: run it alone, after changes to the protocol"]
 fn two_cuts() {
     search(TWO_CUTS);
 }

@@ -103,17 +103,19 @@ impl World {
                 self.connected.insert(connection);
             }
             Event::Disconnected(connection) => self.end(connection),
-            Event::Number { from, role, number, reply } => {
-                if Role::ALL.into_iter().any(|role| self.server.holder(role) == Some(from)) {
-                    if Role::of(number) == role {
-                        self.came.insert(number);
-                    }
-                    self.open.extend(reply.map(|reply| (from, number, reply)));
+            Event::Number { from, role, number, reply } if self.has_role(from) => {
+                if Role::of(number) == role {
+                    self.came.insert(number);
                 }
+                self.open.extend(reply.map(|reply| (from, number, reply)));
             }
             _ => {}
         }
         self.tell(event)
+    }
+
+    fn has_role(&self, connection: Connection) -> bool {
+        Role::ALL.into_iter().any(|role| self.server.holder(role) == Some(connection))
     }
 
     fn end(&mut self, connection: Connection) {
