@@ -14,7 +14,6 @@ pub(super) const REPLICAS: usize = 2;
 
 /// A replica.
 pub(super) struct Replica {
-    pub(super) name: String,
     pub(super) process: Process,
     pub(super) address: SocketAddr,
     /// The port of its admin listener.
@@ -28,21 +27,19 @@ pub(super) struct Product {
 }
 
 impl Product {
-    /// Starts the replicas with these settings, and waits until they are ready.
-    pub(super) async fn start(server: &MariaDb, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+    /// Starts the replicas, and waits until they are ready.
+    pub(super) async fn start(server: &MariaDb, name: &str) -> anyhow::Result<Self> {
         let database = server.database(name).await;
         let mut replicas = Vec::new();
         for number in 1..=REPLICAS {
             let Started { launch, admin } = programs::launch("round-robin-server")?;
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-            let name = format!("replica-{number}");
             let launch = launch
                 .env("DATABASE_URL", database.url())
                 .env("LISTEN", address.to_string())
-                .env("REPLICA_NAME", &name)
+                .env("REPLICA_NAME", format!("replica-{number}"))
                 .env("RUST_LOG", "warn");
-            let launch = settings.iter().fold(launch, |launch, (name, value)| launch.env(*name, *value));
-            replicas.push(Replica { name, process: launch.spawn(), address, admin });
+            replicas.push(Replica { process: launch.spawn(), address, admin });
         }
         for replica in &replicas {
             http::ready(replica.admin, DEADLINE).await?;

@@ -74,7 +74,7 @@ struct Measured {
 /// Runs this part.
 pub(super) async fn run(server: &MariaDb, options: &Options, report: &mut Report) -> anyhow::Result<()> {
     report.section("throughput", METHOD);
-    let product = Product::start(server, "throughput", &[]).await?;
+    let product = Product::start(server, "throughput").await?;
     let connection = &mut product.database.connect().await;
     execute(connection, &TABLES).await?;
     let addresses: Vec<SocketAddr> = product.replicas.iter().map(|replica| replica.address).collect();
