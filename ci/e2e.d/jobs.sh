@@ -44,27 +44,10 @@ clients=()
 for client in 1 2 3 4; do ask_for_jobs "$client" & clients+=("$!"); done
 background+=("${clients[@]}")
 
-RANDOM=${SEED:-$$}
-note "seed $RANDOM, ${FAULT_SECONDS:=180} s of deleting, an upgrade and a rollback in the middle"
 services=(main-app main-app service-app service-app service-app rabbitmq mysql)
-deleted=()
-began=$SECONDS
-upgraded=
-while ((SECONDS < began + FAULT_SECONDS)); do
-    delete_one_of "${services[@]}"
-    if [[ -z $upgraded ]] && ((SECONDS > began + FAULT_SECONDS / 3)); then
-        h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --set service-app.drainTimeoutSeconds=14 \
-            --set-string main-app.podAnnotations.changed=yes >/dev/null
-        upgraded=yes
-    elif [[ $upgraded == yes ]] && ((SECONDS > began + FAULT_SECONDS * 2 / 3)); then
-        h rollback "$RELEASE" -n "$NAMESPACE" >/dev/null
-        upgraded=back
-    fi
-    sleep $((1 + RANDOM % 4))
-done
+delete_during_an_upgrade "${FAULT_SECONDS:=180}" \
+    --set service-app.drainTimeoutSeconds=14 --set-string main-app.podAnnotations.changed=yes
 for client in "${clients[@]}"; do stop "$client"; done
-note "deleted: $(printf '%s\n' "${deleted[@]}" | tally)"
-expect "upgraded and rolled back" "$([[ $upgraded == back ]] && echo 1 || echo 0)" == 1
 
 k rollout status statefulset mysql --timeout=60s >/dev/null
 k rollout status statefulset rabbitmq --timeout=120s >/dev/null

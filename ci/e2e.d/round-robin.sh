@@ -63,29 +63,11 @@ clients=()
 for client in 1 2 3 4; do send_messages "e2e-http-$client" & clients+=("$!"); done
 background+=("${clients[@]}")
 
-RANDOM=${SEED:-$$}
 seconds=${long:+180}
-seconds=${seconds:-60}
-note "seed $RANDOM, $seconds s of deleting, an upgrade and a rollback in the middle"
 services=(round-robin-server round-robin-server round-robin-server round-robin-client mysql)
-deleted=()
-began=$SECONDS
-upgraded=
-while ((SECONDS < began + seconds)); do
-    delete_one_of "${services[@]}"
-    if [[ -z $upgraded ]] && ((SECONDS > began + seconds / 3)); then
-        h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values --set-string round-robin-server.podAnnotations.changed=yes \
-            --set-string round-robin-client.podAnnotations.changed=yes >/dev/null
-        upgraded=yes
-    elif [[ $upgraded == yes ]] && ((SECONDS > began + seconds * 2 / 3)); then
-        h rollback "$RELEASE" -n "$NAMESPACE" >/dev/null
-        upgraded=back
-    fi
-    sleep $((1 + RANDOM % 4))
-done
+delete_during_an_upgrade "${seconds:-60}" \
+    --set-string round-robin-server.podAnnotations.changed=yes --set-string round-robin-client.podAnnotations.changed=yes
 for client in "${clients[@]}"; do stop "$client"; done
-note "deleted: $(printf '%s\n' "${deleted[@]}" | tally)"
-expect "upgraded and rolled back" "$([[ $upgraded == back ]] && echo 1 || echo 0)" == 1
 
 k rollout status statefulset mysql --timeout=60s >/dev/null
 k rollout status deployment round-robin-server --timeout=120s >/dev/null

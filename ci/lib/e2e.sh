@@ -200,6 +200,28 @@ delete_one_of() {
     deleted+=("$service")
 }
 
+# delete_during_an_upgrade SECONDS HELM_ARGUMENT...: deletes pods of the services in $services at
+# random. Upgrades with the arguments after a third of the time, and rolls back after two thirds.
+delete_during_an_upgrade() {
+    local seconds=$1 began=$SECONDS upgraded='' deleted=()
+    shift
+    RANDOM=${SEED:-$$}
+    note "seed $RANDOM, $seconds s of deleting, an upgrade and a rollback in the middle"
+    while ((SECONDS < began + seconds)); do
+        delete_one_of "${services[@]}"
+        if [[ -z $upgraded ]] && ((SECONDS > began + seconds / 3)); then
+            h upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" --reuse-values "$@" >/dev/null
+            upgraded=yes
+        elif [[ $upgraded == yes ]] && ((SECONDS > began + seconds * 2 / 3)); then
+            h rollback "$RELEASE" -n "$NAMESPACE" >/dev/null
+            upgraded=back
+        fi
+        sleep $((1 + RANDOM % 4))
+    done
+    note "deleted: $(printf '%s\n' "${deleted[@]}" | tally)"
+    expect "upgraded and rolled back" "$([[ $upgraded == back ]] && echo 1 || echo 0)" == 1
+}
+
 # tally: counts the occurrences of each line of the input.
 tally() { sort | uniq -c | awk '{ printf "%s × %s  ", $2, $1 }'; }
 
