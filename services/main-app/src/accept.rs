@@ -15,9 +15,6 @@ const LIMITS: Limits = Limits { waiting: 1024, items: 256, weight: 2 * 1024 * 10
 /// Commits in flight: while the disk writes one, the next one is sent.
 const COMMITS: usize = 2;
 
-/// Number of requests of one commit that may wait for a locked row, each for a second.
-const LOCK_WAITS: u32 = 4;
-
 /// Approximate size of a job without its payload, in bytes.
 const ROW_BYTES: usize = 256;
 
@@ -60,7 +57,7 @@ impl Acceptor {
     /// this future is dropped. A client that has disconnected finds them by their keys.
     pub(crate) async fn accept(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, Failed> {
         match self.0.call(Request(jobs)).await {
-            Ok(result) => result,
+            Ok(accepted) => Ok(accepted),
             Err(kit_batch::Error::Failed(failed)) => Err(failed),
             Err(kit_batch::Error::Full | kit_batch::Error::Stopped) => Err(Failed::Unavailable),
         }
@@ -84,7 +81,7 @@ struct Writer {
 
 impl Operation for Writer {
     type Item = Request;
-    type Output = Result<Vec<Accepted>, Failed>;
+    type Output = Vec<Accepted>;
     type Outputs = Vec<Self::Output>;
     type Error = Failed;
 
@@ -95,35 +92,8 @@ impl Operation for Writer {
     /// Commits the jobs and publishes their messages. If the database refuses the commit, or
     /// keys conflict that have to be accepted together with others, only the request at fault
     /// fails. Parts of the commit are then repeated, which accepts no job twice.
-    ///
-    /// If another session holds the row of an idempotency key locked, each request is committed by
-    /// itself: each request for a locked row costs a second, and halves would repeat that wait.
-    /// After [`LOCK_WAITS`], the other requests fail too, since all rows may be locked.
     async fn execute(&mut self, requests: &[Request]) -> Result<Self::Outputs, Failure<Failed>> {
-        let error = match self.commit(requests).await {
-            Ok(accepted) => return Ok(accepted.into_iter().map(Ok).collect()),
-            Err(error) => error,
-        };
-        if requests.len() == 1 || !error.is_lock_wait_timeout() {
-            let failed = self.failed(error, requests);
-            return Err(if failed == Failed::Unavailable { Failure::Batch(failed) } else { Failure::Item(failed) });
-        }
-        let mut results = Vec::with_capacity(requests.len());
-        let mut lock_waits = 0;
-        for request in requests.chunks(1) {
-            if lock_waits == LOCK_WAITS {
-                results.push(Err(Failed::Unavailable));
-                continue;
-            }
-            results.push(match self.commit(request).await {
-                Ok(accepted) => Ok(accepted.concat()),
-                Err(error) => {
-                    lock_waits += u32::from(error.is_lock_wait_timeout());
-                    Err(self.failed(error, request))
-                }
-            });
-        }
-        Ok(results)
+        self.commit(requests).await.map_err(|error| self.failure(error, requests))
     }
 }
 
@@ -166,6 +136,19 @@ impl Writer {
 
     async fn accept_once(&self, jobs: &[NewJob], together: bool) -> Result<Result<Vec<Accepted>, Conflicts>, Error> {
         if together { self.store.accept_all(jobs).await } else { self.store.accept(jobs).await.map(Ok) }
+    }
+
+    /// Which of `requests` an error concerns: all of them if the database is unavailable.
+    fn failure(&self, error: NotCommitted, requests: &[Request]) -> Failure<Failed> {
+        let is_locked = error.is_lock_wait_timeout();
+        if is_locked && requests.len() > 1 {
+            return Failure::Locked(Failed::Unavailable);
+        }
+        match self.failed(error, requests) {
+            failed if is_locked => Failure::Locked(failed),
+            Failed::Unavailable => Failure::Batch(Failed::Unavailable),
+            failed => Failure::Item(failed),
+        }
     }
 
     /// The reason why `requests` failed. Logs it, unless the commit is repeated in parts.

@@ -53,7 +53,7 @@
 //!   [`Error::Full`] at once.
 //! - **Failure.** The operation says which items an error concerns: see [`Failure`]. An item
 //!   that is refused gets the error alone; the others of its batch are carried out in
-//!   [`Parts`]. The operation itself repeats requests to a store that is unavailable.
+//!   [`Parts`]. If something is locked, each item is carried out alone. The operation itself repeats requests to a store that is unavailable.
 //! - **Drain.** Once every [`Batcher`] is dropped, the workers carry out what waits and end.
 //! - **Panic.** A worker that panics or is aborted answers the items it holds with
 //!   [`Error::Stopped`]. When the last worker is gone, all callers get that.

@@ -32,9 +32,24 @@ pub enum Failure<E> {
     /// and then the second half of the items, so that only the item at fault gets the error.
     /// The failed operation must have had no effect.
     Item(E),
+    /// Some of the items need something that another session has locked, and the operation has
+    /// waited for it in vain and had no effect. The worker repeats the operation with each item
+    /// alone, because halves would repeat the wait more often. Each failure then concerns the
+    /// item alone. After four items that waited in vain, the others get the error too, since
+    /// everything may be locked.
+    Locked(E),
     /// Every item of the batch that has no result yet gets the error.
     Batch(E),
     /// Every item of the batch that has no result yet gets the error, and so does every item
     /// that waits: for a store that is away, so that no caller waits for a second failure.
     All(E),
+}
+
+impl<E> Failure<E> {
+    /// The error, whatever it concerns.
+    pub(crate) fn into_error(self) -> E {
+        match self {
+            Self::Item(error) | Self::Locked(error) | Self::Batch(error) | Self::All(error) => error,
+        }
+    }
 }

@@ -9,6 +9,9 @@ use crate::batcher::{Answer, Entry, Shared};
 use crate::queue::{Next, Queue};
 use crate::{Failure, Operation, Parts};
 
+/// Number of items of one part that may wait for a lock in vain.
+const LOCK_WAITS: u32 = 4;
+
 /// Carries out batches. Clones take from the same queue, a batch each.
 pub struct Worker<O: Operation>(Arc<Workers<O>>);
 
@@ -68,7 +71,8 @@ impl<O: Operation> Worker<O> {
         }
     }
 
-    /// Carries out a batch: all at once, or in parts that were halved when they failed.
+    /// Carries out a batch: all at once, in parts that were halved when they failed, or, where
+    /// something is locked, each item alone.
     async fn carry_out(&self, Batch { items, answers }: &mut Batch<O>, operation: &mut O) {
         // Answered in order, part by part.
         let mut answers = answers.drain(..);
@@ -84,13 +88,44 @@ impl<O: Operation> Worker<O> {
                     }
                 }
                 Err(Failure::Item(_)) if parts.split(&part) => {}
-                Err(Failure::Item(error)) => fail(answers.by_ref().take(1), &error),
+                Err(Failure::Locked(error)) if part.len() > 1 => {
+                    let answers = answers.by_ref().take(part.len());
+                    carry_out_each(&items[part], answers, operation, &error).await;
+                }
+                Err(Failure::Item(error) | Failure::Locked(error)) => fail(answers.by_ref().take(1), &error),
                 Err(Failure::Batch(error)) => return fail(answers, &error),
                 Err(Failure::All(error)) => {
                     fail(answers, &error);
                     let waiting = self.0.0.with_queue(Queue::clear);
                     return fail(waiting.into_iter().map(|entry| entry.answer), &error);
                 }
+            }
+        }
+    }
+}
+
+/// Carries out each of `items` alone. After [`LOCK_WAITS`], the others get the error `locked`.
+async fn carry_out_each<O: Operation>(
+    items: &[O::Item],
+    answers: impl Iterator<Item = Answer<O>>,
+    operation: &mut O,
+    locked: &O::Error,
+) {
+    let mut lock_waits = 0;
+    for (item, answer) in items.chunks(1).zip(answers) {
+        if lock_waits == LOCK_WAITS {
+            reply(answer, Err(locked.clone()));
+            continue;
+        }
+        match operation.execute(item).await {
+            Ok(results) => {
+                if let Some(result) = results.into_iter().next() {
+                    reply(answer, Ok(result));
+                }
+            }
+            Err(failure) => {
+                lock_waits += u32::from(matches!(failure, Failure::Locked(_)));
+                reply(answer, Err(failure.into_error()));
             }
         }
     }

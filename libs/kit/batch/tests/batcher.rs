@@ -67,6 +67,60 @@ fn slow(log: &Log) -> Scripted {
     })
 }
 
+/// An operation that waits for the items in `locked` in vain, and for which item 1 is away.
+fn with_locked(locked: &'static [usize], log: &Log) -> Scripted {
+    let log = Arc::clone(log);
+    scripted(move |items| {
+        log.lock().unwrap().push(items.clone());
+        std::future::ready(if items.iter().any(|item| locked.contains(item)) {
+            Err(Failure::Locked("locked"))
+        } else if items.contains(&1) {
+            Err(Failure::Batch("away"))
+        } else {
+            Ok(echo(&items))
+        })
+    })
+}
+
+/// The results of `count` items that share a batch.
+async fn share(count: usize, operation: Scripted) -> Vec<Result<Echo, Error<&'static str>>> {
+    let (batcher, worker) = batcher(Limits { waiting: count, items: count, ..LIMITS });
+    let pending: Vec<_> = (0..count).map(|number| batcher.submit(number).unwrap()).collect();
+    drop(batcher);
+    worker.run(operation).await;
+    let mut results = Vec::new();
+    for pending in pending {
+        results.push(pending.await);
+    }
+    results
+}
+
+#[tokio::test]
+async fn a_locked_item_fails_alone_and_is_waited_for_once_more() {
+    let log = Log::default();
+    let results = share(5, with_locked(&[2], &log)).await;
+    let (locked, away) = (Error::Failed("locked"), Error::Failed("away"));
+    assert_eq!(results, [Ok(Echo(0)), Err(away), Err(locked), Ok(Echo(3)), Ok(Echo(4))]);
+    assert_eq!(*log.lock().unwrap(), [vec![0, 1, 2, 3, 4], vec![0], vec![1], vec![2], vec![3], vec![4]]);
+}
+
+#[tokio::test]
+async fn a_lone_locked_item_is_waited_for_once() {
+    let log = Log::default();
+    assert_eq!(share(1, with_locked(&[0], &log)).await, [Err(Error::Failed("locked"))]);
+    assert_eq!(*log.lock().unwrap(), [vec![0]]);
+}
+
+#[tokio::test]
+async fn after_four_locked_items_the_others_are_not_tried() {
+    let log = Log::default();
+    let results = share(9, with_locked(&[2, 4, 5, 6, 8], &log)).await;
+    assert_eq!((&results[0], &results[3]), (&Ok(Echo(0)), &Ok(Echo(3))));
+    assert_eq!(results[7], Err(Error::Failed("locked")), "it is not locked");
+    assert_eq!(results.iter().filter(|result| **result == Err(Error::Failed("locked"))).count(), 6);
+    assert_eq!(log.lock().unwrap().len(), 1 + 7);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lone_item_waits_for_nothing_and_the_next_ones_share() {
     let metrics = Metrics::default();

@@ -103,7 +103,7 @@ impl Future for Accepting {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.result).poll(context).map(|result| match result {
-            Ok(result) => result,
+            Ok(accepted) => Ok(accepted),
             Err(kit_batch::Error::Failed(failed)) => Err(failed),
             Err(kit_batch::Error::Full | kit_batch::Error::Stopped) => Err(Failed::Unavailable),
         })

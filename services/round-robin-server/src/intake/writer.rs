@@ -13,9 +13,6 @@ use crate::serve::Waker;
 /// Approximate size of a message without its text, in bytes.
 pub(super) const ROW_BYTES: usize = 256;
 
-/// Number of messages of one commit that may wait for a locked row, each for a second.
-const LOCK_WAITS: u32 = 4;
-
 /// Approximate size of a message, in bytes.
 pub(super) fn weight(request: &Request) -> usize {
     ROW_BYTES + request.message.len()
@@ -31,7 +28,7 @@ pub(super) struct Writer {
 
 impl Operation for Writer {
     type Item = Request;
-    type Output = Result<Accepted, Failed>;
+    type Output = Accepted;
     type Outputs = Vec<Self::Output>;
     type Error = Failed;
 
@@ -41,44 +38,12 @@ impl Operation for Writer {
 
     /// Stores messages. If the database refuses the commit, only the message at fault fails: parts
     /// of the commit are repeated, which stores no message twice.
-    ///
-    /// If another session holds a row locked, each message is committed by itself: each message that
-    /// needs the row costs a second, and halves would repeat that wait. After [`LOCK_WAITS`], the
-    /// other messages fail too, since all rows may be locked.
     async fn execute(&mut self, requests: &[Request]) -> Result<Self::Outputs, Failure<Failed>> {
-        let error = match self.store(requests).await {
-            Ok(accepted) => return Ok(accepted.into_iter().map(Ok).collect()),
-            Err(error) => error,
-        };
-        if requests.len() == 1 || !error.is_lock_wait_timeout() {
-            let failed = self.failed(&error, requests);
-            return Err(if failed == Failed::Unavailable { Failure::Batch(failed) } else { Failure::Item(failed) });
-        }
-        Ok(self.store_each(requests).await)
+        self.store(requests).await.map_err(|error| self.failure(&error, requests))
     }
 }
 
 impl Writer {
-    /// Stores each message in a commit of its own.
-    async fn store_each(&self, requests: &[Request]) -> Vec<Result<Accepted, Failed>> {
-        let mut results = Vec::with_capacity(requests.len());
-        let mut lock_waits = 0;
-        for request in requests.chunks(1) {
-            if lock_waits == LOCK_WAITS {
-                results.push(Err(Failed::Unavailable));
-                continue;
-            }
-            match self.store(request).await {
-                Ok(accepted) => results.extend(accepted.into_iter().map(Ok)),
-                Err(error) => {
-                    lock_waits += u32::from(error.is_lock_wait_timeout());
-                    results.push(Err(self.failed(&error, request)));
-                }
-            }
-        }
-        results
-    }
-
     /// Stores messages, and wakes the serving loop if one of them waits. An idle connection may
     /// have died: on an error, the commit is repeated once, which stores no message twice.
     async fn store(&self, requests: &[Request]) -> Result<Vec<Accepted>, Error> {
@@ -107,6 +72,19 @@ impl Writer {
                 Accepted::Fenced => "fenced",
             };
             self.metrics.refused.get_or_create(&[("reason", reason)]).inc();
+        }
+    }
+
+    /// Which of `requests` an error concerns: all of them if the database is unavailable.
+    fn failure(&self, error: &Error, requests: &[Request]) -> Failure<Failed> {
+        let is_locked = error.is_lock_wait_timeout();
+        if is_locked && requests.len() > 1 {
+            return Failure::Locked(Failed::Unavailable);
+        }
+        match self.failed(error, requests) {
+            failed if is_locked => Failure::Locked(failed),
+            Failed::Unavailable => Failure::Batch(Failed::Unavailable),
+            failed => Failure::Item(failed),
         }
     }
 
