@@ -1,9 +1,7 @@
 //! The searches. Each has a few faults in one part of the protocol; together they cover more
 //! than a single search could in the time of a test.
 
-use std::time::Instant;
-
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::Checker;
 
 use crate::state::{Budget, Config};
 use crate::{ATTEMPTS, ENDS, KEYS, Mutation, NOTICED, ONCE, Protocol, SUCCESS};
@@ -83,17 +81,7 @@ const POISON: Config =
 
 /// Searches all states of `config`: no property may fail.
 fn search(config: Config) {
-    let started = Instant::now();
-    let model = Protocol { config, mutation: None };
-    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    println!(
-        "{}: {} states, {} steps, depth {}, {:.1?}",
-        config.name,
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        started.elapsed()
-    );
+    let checker = kit_model::search(config.name, Protocol { config, mutation: None });
     for property in [ONCE, SUCCESS, KEYS, ATTEMPTS, NOTICED, ENDS] {
         checker.assert_no_discovery(property);
     }
@@ -136,10 +124,8 @@ fn poison() {
 /// Finds a counterexample to `property`, which `mutation` must violate.
 fn catch(config: Config, mutation: Mutation, property: &'static str) {
     let model = Protocol { config, mutation: Some(mutation) };
-    let wanted = HasDiscoveries::AnyOf([property].into());
-    let checker = model.checker().threads(2).finish_when(wanted).spawn_bfs().join();
-    let path = checker.assert_any_discovery(property);
-    println!("{mutation:?}: {} steps to \"not {property}\"", path.into_actions().len());
+    let steps = kit_model::catch(model, property);
+    println!("{mutation:?}: {steps} steps to \"not {property}\"");
 }
 
 #[test]

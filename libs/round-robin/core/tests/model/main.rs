@@ -16,10 +16,11 @@ mod state;
 
 use std::sync::Arc;
 
+use kit_model::Witnesses;
 use stateright::{Model, Property};
 
 use actions::Action;
-use properties::Witnesses;
+use properties::Witness;
 use state::{Config, State};
 
 /// The protocol at one size, with or without a mistake in it.
@@ -27,7 +28,7 @@ use state::{Config, State};
 pub(crate) struct Protocol {
     pub(crate) config: Config,
     pub(crate) mutation: Option<Mutation>,
-    pub(crate) witnesses: Arc<Witnesses>,
+    pub(crate) witnesses: Arc<Witnesses<Witness>>,
 }
 
 /// A safeguard that is missing. The checker must find what follows, which shows that it can.

@@ -1,7 +1,5 @@
 //! Properties that must always hold, and witnesses that each search must find.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use stateright::Property;
 
 use crate::consistent::is_consistent;
@@ -92,22 +90,12 @@ pub(crate) enum Witness {
     Gap,
     /// A client that had answers received the next one over a new connection.
     Resumed,
-    /// A client was told that answers are gone.
+    /// A server said to a client that answers are gone.
     Lost,
 }
 
-/// Witnesses that a search has found so far.
-#[derive(Debug, Default)]
-pub(crate) struct Witnesses([AtomicBool; 16]);
-
-impl Witnesses {
-    pub(crate) fn note(&self, witness: Witness, seen: bool) {
-        if seen {
-            self.0[witness as usize].store(true, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn saw(&self, witness: Witness) -> bool {
-        self.0[witness as usize].load(Ordering::Relaxed)
+impl kit_model::Witness for Witness {
+    fn index(self) -> usize {
+        self as usize
     }
 }

@@ -2,12 +2,12 @@
 //! more than a single search could in the time of a test.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use kit_model::Witnesses;
+use stateright::Checker;
 use values_core::scaling::Mode;
 
-use crate::properties::{self, Witness, Witnesses};
+use crate::properties::{self, Witness};
 use crate::state::{Budget, Config};
 use crate::{Mutation, Protocol};
 
@@ -169,21 +169,10 @@ const RIVAL_SCALING: Config = Config {
 
 /// Searches all states of `config`: no property may fail, and each witness must be found.
 fn search(config: Config, expected: &[Witness]) {
-    let started = Instant::now();
     let witnesses = Arc::new(Witnesses::default());
     let model = Protocol { config, mutation: None, witnesses: Arc::clone(&witnesses) };
-    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    println!(
-        "{}: {} states, {} steps, depth {}, {:.1?}",
-        config.name,
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        started.elapsed()
-    );
-    checker.assert_properties();
-    let missing: Vec<_> = expected.iter().filter(|witness| !witnesses.saw(**witness)).collect();
-    assert!(missing.is_empty(), "{} never came across {missing:?}", config.name);
+    kit_model::search(config.name, model).assert_properties();
+    witnesses.assert_found(config.name, expected);
 }
 
 #[test]
@@ -269,10 +258,8 @@ fn larger() {
 /// Finds a counterexample to `property`, which `mutation` must violate.
 fn catch(config: Config, mutation: Mutation, property: &'static str) {
     let model = Protocol { config, mutation: Some(mutation), witnesses: Arc::default() };
-    let wanted = HasDiscoveries::AnyOf([property].into());
-    let checker = model.checker().threads(2).finish_when(wanted).spawn_bfs().join();
-    let path = checker.assert_any_discovery(property);
-    println!("{mutation:?}: {} steps to \"not {property}\"", path.into_actions().len());
+    let steps = kit_model::catch(model, property);
+    println!("{mutation:?}: {steps} steps to \"not {property}\"");
 }
 
 #[test]
