@@ -8,9 +8,11 @@ pub mod http;
 pub mod live;
 pub mod openapi;
 pub mod page;
+mod pagination;
 pub mod problem;
 pub mod requests;
 pub mod sse;
 pub mod websocket;
 
+pub use pagination::page_of;
 pub use problem::Problem;

@@ -3,8 +3,8 @@
 use axum::extract::State as Shared;
 use jobs_core::State as JobState;
 use jobs_store::Page;
-use kit_web::Problem;
 use kit_web::extract::Query;
+use kit_web::{Problem, page_of};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -66,9 +66,7 @@ pub(super) async fn list(
     let status: Option<JobState> = query.status.as_deref().map(str::parse).transpose()?;
     // One job more than requested shows whether there is a next page.
     let page = Page { before: query.before, state: status, kind: query.kind, limit: limit + 1 };
-    let mut rows = state.store.list(&page).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let rows = state.store.list(&page).await?;
+    let (rows, next) = page_of(rows, limit, |row| row.id);
     Ok(axum::Json(JobPage { jobs: rows.iter().map(Job::summary).collect(), next }))
 }

@@ -1,8 +1,8 @@
 //! `GET /messages`.
 
 use axum::extract::State as Shared;
-use kit_web::Problem;
 use kit_web::extract::Query;
+use kit_web::{Problem, page_of};
 use round_robin_core::types::ClientId;
 use round_robin_store::Page;
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,7 @@ pub(super) async fn list(
     }
     // One message more than requested shows whether there is a next page.
     let page = Page { client, after: query.after, limit: limit + 1 };
-    let mut rows = state.store.messages(&page).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.counter);
+    let rows = state.store.messages(&page).await?;
+    let (rows, next) = page_of(rows, limit, |row| row.counter);
     Ok(axum::Json(MessagePage { messages: rows.into_iter().map(Message::from).collect(), next }))
 }

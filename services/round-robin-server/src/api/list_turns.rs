@@ -1,8 +1,8 @@
 //! `GET /turns`.
 
 use axum::extract::State as Shared;
-use kit_web::Problem;
 use kit_web::extract::Query;
+use kit_web::{Problem, page_of};
 use round_robin_core::turns::Quantum;
 use round_robin_core::types::{Turn as TurnNumber, TurnRow};
 use serde::{Deserialize, Serialize};
@@ -89,10 +89,8 @@ pub(super) async fn list(
         return Err(RouteError::Limit { limit, max: MAX_PAGE });
     }
     // One turn more than requested shows whether there is a next page.
-    let mut rows = state.store.turns(query.before.map(TurnNumber), limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.turn.0);
+    let rows = state.store.turns(query.before.map(TurnNumber), limit + 1).await?;
+    let (rows, next) = page_of(rows, limit, |row| row.turn.0);
     let turns = rows.into_iter().map(|row| Turn::new(row, state.quantum)).collect();
     Ok(axum::Json(TurnPage { turns, next }))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use kit_web::Problem;
 use kit_web::extract::{Json, NoParameters, Path, Query};
+use kit_web::{Problem, page_of};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use values_core::types::{Incarnation, ValueRow};
@@ -203,10 +203,8 @@ pub(super) async fn list(
     };
     // One more than requested shows whether there is a next page.
     let page = Page { after: query.after, owner, limit: limit + 1 };
-    let mut rows = state.store.list(page).await.map_err(|error| problem(&error))?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let rows = state.store.list(page).await.map_err(|error| problem(&error))?;
+    let (rows, next) = page_of(rows, limit, |row| row.id);
     Ok(axum::Json(ValuePage { values: rows.into_iter().map(Value::from).collect(), next }))
 }
 
