@@ -5,6 +5,7 @@
 //! the committed history from the database's own log, [`report`] prints counts and their
 //! expected values.
 
+mod database;
 mod faults;
 mod fleet;
 mod jobs;

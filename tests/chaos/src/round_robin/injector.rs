@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sqlx::{Connection, Executor, MySqlConnection};
-use testkit::{Direction, Proxy, Server, eventually, eventually_ok};
+use testkit::{Direction, Proxy, Server, eventually};
 use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::cluster::{Cluster, DEADLINE, Replica};
 use super::socket::Order;
+use crate::database::{crash, execute_at_last};
 use crate::faults::{Board, Planned, lock};
 use crate::rng::Rng;
 
@@ -304,12 +304,7 @@ impl Injector {
         // The log has no rows of a `TRUNCATE`.
         let sql = "LOCK TABLES replicas WRITE; DELETE FROM replicas; ALTER TABLE replicas AUTO_INCREMENT = 1; \
                    UNLOCK TABLES";
-        eventually_ok(DEADLINE, fault.name(), async || {
-            let mut session = MySqlConnection::connect(self.cluster.database.url()).await?;
-            session.execute(sqlx::raw_sql(sql)).await?;
-            session.close().await
-        })
-        .await;
+        execute_at_last(self.cluster.database.url(), fault.name(), sql, DEADLINE).await;
         drop(active);
     }
 
@@ -319,9 +314,7 @@ impl Injector {
         if fault == Fault::RestartDatabase {
             server.restart().await;
         } else {
-            server.kill();
-            tokio::time::sleep(rng.duration(Duration::from_millis(200), Duration::from_secs(1))).await;
-            server.up().await;
+            crash(server, &mut rng).await;
         }
         drop(active);
     }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::task::JoinSet;
 
 use super::cluster::{Cluster, DEADLINE};
+use crate::database::{crash, execute_at_last};
 use crate::faults::{Board, Planned};
 use crate::fleet::Member;
 use crate::rng::Rng;
@@ -314,12 +315,7 @@ impl Injector {
             return;
         }
         let active = self.board.begin(fault.name(), "all");
-        eventually_ok(DEADLINE, fault.name(), async || {
-            let mut session = MySqlConnection::connect(self.cluster.database.url()).await?;
-            session.execute(sqlx::raw_sql(sql)).await?;
-            session.close().await
-        })
-        .await;
+        execute_at_last(self.cluster.database.url(), fault.name(), sql, DEADLINE).await;
         drop(active);
     }
 
@@ -328,9 +324,7 @@ impl Injector {
         if fault == Fault::RestartDatabase {
             self.server.restart().await;
         } else {
-            self.server.kill();
-            tokio::time::sleep(rng.duration(Duration::from_millis(200), Duration::from_secs(1))).await;
-            self.server.up().await;
+            crash(&self.server, &mut rng).await;
         }
         drop(active);
     }
