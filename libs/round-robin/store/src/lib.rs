@@ -115,7 +115,7 @@ pub struct Answer {
     pub client: ClientId,
     /// The number of the message within its client.
     pub counter: i64,
-    /// By whom and when it was served.
+    /// The replica that served it, and when.
     pub served: Served,
 }
 

@@ -205,12 +205,12 @@ impl Follower {
     }
 }
 
-/// What became of a message.
+/// What a follower knows about the answer to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It was served.
     Known(Served),
-    /// It was served, and the database knows by whom.
+    /// A replica served it. The database has the name of the replica and the time.
     Unknown,
     /// The database lost its latest transactions, and with them perhaps the message.
     Lost,

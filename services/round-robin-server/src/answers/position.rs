@@ -1,4 +1,4 @@
-//! What is known about a client: which of its messages are served, and by whom.
+//! What is known about a client: which of its messages are served, and which replica served them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ mod tests {
         assert!(!position.is_served(0), "nothing is known");
         assert!(position.set_next(5));
         assert!(position.is_served(4) && !position.is_served(5));
-        assert_eq!(position.served_with(4), None, "by whom is not known");
+        assert_eq!(position.served_with(4), None, "the replica is not known");
         assert!(position.add(served(5, 7)) && position.add(served(8, 8)));
         assert_eq!(position.served_with(7), Some(&served(5, 7)));
         assert!(!position.add(served(5, 8)) && !position.set_next(8), "late news");

@@ -17,7 +17,7 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// Pause after a transaction that served nothing: the rows may be locked by a user.
 const NOTHING: Duration = Duration::from_millis(10);
 
-/// By whom and when a batch is served.
+/// The replica that serves a batch, and its turn.
 pub(super) struct Batch<'a> {
     pub(super) replica: Registration,
     pub(super) turn: Turn,

@@ -30,7 +30,7 @@ pub(crate) struct Findings {
     pub(crate) disorder: Cases,
     /// Messages that were served and not stored.
     pub(crate) unknown: Cases,
-    /// Changes and deletions of rows that hold messages, and by whom and when they were served.
+    /// Changes and deletions of rows that hold messages, or that say which replica served them and when.
     pub(crate) changed: Cases,
     /// Changes whose old values differ from the values that the previous change left.
     pub(crate) torn: Cases,

@@ -69,7 +69,7 @@ impl LibraryClient {
         Self { address, orders, stop, pause, rng, record: Record::new(name), old: JoinSet::new() }
     }
 
-    /// Sends messages until it is told to stop and all are answered.
+    /// Sends messages until the run stops it and all are answered.
     pub(crate) async fn run(mut self) -> Result<Record> {
         loop {
             let (client, mut answers, session) = connect(self.config()?, Metrics::default());

@@ -209,7 +209,7 @@ struct Client {
 
 /// How a connection ends.
 enum End {
-    /// The client was told to stop.
+    /// The run has stopped the client.
     Done,
     /// The client may connect again at this time.
     Lost(Instant),

@@ -33,7 +33,7 @@ const GHOST: Duration = Duration::from_secs(30);
 /// Number of answers after which the client acknowledges them.
 const ACKNOWLEDGED: i64 = 10;
 
-/// What a client is told to do.
+/// An order of the run to a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
     /// Lose its state and connect again: it knows only its name.
@@ -96,7 +96,7 @@ impl Session {
 
 /// How a session ends.
 enum End {
-    /// Everything is answered, and the client was told to stop.
+    /// Everything is answered, and the run has stopped the client.
     Done,
     /// The client connects again after this time.
     Again(Duration),
@@ -125,7 +125,7 @@ impl SocketClient {
         Self { address, orders, stop, pause, rng, state, record, epoch: None, failed: None, old: JoinSet::new() }
     }
 
-    /// Sends messages until it is told to stop and all are answered.
+    /// Sends messages until the run stops it and all are answered.
     pub(crate) async fn run(mut self) -> Record {
         let mut delay = Duration::ZERO;
         let mut old: Option<Session> = None;

@@ -90,7 +90,7 @@ impl WebClient {
         Ok(Self { http, url, orders, stop, pause, rng, record: Record::new(name) })
     }
 
-    /// Sends messages until it is told to stop. All are answered then.
+    /// Sends messages until the run stops it. All are answered then.
     pub(crate) async fn run(mut self) -> Result<Record> {
         let mut next = 1;
         while !*self.stop.borrow() {

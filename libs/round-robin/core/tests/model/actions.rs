@@ -52,7 +52,7 @@ pub(crate) enum Action {
 /// What a client knows when it opens a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// What it received and was told.
+    /// All that it received.
     All,
     /// Nothing.
     Nothing,

@@ -62,7 +62,7 @@ fn mutated_beat(mutation: Option<Mutation>, tables: &mut Tables, replica: Regist
     if mutation == Some(Mutation::BeatHidesLoss) {
         beat.is_registered = true;
     }
-    // The replica is told what it asked about.
+    // The replica receives the answer to its own request.
     if beat.serves == Some(taken_for) || ignores_turn_token(mutation, beat.serves, replica) {
         beat.serves = Some(replica);
     }

@@ -33,7 +33,7 @@ const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
 /// Locks the rows of `clients` that a join with a `JSON_TABLE` finds, and no others. For an `IN`, MariaDB
 /// may scan the index of a small table instead, and wait for the locks of all rows. MySQL refuses the
-/// join unless it is told which of the tables to lock. MariaDB reads that as a comment.
+/// join unless the statement names the table to lock. MariaDB reads that as a comment.
 const FOR_UPDATE: &str = "FOR UPDATE /*!80000 OF clients */";
 
 /// Time limit of a script.

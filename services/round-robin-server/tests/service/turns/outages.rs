@@ -78,7 +78,7 @@ async fn answers_survive_a_restart_of_the_database() {
         };
         let (answers, ()) = tokio::join!(waiting, restart);
         for answer in answers {
-            // A request that arrives while the database is away is told so.
+            // A server answers 503 to a request that arrives while the database is away.
             assert!([200, 503].contains(&answer.status().as_u16()), "{}", answer.status());
         }
         client.messages([first]).await;
