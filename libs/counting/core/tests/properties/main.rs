@@ -1,0 +1,4 @@
+//! The server, step by step and in random histories.
+
+mod histories;
+mod steps;

@@ -1,0 +1,120 @@
+//! The file in a folder of the file system.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use kit_lock::{FolderLock, LockError};
+use rustix::fs::{Advice, fadvise};
+
+use crate::read::read;
+use crate::{Disk, Error};
+
+/// Name of the file in its folder.
+pub const FILE: &str = "numbers.txt";
+
+/// Name of the file that a process locks while it uses the folder.
+pub const LOCK: &str = "numbers.lock";
+
+/// The file in a folder that this process has locked.
+#[derive(Debug)]
+pub struct FileDisk {
+    folder: PathBuf,
+    file: File,
+    _lock: FolderLock,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the folder, or this one may not write to it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The folder or the file cannot be opened or created.
+    #[error("cannot open {}: {source}", path.display())]
+    File {
+        /// The path that cannot be opened.
+        path: PathBuf,
+        /// What the system answers.
+        source: io::Error,
+    },
+}
+
+impl FileDisk {
+    /// Creates the folder and the file if they do not exist, and locks the folder.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let failed = |path: PathBuf| |source| OpenError::File { path, source };
+        std::fs::create_dir_all(folder).map_err(failed(folder.to_owned()))?;
+        let lock = FolderLock::take(folder, LOCK)?;
+        let file = open(folder).map_err(failed(folder.join(FILE)))?;
+        // Only advice: the whole file is read once.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Ok(Self { folder: folder.to_owned(), file, _lock: lock })
+    }
+
+    /// A second handle that only reads, for other threads.
+    pub fn reader(&self) -> io::Result<Reader> {
+        File::open(self.folder.join(FILE)).map(|file| Reader { file })
+    }
+}
+
+/// Opens the file, and makes its name durable.
+fn open(folder: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
+    File::open(folder)?.sync_all()?;
+    Ok(file)
+}
+
+impl Disk for FileDisk {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.folder)?;
+        // Only advice: lines that may not be on the disk are written again anyway.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(&self.file, buffer, offset)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.sync_all()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads stored lines while another thread appends.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+}
+
+impl Reader {
+    /// Reads up to `limit` lines from line `from` on, which is at least 1. `stored` is the
+    /// last number that the log has reported as stored.
+    pub fn read(&self, stored: u64, from: u64, limit: u64) -> Result<String, Error> {
+        read(|buffer, offset| read_at(&self.file, buffer, offset), stored, from, limit)
+    }
+}
