@@ -3,6 +3,8 @@
 
 # The services with a Deployment.
 SERVICES=(
+    counting-client
+    counting-server
     main-app
     service-app
     round-robin-client
@@ -15,6 +17,8 @@ SERVICES=(
 
 # Those with a Service, each with its port.
 SERVED=(
+    counting-client:5001
+    counting-server:5000
     main-app:8003
     round-robin-server:8002
     values-api:8001
@@ -23,6 +27,8 @@ SERVED=(
 
 # The connections that network policies permit, as "client>server".
 EDGES=(
+    "outside>counting-client"
+    "outside>counting-server"
     "main-app>mysql"
     "main-app>rabbitmq"
     "outside>main-app"
