@@ -1,4 +1,4 @@
-//! What the server is told, and what it orders.
+//! The events that the server handles, and the commands that it gives.
 
 use std::fmt;
 
@@ -76,10 +76,16 @@ impl fmt::Display for Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A client has connected.
-    Connected(Connection),
+    Connected {
+        /// The connection.
+        connection: Connection,
+        /// The role that the client would like to have. It gets another one if this one is not
+        /// free.
+        wanted: Option<Role>,
+    },
     /// A connection has ended, or its client does not answer any more.
     Disconnected(Connection),
-    /// A client has answered a probe.
+    /// A client has answered a probe, or has shown by another message that it is there.
     Answered(Connection),
     /// A client has sent a number.
     Number {

@@ -160,7 +160,7 @@ fn connect(model: &Protocol, state: &mut State, client: usize) {
         link.seen.insert(connection);
     }
     state.links.insert(connection, Link { alive: true, ..Link::default() });
-    tell(model, state, Event::Connected(connection));
+    tell(model, state, Event::Connected { connection, wanted: None });
 }
 
 fn send(state: &mut State, client: usize) {

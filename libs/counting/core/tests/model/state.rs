@@ -93,7 +93,7 @@ pub(crate) struct Client {
     pub(crate) connection: Option<Connection>,
     /// The role of its first `client_assigned`, and the number that it sends next.
     pub(crate) count: Option<(Role, u64)>,
-    /// Whether it was told to count.
+    /// Whether it counts: the last message about it was a start.
     pub(crate) runs: bool,
     /// Whether it was rejected. Its platform waits until a role is free.
     pub(crate) rejected: bool,

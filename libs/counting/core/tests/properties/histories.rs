@@ -27,6 +27,11 @@ fn connection() -> impl Strategy<Value = Connection> {
     (0_u64..5).prop_map(Connection)
 }
 
+fn connected() -> impl Strategy<Value = Event> {
+    let wanted = prop::option::of(prop::sample::select(&Role::ALL));
+    (connection(), wanted).prop_map(|(connection, wanted)| Event::Connected { connection, wanted })
+}
+
 fn number() -> impl Strategy<Value = Event> {
     let any_number = prop_oneof![20 => 0_u64..14, 1 => AHEAD - 5..AHEAD + 20, 1 => any::<u64>()];
     (connection(), any_number, prop::bool::weighted(0.9), any::<u8>()).prop_map(|(from, number, is_right, reply)| {
@@ -37,7 +42,7 @@ fn number() -> impl Strategy<Value = Event> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => connection().prop_map(|from| Step::Event(Event::Connected(from))),
+        4 => connected().prop_map(Step::Event),
         2 => connection().prop_map(|from| Step::Event(Event::Disconnected(from))),
         2 => connection().prop_map(|from| Step::Event(Event::Answered(from))),
         1 => connection().prop_map(|from| Step::Event(Event::Malformed { from, reply: None })),
@@ -99,9 +104,7 @@ impl World {
 
     fn event(&mut self, event: Event) -> Result<(), TestCaseError> {
         match event {
-            Event::Connected(connection) => {
-                self.connected.insert(connection);
-            }
+            Event::Connected { connection, wanted } => return self.connect(connection, wanted),
             Event::Disconnected(connection) => self.end(connection),
             Event::Number { from, role, number, reply } if self.has_role(from) => {
                 if Role::of(number) == role {
@@ -112,6 +115,18 @@ impl World {
             _ => {}
         }
         self.tell(event)
+    }
+
+    /// Whoever connects gets the wanted role if it is free, else the other one if it is free.
+    fn connect(&mut self, connection: Connection, wanted: Option<Role>) -> Result<(), TestCaseError> {
+        let is_new = self.connected.insert(connection);
+        let free: Vec<_> = Role::ALL.into_iter().filter(|role| self.server.holder(*role).is_none()).collect();
+        self.tell(Event::Connected { connection, wanted })?;
+        let expected = wanted.filter(|role| free.contains(role)).or_else(|| free.first().copied());
+        if let Some(role) = expected.filter(|_| is_new) {
+            prop_assert_eq!(self.server.holder(role), Some(connection));
+        }
+        Ok(())
     }
 
     fn has_role(&self, connection: Connection) -> bool {
@@ -177,7 +192,7 @@ impl World {
             self.event(Event::Disconnected(connection))?;
         }
         for connection in [10, 11].map(Connection) {
-            self.event(Event::Connected(connection))?;
+            self.event(Event::Connected { connection, wanted: None })?;
         }
         self.settle()?;
         let goal = self.log + 40;
