@@ -1,0 +1,104 @@
+//! Shows whether the client of a connection still sends anything.
+//!
+//! socketioxide answers for pings only by ending a connection long after its client has fallen
+//! silent. A client that waits for a role needs to know earlier whether the holders are there: the
+//! server pings every second, so the bytes that it receives show that.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use axum::http::{Extensions, Request};
+use kit_web::http::Connection;
+
+/// The sessions of Engine.IO whose clients are connected. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Presences(Arc<Mutex<HashMap<String, Weak<Presence>>>>);
+
+/// One session. It may have several connections at a time, and others one after the other.
+#[derive(Debug)]
+pub(crate) struct Presence(Mutex<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    /// Time of the last request.
+    request_at: Instant,
+    /// The WebSocket, if the session has one.
+    socket: Option<Connection>,
+}
+
+impl Presences {
+    /// The presence of a session, which begins with the request that has these extensions.
+    pub(crate) fn of(&self, session: &str, extensions: &Extensions) -> Arc<Presence> {
+        let mut known = lock(&self.0);
+        if let Some(presence) = known.get(session).and_then(Weak::upgrade) {
+            return presence;
+        }
+        known.retain(|_, presence| presence.strong_count() > 0);
+        let seen = Seen { request_at: Instant::now(), socket: Connection::of(extensions) };
+        let presence = Arc::new(Presence(Mutex::new(seen)));
+        known.insert(session.to_owned(), Arc::downgrade(&presence));
+        presence
+    }
+
+    /// Records a request, whose query names the session unless the request begins one.
+    pub(crate) fn record<B>(&self, request: &Request<B>) {
+        let Some(session) = request.uri().query().and_then(session) else { return };
+        let Some(presence) = lock(&self.0).get(session).and_then(Weak::upgrade) else { return };
+        let mut seen = lock(&presence.0);
+        seen.request_at = Instant::now();
+        if let Some(connection) = Connection::of(request.extensions()) {
+            seen.socket = Some(connection);
+        }
+    }
+}
+
+impl Presence {
+    /// Time since the client last sent anything.
+    pub(crate) fn silence(&self) -> Duration {
+        let seen = lock(&self.0);
+        let since_request = seen.request_at.elapsed();
+        seen.socket.as_ref().map_or(since_request, |socket| socket.silence().min(since_request))
+    }
+
+    /// Ends the WebSocket at once. A session without one ends by itself.
+    pub(crate) fn cut(&self) {
+        if let Some(socket) = &lock(&self.0).socket {
+            socket.cut();
+        }
+    }
+}
+
+fn session(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("sid="))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_the_session_ends_the_silence() {
+        let presences = Presences::default();
+        let presence = presences.of("one", &Extensions::new());
+        lock(&presence.0).request_at = Instant::now().checked_sub(Duration::from_secs(9)).unwrap();
+        for query in ["sid=other", "x=sid=one", ""] {
+            presences.record(&Request::get(format!("/socket.io/?EIO=4&{query}")).body(()).unwrap());
+            assert!(presence.silence() >= Duration::from_secs(9), "{query}");
+        }
+        presences.record(&Request::get("/socket.io/?EIO=4&sid=one&transport=polling").body(()).unwrap());
+        assert!(presence.silence() < Duration::from_secs(9));
+    }
+
+    #[test]
+    fn sessions_that_have_ended_are_forgotten() {
+        let presences = Presences::default();
+        drop(presences.of("one", &Extensions::new()));
+        let _two = presences.of("two", &Extensions::new());
+        assert_eq!(lock(&presences.0).len(), 1);
+    }
+}
