@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection(pub u64);
 
-/// The acknowledgement that a client has asked for; unique within its connection.
+/// An acknowledgement that a client expects. The number is unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply(pub u64);
 
@@ -86,6 +86,7 @@ pub enum Event {
     /// A connection has ended, or its client does not answer any more.
     Disconnected(Connection),
     /// A client has answered a probe, or has shown by another message that it is there.
+    /// Changes nothing unless it has a role and others wait.
     Answered(Connection),
     /// A client has sent a number.
     Number {
@@ -95,14 +96,14 @@ pub enum Event {
         role: Role,
         /// The number.
         number: u64,
-        /// The acknowledgement that the client has asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
     },
     /// A client has sent an event that is not a number with a role.
     Malformed {
         /// The connection.
         from: Connection,
-        /// The acknowledgement that the client has asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
     },
     /// The lines up to this number are durable, which ends a [`Command::Store`].
@@ -144,17 +145,17 @@ pub enum Command {
     Acknowledge {
         /// The connection.
         to: Connection,
-        /// The acknowledgement that was asked for.
+        /// The acknowledgement that the client expects.
         reply: Reply,
         /// The number.
         number: u64,
     },
-    /// Answer that a number was not accepted. Not sent to clients that did not ask for an
-    /// acknowledgement.
+    /// Answer that a number was not accepted. Nothing is sent to a client that does not expect
+    /// an acknowledgement.
     Refuse {
         /// The connection.
         to: Connection,
-        /// The acknowledgement that was asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
         /// Why.
         refusal: Refusal,

@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The server, its file and what it has told its clients.
+/// The server, its file, and what was sent to its clients.
 struct World {
     server: Server,
     now: u64,
@@ -63,7 +63,7 @@ struct World {
     /// Numbers that came from a client of their role.
     came: BTreeSet<u64>,
     connected: BTreeSet<Connection>,
-    /// Acknowledgements that were asked for, and not answered or dropped yet.
+    /// Acknowledgements that clients expect.
     open: BTreeSet<(Connection, u64, Reply)>,
 }
 
@@ -104,6 +104,7 @@ impl World {
 
     fn event(&mut self, event: Event) -> Result<(), TestCaseError> {
         match event {
+            Event::Answered(connection) => return self.answer(connection),
             Event::Connected { connection, wanted } => return self.connect(connection, wanted),
             Event::Disconnected(connection) => self.end(connection),
             Event::Number { from, role, number, reply } if self.has_role(from) => {
@@ -125,6 +126,19 @@ impl World {
         let expected = wanted.filter(|role| free.contains(role)).or_else(|| free.first().copied());
         if let Some(role) = expected.filter(|_| is_new) {
             prop_assert_eq!(self.server.holder(role), Some(connection));
+        }
+        Ok(())
+    }
+
+    /// An answer gives nobody a role and takes none, and that of a client without a role changes
+    /// nothing. No deadline is due.
+    fn answer(&mut self, connection: Connection) -> Result<(), TestCaseError> {
+        let before = self.server.clone();
+        let holders = Role::ALL.map(|role| before.holder(role));
+        self.tell(Event::Answered(connection))?;
+        prop_assert_eq!(Role::ALL.map(|role| self.server.holder(role)), holders);
+        if !holders.contains(&Some(connection)) {
+            prop_assert_eq!(&self.server, &before);
         }
         Ok(())
     }
@@ -155,6 +169,9 @@ impl World {
     }
 
     fn judge(&mut self, event: Event, command: Command) -> Result<(), TestCaseError> {
+        if let Event::Answered(_) = event {
+            prop_assert!(matches!(command, Command::Reject(_)), "an answer leads to {command:?}");
+        }
         match command {
             Command::Acknowledge { to, reply, number } => {
                 prop_assert!(number <= self.log, "{number} is not durable");
