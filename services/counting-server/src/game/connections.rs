@@ -180,17 +180,15 @@ impl Connections {
             let is_late = matches!(client.state, State::Accepting(since, _) if since.elapsed() >= ACCEPT);
             is_late || client.presence.silence() >= SILENCE
         };
-        let gone = self.open.extract_if(|_, client| is_gone(client));
-        gone.map(|(connection, client)| {
-            client.presence.cut();
-            connection
-        })
-        .collect()
+        let gone: Vec<_> = self.open.iter().filter(|(_, client)| is_gone(client)).map(|(it, _)| *it).collect();
+        gone.iter().for_each(|connection| self.cut(*connection));
+        gone
     }
 
-    /// Cuts the connection of a client that no longer receives messages, and removes it.
+    /// Ends the connection of a client that is gone, in a way that ends it if it is not.
     pub(super) fn cut(&mut self, connection: Connection) {
         if let Some(client) = self.open.remove(&connection) {
+            let _ = client.socket.disconnect();
             client.presence.cut();
         }
     }

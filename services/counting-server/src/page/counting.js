@@ -49,7 +49,7 @@ function drawRate({ rates }) {
 function describe({ holder }, now) {
   if (holder === null) return `not connected: run counting-client --server-url ${location.origin}`;
   const from = holder.address === null ? "" : ` from ${holder.address}`;
-  return `connected${from}, ${ago(now - holder.since_ms)}`;
+  return `connected ${ago(now - holder.since_ms)}${from}`;
 }
 
 function drawClients({ clients, now_ms: now }) {

@@ -14,6 +14,7 @@ use counting_core::{Connection, Role};
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::DisconnectReason;
 use tokio::sync::oneshot;
 
 use self::events::{Answer, Auth, NUMBER, Number};
@@ -117,7 +118,8 @@ impl Clients {
             let _ = answer.send(&Answer::refused("unknown event: expected number"));
         });
         let game = self.game.clone();
-        socket.on_disconnect(move || {
+        socket.on_disconnect(move |reason: DisconnectReason| {
+            tracing::debug!(connection = connection.0, %reason, "a session has ended");
             game.send(Input::Disconnected(connection));
             ready(())
         });

@@ -5,15 +5,19 @@
 //! server pings every second, so the bytes that it receives show that.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{Extensions, Request};
 use kit_web::http::Connection;
 
-/// The sessions of Engine.IO whose clients are connected. Cheap to clone.
+/// Time for which a session is known whose client has not asked for a role: it has to do so in
+/// this time.
+const UNUSED: Duration = Duration::from_secs(20);
+
+/// The sessions of Engine.IO. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Presences(Arc<Mutex<HashMap<String, Weak<Presence>>>>);
+pub(crate) struct Presences(Arc<Mutex<HashMap<String, Arc<Presence>>>>);
 
 /// One session. It may have several connections at a time, and others one after the other.
 #[derive(Debug)]
@@ -28,28 +32,37 @@ struct Seen {
 }
 
 impl Presences {
-    /// The presence of a session, which begins with the request that has these extensions.
-    pub(crate) fn of(&self, session: &str, extensions: &Extensions) -> Arc<Presence> {
-        let mut known = lock(&self.0);
-        if let Some(presence) = known.get(session).and_then(Weak::upgrade) {
-            return presence;
-        }
-        known.retain(|_, presence| presence.strong_count() > 0);
-        let seen = Seen { request_at: Instant::now(), socket: Connection::of(extensions) };
-        let presence = Arc::new(Presence(Mutex::new(seen)));
-        known.insert(session.to_owned(), Arc::downgrade(&presence));
-        presence
-    }
 
-    /// Records a request, whose query names the session unless the request begins one.
+    /// Records a request, whose query names the session unless the request begins one. A session
+    /// may get its WebSocket before its client asks for a role.
     pub(crate) fn record<B>(&self, request: &Request<B>) {
         let Some(session) = request.uri().query().and_then(session) else { return };
-        let Some(presence) = lock(&self.0).get(session).and_then(Weak::upgrade) else { return };
+        let socket = Connection::of(request.extensions());
+        let presence = match &socket {
+            Some(_) => self.of(session, request.extensions()),
+            None => match lock(&self.0).get(session) {
+                Some(presence) => Arc::clone(presence),
+                None => return,
+            },
+        };
         let mut seen = lock(&presence.0);
         seen.request_at = Instant::now();
-        if let Some(connection) = Connection::of(request.extensions()) {
-            seen.socket = Some(connection);
+        if socket.is_some() {
+            seen.socket = socket;
         }
+    }
+
+    /// The presence of a session, which began with the request that has these extensions.
+    pub(crate) fn of(&self, session: &str, extensions: &Extensions) -> Arc<Presence> {
+        let mut known = lock(&self.0);
+        if let Some(presence) = known.get(session) {
+            return Arc::clone(presence);
+        }
+        known.retain(|_, presence| Arc::strong_count(presence) > 1 || presence.silence() < UNUSED);
+        let seen = Seen { request_at: Instant::now(), socket: Connection::of(extensions) };
+        let presence = Arc::new(Presence(Mutex::new(seen)));
+        known.insert(session.to_owned(), Arc::clone(&presence));
+        presence
     }
 }
 
@@ -97,8 +110,13 @@ mod tests {
     #[test]
     fn sessions_that_have_ended_are_forgotten() {
         let presences = Presences::default();
-        drop(presences.of("one", &Extensions::new()));
-        let _two = presences.of("two", &Extensions::new());
-        assert_eq!(lock(&presences.0).len(), 1);
+        let long_ago = Instant::now().checked_sub(UNUSED).unwrap();
+        let held = presences.of("held", &Extensions::new());
+        lock(&held.0).request_at = long_ago;
+        lock(&presences.of("ended", &Extensions::new()).0).request_at = long_ago;
+        drop(presences.of("begun", &Extensions::new()));
+        let known: Vec<_> = lock(&presences.0).keys().cloned().collect();
+        assert_eq!(known.len(), 2, "{known:?}");
+        assert!(!known.contains(&"ended".to_owned()));
     }
 }
