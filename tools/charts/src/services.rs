@@ -54,6 +54,10 @@ pub struct Settings {
     /// The services to whose ports for clients it connects.
     #[serde(default)]
     pub calls: Vec<String>,
+    /// The roles of its processes, each with the name of its Deployment and container. Without
+    /// roles, all processes do the same, in one Deployment or StatefulSet.
+    #[serde(default)]
+    pub roles: BTreeMap<String, String>,
     /// Whether it has a subchart, and with that a place in `k8s/` and compose.
     #[serde(default = "yes")]
     pub chart: bool,
@@ -86,7 +90,8 @@ pub struct Image {
     /// Environment variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// The path of a volume that the program can write.
+    /// The path of a volume that the program can write. In the chart and in compose, the volume
+    /// outlives the containers.
     pub volume: Option<String>,
 }
 
@@ -230,6 +235,14 @@ fn check(root: &Path, services: &[Service], packages: &[Package]) -> Result<()> 
             continue;
         }
         ensure!(settings.ports.len() < 2, "{manifest}: a service with a subchart has at most one port");
+        ensure!(
+            settings.roles.is_empty() || (settings.ports.is_empty() && settings.compose.replicas.is_none()),
+            "{manifest}: a service with roles has neither ports nor replicas"
+        );
+        ensure!(
+            settings.image.volume.is_none() || settings.compose.replicas.is_none(),
+            "{manifest}: a service with a volume has no replicas"
+        );
         for port in &settings.ports {
             if let Some(other) = ports.insert(*port, name) {
                 bail!("{manifest}: port {port} belongs to {other}");

@@ -94,6 +94,16 @@ fn a_wrong_entry_is_refused() {
         ("ports = [8123]", "mysql = \"x\"", "charts/worker-system/values.yaml has no global.mysql.databases.x"),
         ("ports = [8123]", "rabbitmq = \"x\"", "charts/worker-system/values.yaml has no global.rabbitmq.users.x"),
         ("ports = [8123]", "calls = [\"x\"]", "no service with a subchart and a port has that name"),
+        (
+            "ports = [8123]",
+            "ports = [8123]\nroles = { a = \"hello-a\" }",
+            "a service with roles has neither ports nor replicas",
+        ),
+        (
+            "composed = false",
+            "composed = false\nimage = { volume = \"/data\" }\ncompose = { replicas = 2 }",
+            "a service with a volume has no replicas",
+        ),
         ("ports = [8123]", "port = 8123", "[package.metadata.service]"),
         ("[package.metadata.service]", "[package.metadata.servant]", "every package in services/ has a table"),
     ] {

@@ -1,7 +1,7 @@
 //! What is easily forgotten when a service is added or changed. Each failure names the
 //! file to change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +37,8 @@ fn templates_agree_with_the_list_of_services() {
     of_every_service(|service| {
         let name = &service.name;
         let place = format!("services/{name}/Cargo.toml and {UMBRELLA}/charts/{name}/templates/{name}.yaml");
-        let kinds = ["Deployment", "StatefulSet"];
-        let Some(workload) = kinds.iter().find_map(|kind| rendered(&format!("{kind} {name}"))) else {
+        let workloads = workloads(name);
+        let Some(workload) = workloads.first() else {
             return vec![format!("{place}: neither a Deployment nor a StatefulSet")];
         };
         let container = &workload["spec"]["template"]["spec"]["containers"][0];
@@ -47,6 +47,14 @@ fn templates_agree_with_the_list_of_services() {
         let mut wrong = Vec::new();
         if http.and_then(Value::as_u64) != service.port().map(u64::from) {
             wrong.push(format!("{place}: port {:?} and {http:?}", service.port()));
+        }
+        let roles: BTreeMap<String, String> = workloads.iter().filter_map(|workload| role(workload)).collect();
+        if roles != service.settings.roles || workloads.len() != roles.len().max(1) {
+            wrong.push(format!("{place}: roles {:?} and {roles:?}", service.settings.roles));
+        }
+        let volume = mount(container, "data");
+        if volume != service.settings.image.volume.as_deref() {
+            wrong.push(format!("{place}: volume {:?} and {volume:?}", service.settings.image.volume));
         }
         for store in ["mysql", "rabbitmq", "redis", "kubernetes"] {
             let is_listed = service.stores().contains(&store) || (store == "kubernetes" && service.settings.kubernetes);
@@ -64,6 +72,32 @@ fn templates_agree_with_the_list_of_services() {
         }
         wrong
     });
+}
+
+/// The Deployments and StatefulSets of a service.
+fn workloads(service: &str) -> Vec<&'static Value> {
+    let is_of_service = |object: &&Value| {
+        ["Deployment", "StatefulSet"].iter().any(|kind| object["kind"] == *kind)
+            && object["metadata"]["labels"]["app.kubernetes.io/name"] == service
+    };
+    objects("default").iter().filter(is_of_service).collect()
+}
+
+/// The role of a Deployment's pods, and its name. The selector, the pods' label and their
+/// environment have the same one.
+fn role(workload: &Value) -> Option<(String, String)> {
+    let role = workload["spec"]["selector"]["matchLabels"].get("role")?.as_str()?;
+    let pod = &workload["spec"]["template"];
+    assert_eq!(pod["metadata"]["labels"]["role"], role);
+    let mut variables = pod["spec"]["containers"][0]["env"].as_array()?.iter();
+    assert!(variables.any(|variable| variable["name"] == "ROLE" && variable["value"] == role), "{role}");
+    Some((role.to_owned(), workload["metadata"]["name"].as_str()?.to_owned()))
+}
+
+/// Where a container mounts a volume.
+fn mount<'a>(container: &'a Value, volume: &str) -> Option<&'a str> {
+    let mut mounts = container["volumeMounts"].as_array()?.iter();
+    mounts.find(|mount| mount["name"] == volume).and_then(|mount| mount["mountPath"].as_str())
 }
 
 #[test]

@@ -21,8 +21,14 @@ impl Exported {
             let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             exported.parse(&text);
         }
-        // Series that appear once a job has run, or a message was refused.
-        let later = ["jobs_attempts_total", "jobs_attempt_duration_seconds_bucket", "round_robin_refused_total"];
+        // Series that appear once a job has run, or a client was refused.
+        let later = [
+            "counting_disconnects_total",
+            "counting_refusals_total",
+            "jobs_attempts_total",
+            "jobs_attempt_duration_seconds_bucket",
+            "round_robin_refused_total",
+        ];
         exported.series.extend(later.map(str::to_owned));
         exported.labels.extend(["kind", "outcome", "reason"].map(str::to_owned));
         // Added by Prometheus.

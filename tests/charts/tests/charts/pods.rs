@@ -10,14 +10,15 @@ pub(crate) struct Pod {
     title: String,
     pub(crate) labels: Value,
     spec: PodSpec,
+    /// The volumes that it claims.
+    claims: Vec<String>,
     is_test: bool,
 }
 
 impl Pod {
     /// Whether it is of a service, and not of a store or a test.
     fn is_service(&self) -> bool {
-        let name = self.title.split_whitespace().next_back().unwrap_or_default();
-        services().iter().any(|service| service.name == name)
+        services().iter().any(|service| self.labels["app.kubernetes.io/name"] == *service.name)
     }
 }
 
@@ -33,10 +34,16 @@ pub(crate) fn templates(objects: &[Value]) -> Vec<Pod> {
             title: title(object),
             labels: template["metadata"]["labels"].clone(),
             spec: serde_json::from_value(template["spec"].clone()).unwrap(),
+            claims: claims(object),
             is_test: object["kind"] == "Pod",
         })
     });
     pods.collect()
+}
+
+fn claims(object: &Value) -> Vec<String> {
+    let claims = object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    claims.map(|claim| claim["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Fails unless `holds` for each pod of each variation.
@@ -143,8 +150,10 @@ fn a_variable_stands_once_and_a_mount_has_its_volume() {
         names.len() == all
     });
     of_every_container("a volume for each mount", |container, pod| {
-        let claimed = |name: &str| pod.title.starts_with("StatefulSet ") && name == "data";
-        let has = |name: &str| pod.spec.volumes.iter().flatten().any(|volume| volume.name == name) || claimed(name);
+        let has = |name: &str| {
+            pod.spec.volumes.iter().flatten().any(|volume| volume.name == name)
+                || pod.claims.iter().any(|it| it == name)
+        };
         container.volume_mounts.iter().flatten().all(|mount| has(&mount.name))
     });
 }

@@ -122,6 +122,27 @@ fn the_worker_takes_no_replicas() {
     refuses("--set worker.replicas=3", "worker", "at '': additional properties 'replicas' not allowed");
 }
 
+/// numbers.txt has one writer.
+#[test]
+fn there_is_one_counting_server() {
+    refuses("--set counting-server.replicas=2", "counting-server", "at '/replicas': value must be 1");
+    refuses("--set counting-server.replicas=0", "counting-server", "at '/replicas': value must be 1");
+}
+
+#[test]
+fn a_wrong_volume_is_refused() {
+    refuses(
+        "--set counting-server.persistence.retention=Keep",
+        "counting-server",
+        "at '/persistence/retention': value must be one of 'Retain', 'Delete'",
+    );
+    refuses(
+        "--set counting-server.persistence.size=big",
+        "counting-server",
+        "at '/persistence/size': 'big' does not match pattern '^[0-9]+([.][0-9]+)?([KMGTPE]i?|k|m)?$'",
+    );
+}
+
 fn fails(arguments: &str, sentence: &str) {
     let said = refusal(arguments);
     assert!(said.contains(sentence), "{said}");
@@ -150,6 +171,8 @@ fn what_cannot_be_together_is_refused_in_a_sentence() {
         "round-robin-client has no server: set round-robin-client.serverUrl",
     );
     fails("--set round-robin-server.service.port=80", "round-robin-server.service.port is 80 and round-robin-client");
+    fails("--set counting-server.enabled=false", "counting-client has no server: set counting-client.serverUrl");
+    fails("--set counting-server.service.port=80", "counting-server.service.port is 80 and counting-client");
     fails("--set worker.capacity=10", "worker.capacity is 10 and worker-manager.capacity is 20");
     fails(
         "--set global.mysql.tls.mode=verify_ca",
@@ -283,6 +306,69 @@ fn the_client_connects_to_the_server_that_the_values_name() {
     assert_eq!((&within["ports"][0]["port"], &within["to"]), (&8002.into(), &server));
     let elsewhere = egress("a server elsewhere", "round-robin-client-to-server");
     assert_eq!((&elsewhere["ports"][0]["port"], elsewhere.get("to")), (&443.into(), None));
+}
+
+/// `kubectl delete pod -l app.kubernetes.io/name=counting-client,role=client1` selects one pod.
+#[test]
+fn each_role_of_the_count_has_a_pod_of_its_own() {
+    for role in ["client1", "client2"] {
+        let deployment = object("default", &format!("Deployment counting-{role}")).unwrap();
+        assert_eq!(deployment["spec"]["replicas"], 1);
+        assert_eq!(deployment["spec"]["strategy"], serde_json::json!({ "type": "Recreate" }));
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        assert_eq!((&labels["app.kubernetes.io/name"], &labels["role"]), (&"counting-client".into(), &role.into()));
+        assert_eq!(variable(deployment, "SERVER_URL")["value"], "http://counting-server:5000");
+        assert_eq!(variable(deployment, "INTERVAL")["value"], "1s");
+        let elsewhere = object("counting with a server elsewhere", &format!("Deployment counting-{role}")).unwrap();
+        assert_eq!(variable(elsewhere, "SERVER_URL")["value"], "https://counting.example.com:8443");
+    }
+    let elsewhere = object("counting with a server elsewhere", "NetworkPolicy counting-client-to-server").unwrap();
+    assert_eq!(elsewhere["spec"]["egress"][0]["ports"][0]["port"], 8443);
+    assert_eq!(object("default", "Service counting-client"), None);
+    assert!(object("monitoring", "Service counting-client").is_some());
+}
+
+#[test]
+fn the_numbers_are_on_a_volume_that_outlives_the_release() {
+    let server = |variation: &str| object(variation, "StatefulSet counting-server").unwrap();
+    let volumes = |variation: &str| server(variation)["spec"]["template"]["spec"]["volumes"].clone();
+    let retained = |variation: &str| server(variation)["spec"].get("persistentVolumeClaimRetentionPolicy").cloned();
+    let claim = &server("default")["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["accessModes"], serde_json::json!(["ReadWriteOnce"]));
+    assert_eq!(
+        (&claim["spec"]["resources"]["requests"]["storage"], claim["spec"].get("storageClassName")),
+        (&"1Gi".into(), None)
+    );
+    // Anything that a new version changes would make every upgrade fail.
+    let labels = serde_json::json!({ "app.kubernetes.io/name": "counting-server", "app.kubernetes.io/instance": "worker-system" });
+    assert_eq!(claim["metadata"]["labels"], labels);
+    assert_eq!(retained("default"), Some(serde_json::json!({ "whenDeleted": "Retain", "whenScaled": "Retain" })));
+    assert_eq!(variable(server("default"), "DATA_DIR")["value"], "/data");
+    assert_eq!(volumes("default").as_array().unwrap().len(), 1);
+
+    let other = "numbers on a volume of another class";
+    let claim = &server(other)["spec"]["volumeClaimTemplates"][0]["spec"];
+    assert_eq!(
+        (&claim["resources"]["requests"]["storage"], &claim["storageClassName"]),
+        (&"20Gi".into(), &"fast".into())
+    );
+    assert_eq!(retained(other), Some(serde_json::json!({ "whenDeleted": "Delete", "whenScaled": "Retain" })));
+
+    let without = "numbers that end with the pod";
+    assert_eq!(server(without)["spec"].get("volumeClaimTemplates"), None);
+    assert_eq!(retained(without), None);
+    assert_eq!(volumes(without)[1], serde_json::json!({ "name": "data", "emptyDir": { "sizeLimit": "1Gi" } }));
+}
+
+#[test]
+fn notes_say_what_happens_to_the_numbers() {
+    let notes = |arguments: &[&str]| helm::install(&chart::umbrella(root()), arguments).unwrap().unwrap();
+    let lost = "numbers.txt is lost whenever the pod is replaced";
+    assert!(!notes(&[]).contains(lost));
+    assert!(notes(&["--set", "counting-server.persistence.enabled=false"]).contains(lost));
+    let removed = "`helm uninstall` also removes the volume";
+    assert!(!notes(&[]).contains(removed));
+    assert!(notes(&["--set", "counting-server.persistence.retention=Delete"]).contains(removed));
 }
 
 /// A client is known by its name, so a pod that is replaced keeps it.

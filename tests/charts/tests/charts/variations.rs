@@ -94,6 +94,19 @@ const PARTICULAR: &[(&str, Option<&str>, &str)] = &[
         None,
         "--set round-robin-server.enabled=false,round-robin-client.serverUrl=https://server.example.com",
     ),
+    ("numbers that end with the pod", None, "--set counting-server.persistence.enabled=false"),
+    (
+        "numbers on a volume of another class",
+        None,
+        "--set counting-server.persistence.size=20Gi,counting-server.persistence.storageClass=fast \
+         --set counting-server.persistence.retention=Delete",
+    ),
+    (
+        "counting with a server elsewhere",
+        None,
+        "--set counting-server.enabled=false,counting-client.interval=0s \
+         --set counting-client.serverUrl=https://counting.example.com:8443",
+    ),
     ("messages that are deleted", None, "--set round-robin-server.retention=7days,round-robin-server.quantum=500ms"),
     ("scaling by hand", None, "--set worker-manager.scaling.mode=manual"),
     ("a port on every node", None, "--set values-api.service.type=NodePort,values-api.service.nodePort=30080"),

@@ -11,14 +11,16 @@ Arguments, all but the first optional:
   env          more environment variables, as YAML
   kubernetes   true: it uses the Kubernetes API
   calls        services of this release that it connects to, each with the port on which it listens
+  server       the one of them to which the value serverUrl leads, unless it is an address of its own
   stable       true: a pod that is replaced keeps its name; the service is a StatefulSet
+  volume       the path of a volume that outlives the pod, for DATA_DIR; the service is a StatefulSet
+  roles        roles, each with the name of its Deployment of one pod; the pods know theirs by ROLE
   replicas     "others": not the chart but another component owns spec.replicas
 */}}
 {{- define "ws.app" -}}
 {{- $root := .root }}
 {{- include "ws.serviceAccount" . }}
----
-{{ include "ws.workload" . }}
+{{- include "ws.workloads" . }}
 {{- include "ws.service" . }}
 {{- include "ws.scaling" . }}
 {{- include "ws.routes" . }}

@@ -9,6 +9,14 @@ app.kubernetes.io/name: {{ include "ws.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Of the pods of one role, or of all. Arguments as of "ws.workload". */}}
+{{- define "ws.roleSelector" -}}
+{{ include "ws.selector" .root }}
+{{- with .role }}
+role: {{ . }}
+{{- end }}
+{{- end }}
+
 {{/* Of pods: without the chart's version, so that a new one does not restart them. */}}
 {{- define "ws.podLabels" -}}
 {{ include "ws.selector" . }}
@@ -22,10 +30,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The metadata of an object: (dict "root" $ "name" "…"); the service's name by default. */}}
+{{/* The metadata of an object: (dict "root" $ "name" "…" "role" "…"); the service's name by default. */}}
 {{- define "ws.metadata" -}}
 name: {{ .name | default (include "ws.name" .root) }}
 labels: {{- include "ws.labels" .root | nindent 2 }}
+  {{- with .role }}
+  role: {{ . }}
+  {{- end }}
 {{- end }}
 
 {{/* registry/repository:tag@digest, without the parts that are not set. */}}

@@ -29,6 +29,9 @@ charts of its peers do not mention it.
 {{- range $service, $port := .calls }}
 {{- include "ws.network.edge" (dict "root" $root "to" $service "name" $service "port" $port) }}
 {{- end }}
+{{- with .server }}
+{{- include "ws.network.server" (dict "root" $root "server" .) }}
+{{- end }}
 {{- if .http }}
 ---
 {{ include "ws.network.served" (dict "root" $root "name" "http" "port" .http "outside" (ne $root.Values.service.type "ClusterIP")) }}
@@ -107,6 +110,21 @@ spec:
       from:
         - podSelector:
             matchLabels: {{- include "ws.selector" $.root | nindent 14 }}
+{{- end }}
+{{- end }}
+
+{{/*
+The connection to the server at the value serverUrl: a service of this release, or any address.
+Arguments: root, server (the service, with the port on which it listens).
+*/}}
+{{- define "ws.network.server" -}}
+{{- $url := urlParse .root.Values.serverUrl -}}
+{{- $server := first (keys .server) -}}
+{{- if eq $url.hostname $server }}
+{{- include "ws.network.edge" (dict "root" .root "to" $server "name" $server "port" (get .server $server)) }}
+{{- else }}
+{{- $default := ternary "443" "80" (hasSuffix "s" $url.scheme) }}
+{{- include "ws.network.edge" (dict "root" .root "to" "" "name" "server" "port" (regexFind "[0-9]+$" $url.host | default $default)) }}
 {{- end }}
 {{- end }}
 

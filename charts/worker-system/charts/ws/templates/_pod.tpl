@@ -1,12 +1,15 @@
 {{/*
 A pod that meets Pod Security `restricted`, with probes of the admin listener.
-Arguments as of "ws.app".
+Arguments as of "ws.workload".
 */}}
 {{- define "ws.pod" -}}
 {{- $root := .root -}}
 {{- $values := $root.Values -}}
 metadata:
   labels: {{- include "ws.podLabels" $root | nindent 4 }}
+    {{- with .role }}
+    role: {{ . }}
+    {{- end }}
     {{- with $values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   annotations:
     kubectl.kubernetes.io/default-container: {{ include "ws.name" $root }}
@@ -25,6 +28,7 @@ spec:
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 64Mi}
+    {{- with include "ws.volume.ephemeral" . }}{{ . | nindent 4 }}{{ end }}
     {{- with .database }}{{ include "ws.database.volume" $root | nindent 4 }}{{ end }}
   {{- if $values.topologySpread }}
   topologySpreadConstraints:
@@ -50,6 +54,14 @@ env:
   {{- with .database }}{{ include "ws.database.env" (dict "root" $root "system" .) | nindent 2 }}{{ end }}
   {{- if .redis }}{{ include "ws.redis.env" $root | nindent 2 }}{{ end }}
   {{- with .rabbitmq }}{{ include "ws.rabbitmq.env" (dict "root" $root "system" .) | nindent 2 }}{{ end }}
+  {{- with .volume }}
+  - name: DATA_DIR
+    value: {{ . }}
+  {{- end }}
+  {{- with .role }}
+  - name: ROLE
+    value: {{ . }}
+  {{- end }}
   {{- with .env }}{{ . | nindent 2 }}{{ end }}
   {{- range $name, $value := $values.env }}
   - name: {{ $name }}
@@ -84,6 +96,9 @@ lifecycle:
 resources: {{- toYaml $values.resources | nindent 2 }}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
+  {{- with .volume }}
+  - {name: data, mountPath: {{ . }}}
+  {{- end }}
   {{- with .database }}{{ include "ws.database.mount" $root | nindent 2 }}{{ end }}
 {{- end }}
 

@@ -4,7 +4,7 @@
 {{- define "ws.service" -}}
 {{- $root := .root -}}
 {{- $monitored := include "ws.metricsOn" (list $root "serviceMonitor") -}}
-{{- if or .http $monitored .stable }}
+{{- if or .http $monitored (include "ws.stable" .) }}
 ---
 apiVersion: v1
 kind: Service

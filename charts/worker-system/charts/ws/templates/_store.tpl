@@ -65,18 +65,7 @@ spec:
           emptyDir: {sizeLimit: 1Gi}
         {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
       {{- include "ws.placement" .root | nindent 6 }}
-  # Selector labels only: Kubernetes forbids changes of this template.
-  volumeClaimTemplates:
-    - metadata:
-        name: data
-        labels: {{- include "ws.selector" .root | nindent 10 }}
-      spec:
-        accessModes: [ReadWriteOnce]
-        {{- with $values.storage.className }}
-        storageClassName: {{ . }}
-        {{- end }}
-        resources:
-          requests: {storage: {{ $values.storage.size }}}
+  {{- include "ws.volumeClaim" (dict "root" .root "size" $values.storage.size "storageClass" $values.storage.className) | nindent 2 }}
 {{- end }}
 
 {{- define "ws.store.container" -}}

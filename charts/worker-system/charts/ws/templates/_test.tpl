@@ -1,14 +1,17 @@
 {{/*
 A pod for `helm test` that tests a service from inside the cluster. It runs the chart's
 files/test, a bash script that can call the functions below; network policies permit its
-connection to the service. Arguments: root, port (the service's).
+connection to the service. Arguments: root, port (on which the service listens), and for the test
+of a client: server (the service of this release to which the value serverUrl leads).
 */}}
 {{- define "ws.test" -}}
-{{- $service := include "ws.name" .root -}}
-{{- $name := printf "%s-test" $service -}}
+{{- $name := printf "%s-test" (include "ws.name" .root) -}}
+{{- $service := .server | default (include "ws.name" .root) -}}
+{{- $servicePort := (.root.Values.service).port -}}
+{{- if .server }}{{ $servicePort = regexFind "[0-9]+$" (urlParse .root.Values.serverUrl).host | default "80" }}{{ end -}}
 {{- $labels := dict "app.kubernetes.io/name" $name "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/part-of" "worker-system" -}}
 {{- if include "ws.network.on" .root }}
-{{- include "ws.network.testEdges" (dict "root" .root "name" $name "port" .port) }}
+{{- include "ws.network.testEdges" (dict "root" .root "name" $name "service" $service "port" .port) }}
 ---
 {{- end }}
 apiVersion: v1
@@ -36,7 +39,7 @@ spec:
   containers:
     - name: test
       image: {{ .root.Values.test.image }}
-      command: [bash, /test/test, {{ $service }}, {{ .root.Values.service.port | quote }}]
+      command: [bash, /test/test, {{ $service }}, {{ $servicePort | quote }}]
       securityContext: {{- include "ws.containerSecurity" .root | nindent 8 }}
       resources:
         requests: {cpu: 10m, memory: 16Mi}
@@ -50,7 +53,7 @@ spec:
 
 {{/* Created before the first test, since a policy may take a moment to take effect. */}}
 {{- define "ws.network.testEdges" -}}
-{{- $service := include "ws.name" .root -}}
+{{- $service := dict "app.kubernetes.io/name" .service "app.kubernetes.io/instance" .root.Release.Name -}}
 {{- $selector := dict "app.kubernetes.io/name" .name "app.kubernetes.io/instance" .root.Release.Name -}}
 ---
 {{ include "ws.network.head" (dict "root" .root "name" .name) }}
@@ -63,12 +66,12 @@ spec:
     - ports: [{port: {{ .port }}, protocol: TCP}]
       to:
         - podSelector:
-            matchLabels: {{- include "ws.selector" .root | nindent 14 }}
+            matchLabels: {{- toYaml $service | nindent 14 }}
 ---
-{{ include "ws.network.head" (dict "root" .root "name" (printf "%s-from-%s" $service .name)) }}
+{{ include "ws.network.head" (dict "root" .root "name" (printf "%s-from-%s" .service .name)) }}
 spec:
   podSelector:
-    matchLabels: {{- include "ws.selector" .root | nindent 6 }}
+    matchLabels: {{- toYaml $service | nindent 6 }}
   policyTypes: [Ingress]
   ingress:
     - ports: [{port: {{ .port }}, protocol: TCP}]
