@@ -1,16 +1,16 @@
 # Sourced by ci/e2e.d/counting.sh: what the count is, by the API and by the file itself.
 
 # last_number: prints the number of stored numbers.
-last_number() { curl -fsS -m 5 "$COUNTING/health" | sed -E 's/.*"last_number": ?([0-9]+).*/\1/'; }
+last_number() { curl -fsS -m 2 "$COUNTING/health" | sed -E 's/.*"last_number": ?([0-9]+).*/\1/'; }
 # has_counted_to NUMBER
 has_counted_to() {
     local last
-    last=$(last_number) && ((last >= $1))
+    last=$(last_number 2>/dev/null) && ((last >= $1))
 }
 # counts SECONDS: waits until 20 more numbers are stored.
 counts() {
     local last
-    last=$(last_number) && until_true "$1" has_counted_to $((last + 20))
+    until_true "$1" has_counted_to 0 && last=$(last_number) && until_true "$1" has_counted_to $((last + 20))
 }
 
 # watch_count FILE: starts to write some lines a second: the time in ms and the last number.
