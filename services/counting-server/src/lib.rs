@@ -78,8 +78,11 @@ pub fn build(config: Config, deps: Deps) -> Service {
     let Deps { folder, open_disk, check, metrics } = deps;
     let (statuses, rates) = (Statuses::default(), Rates::default());
     let (game, inputs) = Game::new();
-    let gate =
-        Gate { presences: socket::presence::Presences::default(), statuses: statuses.clone(), origins: config.cors_origins.clone().into() };
+    let gate = Gate {
+        presences: socket::presence::Presences::default(),
+        statuses: statuses.clone(),
+        origins: config.cors_origins.clone().into(),
+    };
     let (io, sockets) = socket::server(&game, gate);
     let (store, storing) = storing::new();
     let player = Player {

@@ -77,7 +77,13 @@ impl From<SendError> for Broken {
 
 impl Connections {
     /// Adds a client that waits for a role.
-    pub(super) fn add(&mut self, connection: Connection, socket: SocketRef, presence: Arc<Presence>, decision: Decision) {
+    pub(super) fn add(
+        &mut self,
+        connection: Connection,
+        socket: SocketRef,
+        presence: Arc<Presence>,
+        decision: Decision,
+    ) {
         let state = State::Waiting(decision);
         let client = Client { socket, presence, state, answers: HashMap::new(), probed_at: None };
         self.open.insert(connection, client);
@@ -102,8 +108,7 @@ impl Connections {
 
     /// Sends the events that wait for a client that Socket.IO has accepted. Returns its connection.
     pub(super) fn accepted(&mut self, session: Sid) -> Option<(Connection, Result<(), Broken>)> {
-        let is_accepted =
-            |client: &Client| client.socket.id == session && matches!(client.state, State::Accepting(..));
+        let is_accepted = |client: &Client| client.socket.id == session && matches!(client.state, State::Accepting(..));
         let (connection, client) = self.open.iter_mut().find(|(_, client)| is_accepted(client))?;
         let State::Accepting(_, events) = std::mem::replace(&mut client.state, State::Open) else { return None };
         Some((*connection, events.into_iter().try_for_each(|event| emit(&client.socket, event))))

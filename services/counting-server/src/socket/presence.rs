@@ -32,7 +32,6 @@ struct Seen {
 }
 
 impl Presences {
-
     /// Records a request, whose query names the session unless the request begins one. A session
     /// may get its WebSocket before its client asks for a role.
     pub(crate) fn record<B>(&self, request: &Request<B>) {
