@@ -17,7 +17,7 @@ pub struct Config {
 
     /// Pause between two numbers. 0 sends as fast as the server acknowledges, and logs a summary
     /// every second.
-    #[arg(id = "number_interval", long = "interval", env = "INTERVAL", default_value = "1s")]
+    #[arg(id = "number_interval", long = "interval", env = "INTERVAL", value_name = "INTERVAL", default_value = "1s")]
     pub interval: HumanDuration,
 
     /// The number up to which the two clients count. Without it, they count until they are stopped.

@@ -15,10 +15,10 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::socket::Sid;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 pub(crate) use self::connections::Decision;
-use self::connections::{Broken, Connections, Outgoing};
+use self::connections::{Broken, Connections, FAREWELL, Outgoing};
 use self::journal::Journal;
 use crate::Metrics;
 use crate::socket::Refused;
@@ -124,12 +124,13 @@ impl Player {
             opened = self.store.results.recv() => opened,
             () = shutdown.draining() => None,
         };
-        if let Some(opened) = opened {
-            let mut table = Table::new(&self, opened.last);
-            table.play(&mut self, shutdown.draining()).await;
-            let _ = tokio::time::timeout(LAST_LINES, table.finish(&mut self)).await;
+        let Some(opened) = opened else { return };
+        let mut table = Table::new(&self, opened.last);
+        table.play(&mut self, shutdown.draining()).await;
+        let _ = timeout(LAST_LINES, table.finish(&mut self)).await;
+        if timeout(FAREWELL, self.io.close()).await.is_err() {
+            table.connections.cut_all();
         }
-        self.io.close().await;
     }
 }
 
