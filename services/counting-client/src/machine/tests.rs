@@ -133,7 +133,10 @@ fn a_number_without_an_acknowledgement_ends_the_connection() {
     assert_eq!(machine.deadline(), Some(111 * SECOND));
     machine.tick(111 * SECOND);
     let effects = effects(&mut machine);
-    assert!(matches!(&effects[..], [Effect::Abandon, Effect::Failed { delay, .. }] if *delay <= SECOND / 10), "{effects:?}");
+    assert!(
+        matches!(&effects[..], [Effect::Abandon, Effect::Failed { delay, .. }] if *delay <= SECOND / 10),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -281,7 +284,7 @@ enum Step {
     Exchange,
     /// The connection is cut; what is on its way is lost.
     Cut,
-    /// The server refuses the numbers that are on their way.
+    /// The server refuses numbers on this connection from now on.
     Refuse,
     Nonsense(u64),
 }
@@ -311,6 +314,7 @@ struct World {
     stored: [u64; 2],
     is_connected: bool,
     is_counting: bool,
+    is_refusing: bool,
     has_ended: bool,
     to_server: VecDeque<(u64, u64)>,
     to_client: VecDeque<Input>,
@@ -330,6 +334,7 @@ impl World {
             stored: [0; 2],
             is_connected: false,
             is_counting: false,
+            is_refusing: false,
             has_ended: false,
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
@@ -348,6 +353,10 @@ impl World {
             Step::Read(count, is_kept) => {
                 for _ in 0..count {
                     let Some((id, number)) = self.to_server.pop_front() else { break };
+                    if self.is_refusing {
+                        self.to_client.push_back(Input::Acknowledged { id, result: Err("no".to_owned()) });
+                        continue;
+                    }
                     prop_assert!(number <= self.next_stored(), "{number} leaves out {}", self.next_stored());
                     let last = &mut self.stored[self.role as usize];
                     *last = number.max(*last);
@@ -394,11 +403,7 @@ impl World {
                 self.input(Input::Ended("cut".to_owned()))?;
             }
             Step::Cut => {}
-            Step::Refuse => {
-                for (id, _) in self.to_server.drain(..) {
-                    self.to_client.push_back(Input::Acknowledged { id, result: Err("no".to_owned()) });
-                }
-            }
+            Step::Refuse => self.is_refusing = self.is_connected,
             Step::Nonsense(id) => self.input(acknowledged(id | 1 << 40))?,
         }
         Ok(())
@@ -420,6 +425,7 @@ impl World {
     fn disconnect(&mut self) {
         self.is_connected = false;
         self.is_counting = false;
+        self.is_refusing = false;
         self.to_server.clear();
         self.to_client.clear();
         self.expected = None;
