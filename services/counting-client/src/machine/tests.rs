@@ -304,6 +304,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What the server does on a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Connection {
+    is_counting: bool,
+    is_refusing: bool,
+}
+
 /// A server, and the connection to it.
 struct World {
     machine: Machine,
@@ -312,9 +319,7 @@ struct World {
     role: Role,
     /// The last stored number of each role.
     stored: [u64; 2],
-    is_connected: bool,
-    is_counting: bool,
-    is_refusing: bool,
+    connection: Option<Connection>,
     has_ended: bool,
     to_server: VecDeque<(u64, u64)>,
     to_client: VecDeque<Input>,
@@ -332,9 +337,7 @@ impl World {
             now: Time::ZERO,
             role: Role::Client1,
             stored: [0; 2],
-            is_connected: false,
-            is_counting: false,
-            is_refusing: false,
+            connection: None,
             has_ended: false,
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
@@ -353,7 +356,7 @@ impl World {
             Step::Read(count, is_kept) => {
                 for _ in 0..count {
                     let Some((id, number)) = self.to_server.pop_front() else { break };
-                    if self.is_refusing {
+                    if self.connection.is_some_and(|connection| connection.is_refusing) {
                         self.to_client.push_back(Input::Acknowledged { id, result: Err("no".to_owned()) });
                         continue;
                     }
@@ -384,26 +387,28 @@ impl World {
                 }
                 self.now = until;
             }
-            Step::Start | Step::Stop if !self.is_connected => {}
-            Step::Start => {
-                self.is_counting = true;
-                self.input(Input::Started)?;
-            }
-            Step::Stop => {
-                self.is_counting = false;
-                self.input(Input::Stopped)?;
+            Step::Start | Step::Stop => {
+                if let Some(connection) = &mut self.connection {
+                    connection.is_counting = matches!(step, Step::Start);
+                    let input = if connection.is_counting { Input::Started } else { Input::Stopped };
+                    self.input(input)?;
+                }
             }
             Step::Assign => self.assign()?,
             Step::Exchange => {
                 self.role = self.role.other();
                 self.assign()?;
             }
-            Step::Cut if self.is_connected => {
+            Step::Cut if self.connection.is_some() => {
                 self.disconnect();
                 self.input(Input::Ended("cut".to_owned()))?;
             }
             Step::Cut => {}
-            Step::Refuse => self.is_refusing = self.is_connected,
+            Step::Refuse => {
+                if let Some(connection) = &mut self.connection {
+                    connection.is_refusing = true;
+                }
+            }
             Step::Nonsense(id) => self.input(acknowledged(id | 1 << 40))?,
         }
         Ok(())
@@ -412,7 +417,7 @@ impl World {
     /// Tells the role. The connection is in order: the server has read what was sent before, and
     /// the acknowledgements arrive before or after.
     fn assign(&mut self) -> Result<(), TestCaseError> {
-        if !self.is_connected {
+        if self.connection.is_none() {
             return Ok(());
         }
         self.to_server.clear();
@@ -423,9 +428,7 @@ impl World {
     }
 
     fn disconnect(&mut self) {
-        self.is_connected = false;
-        self.is_counting = false;
-        self.is_refusing = false;
+        self.connection = None;
         self.to_server.clear();
         self.to_client.clear();
         self.expected = None;
@@ -441,13 +444,13 @@ impl World {
         while let Some(effect) = self.machine.next_effect() {
             match effect {
                 Effect::Connect => {
-                    prop_assert!(!self.is_connected);
-                    self.is_connected = true;
+                    prop_assert!(self.connection.is_none());
+                    self.connection = Some(Connection::default());
                     self.machine.input(self.now, Input::Accepted);
                     self.assign()?;
                 }
                 Effect::Send { id, role, number } => {
-                    prop_assert!(self.is_connected && self.is_counting);
+                    prop_assert!(self.connection.is_some_and(|connection| connection.is_counting));
                     prop_assert_eq!((role, Some(number)), (self.role, self.expected));
                     self.expected = Some(number + 2);
                     self.to_server.push_back((id, number));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::Proxy;
+use testkit::{Process, Proxy};
 
 use crate::server::{Kind, Server, client, clients, end, logged};
 
@@ -62,7 +62,7 @@ async fn a_refused_number_is_logged_and_sent_again_on_another_connection() {
     let clients = clients([&server.url(); 2], "1ms", 100);
     end(&clients).await;
     server.assert_counted(100);
-    let warnings = clients.iter().flat_map(|client| client.lines());
+    let warnings = clients.iter().flat_map(Process::lines);
     let warnings = warnings.filter(|line| line.text.contains("the server refuses a number"));
     let warnings: Vec<String> = warnings.map(|line| line.text).collect();
     assert!(
