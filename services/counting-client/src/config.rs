@@ -24,8 +24,8 @@ pub struct Config {
     #[arg(long, env = "UNTIL", value_parser = clap::value_parser!(u64).range(1..))]
     pub until: Option<u64>,
 
-    /// The role that the client waits for, if the other one is not welcome: client1 counts the odd
-    /// numbers, client2 the even ones. Without it, the client takes the role that it is given.
+    /// The role for which the client waits: client1 counts the odd numbers, client2 the even ones.
+    /// Without it, the client takes the role that it is given.
     #[arg(long, env = "ROLE", value_parser = role_parser())]
     pub role: Option<Role>,
 }

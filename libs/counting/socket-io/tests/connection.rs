@@ -88,7 +88,7 @@ async fn events_and_acknowledgements_pass_both_ways() {
         peer.send("2").await;
         peer.send("6").await;
         peer.send(r#"42["hello"]"#).await;
-        peer.send(r#"4312345[]"#).await;
+        peer.send("4312345[]").await;
         peer.send(r#"4242["well"]"#).await;
         assert_eq!(peer.receive().await, "3");
         assert_eq!(peer.receive().await, r#"4342["yes"]"#);

@@ -14,12 +14,7 @@ fn value() -> impl Strategy<Value = Value> {
         prop::num::f64::NORMAL.prop_map(Value::from),
         any::<String>().prop_map(Value::from),
     ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::from),
-            object(inner),
-        ]
-    })
+    leaf.prop_recursive(3, 16, 4, |inner| prop_oneof![vec(inner.clone(), 0..4).prop_map(Value::from), object(inner),])
 }
 
 fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
@@ -43,8 +38,11 @@ fn packet() -> impl Strategy<Value = Packet> {
         Just(Packet::Connect(Value::Null)),
         object(value()).prop_map(Packet::Connect),
         Just(Packet::Disconnect),
-        (any::<String>(), data(), any::<Option<u64>>())
-            .prop_map(|(name, data, id)| Packet::Event(Event { name, data, id })),
+        (any::<String>(), data(), any::<Option<u64>>()).prop_map(|(name, data, id)| Packet::Event(Event {
+            name,
+            data,
+            id
+        })),
         (any::<u64>(), data()).prop_map(|(id, data)| Packet::Ack(Ack { id, data })),
         any::<String>().prop_map(Packet::ConnectError),
     ]

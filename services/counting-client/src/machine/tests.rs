@@ -133,7 +133,10 @@ fn a_number_without_an_acknowledgement_ends_the_connection() {
     assert_eq!(machine.deadline(), Some(111 * SECOND));
     machine.tick(111 * SECOND);
     let effects = effects(&mut machine);
-    assert!(matches!(&effects[..], [Effect::Abandon, Effect::Failed { delay, .. }] if *delay <= SECOND / 10), "{effects:?}");
+    assert!(
+        matches!(&effects[..], [Effect::Abandon, Effect::Failed { delay, .. }] if *delay <= SECOND / 10),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -281,7 +284,7 @@ enum Step {
     Exchange,
     /// The connection is cut; what is on its way is lost.
     Cut,
-    /// The server refuses the numbers that are on their way.
+    /// The server refuses numbers on this connection from now on.
     Refuse,
     Nonsense(u64),
 }
@@ -301,6 +304,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What the server does on a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Connection {
+    is_counting: bool,
+    is_refusing: bool,
+}
+
 /// A server, and the connection to it.
 struct World {
     machine: Machine,
@@ -309,8 +319,7 @@ struct World {
     role: Role,
     /// The last stored number of each role.
     stored: [u64; 2],
-    is_connected: bool,
-    is_counting: bool,
+    connection: Option<Connection>,
     has_ended: bool,
     to_server: VecDeque<(u64, u64)>,
     to_client: VecDeque<Input>,
@@ -328,8 +337,7 @@ impl World {
             now: Time::ZERO,
             role: Role::Client1,
             stored: [0; 2],
-            is_connected: false,
-            is_counting: false,
+            connection: None,
             has_ended: false,
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
@@ -348,6 +356,10 @@ impl World {
             Step::Read(count, is_kept) => {
                 for _ in 0..count {
                     let Some((id, number)) = self.to_server.pop_front() else { break };
+                    if self.connection.is_some_and(|connection| connection.is_refusing) {
+                        self.to_client.push_back(Input::Acknowledged { id, result: Err("no".to_owned()) });
+                        continue;
+                    }
                     prop_assert!(number <= self.next_stored(), "{number} leaves out {}", self.next_stored());
                     let last = &mut self.stored[self.role as usize];
                     *last = number.max(*last);
@@ -375,28 +387,26 @@ impl World {
                 }
                 self.now = until;
             }
-            Step::Start | Step::Stop if !self.is_connected => {}
-            Step::Start => {
-                self.is_counting = true;
-                self.input(Input::Started)?;
-            }
-            Step::Stop => {
-                self.is_counting = false;
-                self.input(Input::Stopped)?;
+            Step::Start | Step::Stop => {
+                if let Some(connection) = &mut self.connection {
+                    connection.is_counting = matches!(step, Step::Start);
+                    let input = if connection.is_counting { Input::Started } else { Input::Stopped };
+                    self.input(input)?;
+                }
             }
             Step::Assign => self.assign()?,
             Step::Exchange => {
                 self.role = self.role.other();
                 self.assign()?;
             }
-            Step::Cut if self.is_connected => {
+            Step::Cut if self.connection.is_some() => {
                 self.disconnect();
                 self.input(Input::Ended("cut".to_owned()))?;
             }
             Step::Cut => {}
             Step::Refuse => {
-                for (id, _) in self.to_server.drain(..) {
-                    self.to_client.push_back(Input::Acknowledged { id, result: Err("no".to_owned()) });
+                if let Some(connection) = &mut self.connection {
+                    connection.is_refusing = true;
                 }
             }
             Step::Nonsense(id) => self.input(acknowledged(id | 1 << 40))?,
@@ -407,7 +417,7 @@ impl World {
     /// Tells the role. The connection is in order: the server has read what was sent before, and
     /// the acknowledgements arrive before or after.
     fn assign(&mut self) -> Result<(), TestCaseError> {
-        if !self.is_connected {
+        if self.connection.is_none() {
             return Ok(());
         }
         self.to_server.clear();
@@ -418,8 +428,7 @@ impl World {
     }
 
     fn disconnect(&mut self) {
-        self.is_connected = false;
-        self.is_counting = false;
+        self.connection = None;
         self.to_server.clear();
         self.to_client.clear();
         self.expected = None;
@@ -435,13 +444,13 @@ impl World {
         while let Some(effect) = self.machine.next_effect() {
             match effect {
                 Effect::Connect => {
-                    prop_assert!(!self.is_connected);
-                    self.is_connected = true;
+                    prop_assert!(self.connection.is_none());
+                    self.connection = Some(Connection::default());
                     self.machine.input(self.now, Input::Accepted);
                     self.assign()?;
                 }
                 Effect::Send { id, role, number } => {
-                    prop_assert!(self.is_connected && self.is_counting);
+                    prop_assert!(self.connection.is_some_and(|connection| connection.is_counting));
                     prop_assert_eq!((role, Some(number)), (self.role, self.expected));
                     self.expected = Some(number + 2);
                     self.to_server.push_back((id, number));

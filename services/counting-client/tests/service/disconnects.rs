@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::Proxy;
+use testkit::{Process, Proxy};
 
 use crate::server::{Kind, Server, client, clients, end, logged};
 
@@ -18,7 +18,7 @@ async fn a_connection_that_swallows_everything_is_noticed_by_the_missing_pings()
         proxy.black_hole();
         logged(&process, from, &["not connected", "the server is silent"]).await;
         let noticed = began.elapsed();
-        println!("{kind:?}: noticed after {noticed:?}, with pings every 300 ms and 300 ms for their answers");
+        println!("{kind:?}: noticed after {noticed:?}, with pings every second and a second for their answers");
         assert!(noticed < Duration::from_secs(8), "{noticed:?}");
         proxy.heal();
         logged(&process, from, &["\"connected\""]).await;
@@ -62,10 +62,13 @@ async fn a_refused_number_is_logged_and_sent_again_on_another_connection() {
     let clients = clients([&server.url(); 2], "1ms", 100);
     end(&clients).await;
     server.assert_counted(100);
-    let warnings = clients.iter().flat_map(|client| client.lines());
+    let warnings = clients.iter().flat_map(Process::lines);
     let warnings = warnings.filter(|line| line.text.contains("the server refuses a number"));
     let warnings: Vec<String> = warnings.map(|line| line.text).collect();
-    assert!(warnings.len() == 1 && warnings[0].contains("\"number\":51") && warnings[0].contains("on purpose"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("\"number\":51") && warnings[0].contains("on purpose"),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test]

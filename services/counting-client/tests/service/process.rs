@@ -32,7 +32,8 @@ async fn under_load_a_summary_is_logged_every_second() {
     let server = Server::start(Kind::JavaScript).await;
     let clients = [client(&server.url()).spawn(), client(&server.url()).spawn()];
     for client in &clients {
-        let is_summary = |line: &str| line.contains("acknowledged in a second") && !line.contains("\"acknowledged\":0,");
+        let is_summary =
+            |line: &str| line.contains("acknowledged in a second") && !line.contains("\"acknowledged\":0,");
         client.wait_for_line(PATIENCE, "a summary", is_summary).await;
     }
 }
