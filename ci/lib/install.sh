@@ -82,3 +82,19 @@ install_python_packages() {
     "$folder/bin/pip" install --quiet --requirement "$requirements"
     cp "$requirements" "$folder/requirements.txt"
 }
+
+# install_node_packages FOLDER PACKAGES: installs the packages of package-lock.json in the
+# folder PACKAGES, and installs them again when that file changes. Programs of packages do
+# not run.
+install_node_packages() {
+    local folder=$1 packages=$2
+    if cmp -s "$packages/package-lock.json" "$folder/node_modules/installed.json"; then
+        return
+    fi
+    install_if_missing node nodejs
+    install_if_missing npm npm
+    mkdir -p "$folder"
+    cp "$packages/package.json" "$packages/package-lock.json" "$folder"
+    npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp "$packages/package-lock.json" "$folder/node_modules/installed.json"
+}

@@ -1,73 +1,74 @@
 //! Counts the odd or the even numbers, together with another client.
+//!
+//! The server tells the client its role and where to begin, each time that it connects, and when
+//! to count. The client sends one number after the other, each with a request for its
+//! acknowledgement, and never leaves one out.
 
-mod api;
-mod page;
+mod config;
+mod driver;
+mod events;
+mod link;
+mod machine;
+mod metrics;
+mod report;
 
-use std::sync::Arc;
-
-use axum::Router;
-use clap::Args;
+use counting_socket_io::Address;
+use kit_process::readiness::Check;
 use kit_process::{Shutdown, TaskFailed, Tasks};
-use kit_web::http::{self, Limits};
-use kit_web::requests;
-use tokio::net::TcpListener;
 
-/// The configuration of counting-client.
-#[derive(Debug, Clone, Args)]
-#[group(id = "counting-client")]
-pub struct Config {
-    /// Limits of the listener.
-    #[command(flatten)]
-    pub limits: Limits,
-
-    /// The text of the greeting.
-    #[arg(long, env = "GREETING", default_value = "Hello")]
-    pub greeting: String,
-}
+pub use crate::config::Config;
+use crate::driver::Driver;
+pub use crate::metrics::Metrics;
 
 /// The dependencies of counting-client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Deps {
-    /// The metrics of HTTP requests.
-    pub requests: requests::Metrics,
+    /// Metrics, shared by all clients of the process.
+    pub metrics: Metrics,
+    /// The readiness check: passes while the client is connected and has a role.
+    pub check: Check,
 }
 
 /// The service, ready to run.
 #[derive(Debug)]
 pub struct Service {
-    limits: Limits,
-    state: State,
-    requests: requests::Metrics,
-}
-
-/// The state that handlers share.
-#[derive(Debug, Clone)]
-struct State {
-    greeting: Arc<str>,
+    config: Config,
+    deps: Deps,
 }
 
 /// Builds the service. Has no side effects.
 #[must_use]
-pub fn build(config: Config, deps: Deps) -> Service {
-    let state = State { greeting: config.greeting.into() };
-    Service { limits: config.limits, state, requests: deps.requests }
+pub const fn build(config: Config, deps: Deps) -> Service {
+    Service { config, deps }
 }
 
 impl Service {
-    /// All routes, with the middleware of every public listener.
-    pub fn router(&self) -> Router {
-        let router = api::router(self.state.clone()).merge(page::router(self.state.clone()));
-        http::harden(router.layer(http::compression()), &self.limits, Some(&self.requests))
-    }
-
-    /// Serves requests until `shutdown` drains, then finishes those in flight.
+    /// Counts until `shutdown` drains, or up to the last number that is wanted. Then waits until
+    /// what was sent is acknowledged, a second at most after `shutdown` drains.
     ///
     /// # Errors
-    /// A background task failed.
-    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), TaskFailed> {
-        // Background tasks are started here, by `tasks.spawn(name, task)`.
+    /// The background task that counts failed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), TaskFailed> {
+        let Self { config, deps } = self;
         let tasks = Tasks::new(&shutdown);
-        http::serve(listener, self.router(), self.limits, shutdown).await;
+        let (done, is_done) = tokio::sync::oneshot::channel::<()>();
+        let counting = tasks.spawn("counting", count(config, deps, shutdown.clone(), done));
+        tokio::select! {
+            () = counting.ended() => {}
+            Ok(()) = is_done => {}
+        }
         tasks.finish()
     }
+}
+
+/// Counts, tells that it has ended, and waits for the end of the service.
+async fn count(config: Config, deps: Deps, shutdown: Shutdown, done: tokio::sync::oneshot::Sender<()>) {
+    match Address::of(&config.server_url) {
+        Ok(address) => Driver::new(&config, address, deps).run(&shutdown).await,
+        // Ends early, which fails the service.
+        Err(error) => return tracing::error!(%error, "the client ends"),
+    }
+    // The service may have failed meanwhile.
+    let _ = done.send(());
+    shutdown.draining().await;
 }

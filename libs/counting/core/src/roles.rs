@@ -11,7 +11,8 @@ pub(crate) struct Roles {
     /// The holder of each role.
     holders: [Option<Holder>; 2],
     /// Connections for which no role was free, in the order in which they came. Not empty only
-    /// while both roles are held.
+    /// while both roles are held: one that waits gets the next role that becomes free, so the
+    /// role that it wanted is not kept.
     waiting: Vec<Waiting>,
 }
 
@@ -54,9 +55,9 @@ impl Roles {
         self.role_of(connection).is_some() || self.waiting.iter().any(|waiting| waiting.connection == connection)
     }
 
-    /// The first role that nobody has.
-    pub(crate) fn free(&self) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| self.holder(*role).is_none())
+    /// A role that nobody has: the wanted one, or else the first one.
+    pub(crate) fn free(&self, wanted: Option<Role>) -> Option<Role> {
+        wanted.into_iter().chain(Role::ALL).find(|role| self.holder(*role).is_none())
     }
 
     /// The holders of both roles, if both are there.

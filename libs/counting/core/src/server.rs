@@ -15,7 +15,7 @@ pub const RETRY_MS: u64 = 1000;
 pub struct Server {
     roles: Roles,
     numbers: Numbers,
-    /// Whether both clients were told to count.
+    /// Whether [`Command::Start`] went to both clients, and no [`Command::Stop`] since.
     counting: bool,
     /// While lines cannot be stored: time of the next attempt.
     retry_at: Option<u64>,
@@ -68,7 +68,7 @@ impl Server {
         let mut commands = Vec::new();
         let out = &mut commands;
         match event {
-            Event::Connected(connection) => self.connected(connection, now, out),
+            Event::Connected { connection, wanted } => self.connected(connection, wanted, now, out),
             Event::Disconnected(connection) => self.disconnected(connection, now, out),
             Event::Answered(connection) => self.answered(connection),
             Event::Number { from, role, number, reply } => self.number(from, role, (number, reply), now, out),
@@ -92,11 +92,11 @@ impl Server {
         commands
     }
 
-    fn connected(&mut self, connection: Connection, now: u64, out: &mut Vec<Command>) {
+    fn connected(&mut self, connection: Connection, wanted: Option<Role>, now: u64, out: &mut Vec<Command>) {
         if self.roles.knows(connection) {
             return;
         }
-        match self.roles.free() {
+        match self.roles.free(wanted) {
             Some(role) => self.assign(role, connection, now, out),
             None => out.extend(self.roles.wait(connection, now).into_iter().map(Command::Probe)),
         }

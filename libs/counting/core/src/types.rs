@@ -1,4 +1,4 @@
-//! What the server is told, and what it orders.
+//! The events that the server handles, and the commands that it gives.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection(pub u64);
 
-/// The acknowledgement that a client has asked for; unique within its connection.
+/// An acknowledgement that a client expects. The number is unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply(pub u64);
 
@@ -76,10 +76,17 @@ impl fmt::Display for Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A client has connected.
-    Connected(Connection),
+    Connected {
+        /// The connection.
+        connection: Connection,
+        /// The role that the client would like to have. It gets another one if this one is not
+        /// free.
+        wanted: Option<Role>,
+    },
     /// A connection has ended, or its client does not answer any more.
     Disconnected(Connection),
-    /// A client has answered a probe.
+    /// A client has answered a probe, or has shown by another message that it is there.
+    /// Changes nothing unless it has a role and others wait.
     Answered(Connection),
     /// A client has sent a number.
     Number {
@@ -89,14 +96,14 @@ pub enum Event {
         role: Role,
         /// The number.
         number: u64,
-        /// The acknowledgement that the client has asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
     },
     /// A client has sent an event that is not a number with a role.
     Malformed {
         /// The connection.
         from: Connection,
-        /// The acknowledgement that the client has asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
     },
     /// The lines up to this number are durable, which ends a [`Command::Store`].
@@ -138,17 +145,17 @@ pub enum Command {
     Acknowledge {
         /// The connection.
         to: Connection,
-        /// The acknowledgement that was asked for.
+        /// The acknowledgement that the client expects.
         reply: Reply,
         /// The number.
         number: u64,
     },
-    /// Answer that a number was not accepted. Not sent to clients that did not ask for an
-    /// acknowledgement.
+    /// Answer that a number was not accepted. Nothing is sent to a client that does not expect
+    /// an acknowledgement.
     Refuse {
         /// The connection.
         to: Connection,
-        /// The acknowledgement that was asked for.
+        /// The acknowledgement that the client expects.
         reply: Option<Reply>,
         /// Why.
         refusal: Refusal,

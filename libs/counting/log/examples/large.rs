@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use counting_log::{BATCH, FILE, FileDisk, Log};
+use counting_log::{BATCH, FILE, Folder, Log};
 use counting_words::lines::{length, push};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         create(&folder.join(FILE), lines)?;
     }
     let started = Instant::now();
-    let (log, repair) = Log::open(FileDisk::open(&folder)?, BATCH)?;
+    let (log, repair) = Log::open(Folder::lock(&folder)?.disk()?, BATCH)?;
     let opened = started.elapsed();
     let started = Instant::now();
     let read = log.read(log.last() / 2, 100)?;

@@ -24,3 +24,29 @@ pub trait Disk {
     /// since the last sync may be durable, even if a later sync succeeds.
     fn sync(&mut self) -> io::Result<()>;
 }
+
+impl<D: Disk + ?Sized> Disk for Box<D> {
+    fn reopen(&mut self) -> io::Result<()> {
+        (**self).reopen()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        (**self).length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, offset)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        (**self).truncate(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
+}

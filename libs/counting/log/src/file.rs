@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kit_lock::{FolderLock, LockError};
 use rustix::fs::{Advice, fadvise};
@@ -17,12 +18,19 @@ pub const FILE: &str = "numbers.txt";
 /// Name of the file that a process locks while it uses the folder.
 pub const LOCK: &str = "numbers.lock";
 
-/// The file in a folder that this process has locked.
+/// A folder that this process has locked. Cheap to clone; the lock ends with the last clone and
+/// the last [`FileDisk`].
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: Arc<FolderLock>,
+}
+
+/// The file in a locked folder.
 #[derive(Debug)]
 pub struct FileDisk {
-    folder: PathBuf,
+    folder: Folder,
     file: File,
-    _lock: FolderLock,
 }
 
 /// Why a folder cannot be used.
@@ -31,31 +39,43 @@ pub enum OpenError {
     /// Another process uses the folder, or this one may not write to it.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The folder or the file cannot be opened or created.
-    #[error("cannot open {}: {source}", path.display())]
-    File {
-        /// The path that cannot be opened.
+    /// The folder cannot be created.
+    #[error("cannot create {}", path.display())]
+    Create {
+        /// The folder.
         path: PathBuf,
         /// What the system answers.
+        #[source]
         source: io::Error,
     },
 }
 
-impl FileDisk {
-    /// Creates the folder and the file if they do not exist, and locks the folder.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let failed = |path: PathBuf| |source| OpenError::File { path, source };
-        std::fs::create_dir_all(folder).map_err(failed(folder.to_owned()))?;
-        let lock = FolderLock::take(folder, LOCK)?;
-        let file = open(folder).map_err(failed(folder.join(FILE)))?;
-        // Only advice: the whole file is read once.
-        let _ = fadvise(&file, 0, None, Advice::Sequential);
-        Ok(Self { folder: folder.to_owned(), file, _lock: lock })
+impl Folder {
+    /// Creates the folder if it does not exist, and locks it.
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Create { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let lock = FolderLock::take(path, LOCK)?;
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
     }
 
-    /// A second handle that only reads, for other threads.
+    /// Opens the file, and creates it if it does not exist.
+    pub fn disk(&self) -> io::Result<FileDisk> {
+        let file = open(&self.path)?;
+        // Only advice: the whole file is read once.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Ok(FileDisk { folder: self.clone(), file })
+    }
+
+    /// A handle that only reads, for other threads.
     pub fn reader(&self) -> io::Result<Reader> {
-        File::open(self.folder.join(FILE)).map(|file| Reader { file })
+        File::open(self.file()).map(|file| Reader { file })
+    }
+
+    /// The path of the file.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.path.join(FILE)
     }
 }
 
@@ -68,7 +88,7 @@ fn open(folder: &Path) -> io::Result<File> {
 
 impl Disk for FileDisk {
     fn reopen(&mut self) -> io::Result<()> {
-        self.file = open(&self.folder)?;
+        self.file = open(&self.folder.path)?;
         // Only advice: lines that may not be on the disk are written again anyway.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         Ok(())

@@ -31,6 +31,6 @@ mod scan;
 
 pub use disk::Disk;
 pub use error::{Error, Operation};
-pub use file::{FILE, FileDisk, LOCK, OpenError, Reader};
+pub use file::{FILE, FileDisk, Folder, LOCK, OpenError, Reader};
 pub use log::{BATCH, Log};
 pub use scan::{Repair, Tail};

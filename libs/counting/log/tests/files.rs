@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use counting_log::{BATCH, Disk, Error, FILE, FileDisk, LOCK, Log, OpenError, Repair, Tail};
+use counting_log::{BATCH, Disk, Error, FILE, FileDisk, Folder, LOCK, Log, OpenError, Repair, Tail};
 use counting_words::lines::{length, push};
 use counting_words::words;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -27,7 +27,7 @@ fn contents(folder: &TempDir) -> String {
 }
 
 fn open(folder: &Path) -> Result<(Log<FileDisk>, Option<Repair>), Error> {
-    Log::open(FileDisk::open(folder).expect("the folder is free"), BATCH)
+    Log::open(Folder::lock(folder).expect("the folder is free").disk().expect("the file can be opened"), BATCH)
 }
 
 #[test]
@@ -49,8 +49,9 @@ fn lines_are_appended_and_found_again() {
 #[test]
 fn stored_lines_are_read_by_number() {
     let folder = folder(b"");
-    let disk = FileDisk::open(folder.path()).unwrap();
-    let reader = disk.reader().unwrap();
+    let locked = Folder::lock(folder.path()).unwrap();
+    let disk = locked.disk().unwrap();
+    let reader = locked.reader().unwrap();
     let (mut log, _) = Log::open(disk, BATCH).unwrap();
     log.append(30_000).unwrap();
     assert_eq!(log.read(1, 3).unwrap(), "one\ntwo\nthree\n");
@@ -74,7 +75,7 @@ fn stored_lines_are_read_by_number() {
 fn a_second_process_is_refused_and_the_holder_named() {
     let folder = folder(b"");
     let _log = open(folder.path()).unwrap();
-    let error = FileDisk::open(folder.path()).unwrap_err();
+    let error = Folder::lock(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Lock(_)), "{error}");
     let holder = format!("process {} uses the folder {}", std::process::id(), folder.path().display());
     assert_eq!(error.to_string(), holder);
@@ -175,7 +176,7 @@ fn a_file_that_somebody_changes_meanwhile_is_recovered_or_refused() {
 
 #[test]
 fn a_folder_that_cannot_be_used_is_named() {
-    let error = FileDisk::open(Path::new("/proc/nowhere")).unwrap_err().to_string();
+    let error = Folder::lock(Path::new("/proc/nowhere")).unwrap_err().to_string();
     assert!(error.contains("/proc/nowhere"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join(FILE)).unwrap();
@@ -183,7 +184,7 @@ fn a_folder_that_cannot_be_used_is_named() {
     assert!(error.contains(FILE), "{error}");
     std::fs::create_dir(folder.path().join("other")).unwrap();
     std::fs::create_dir(folder.path().join("other").join(LOCK)).unwrap();
-    let error = FileDisk::open(&folder.path().join("other")).unwrap_err().to_string();
+    let error = Folder::lock(&folder.path().join("other")).unwrap_err().to_string();
     assert!(error.contains(LOCK), "{error}");
 }
 
@@ -212,7 +213,7 @@ fn an_open_file_is_settled() {
         }
     }
     let folder = folder(b"one\ntw");
-    let (mut log, _) = Log::open(NoReopen(FileDisk::open(folder.path()).unwrap()), BATCH).unwrap();
+    let (mut log, _) = Log::open(NoReopen(Folder::lock(folder.path()).unwrap().disk().unwrap()), BATCH).unwrap();
     log.append(3_000).unwrap();
 }
 

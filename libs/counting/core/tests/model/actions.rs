@@ -3,14 +3,14 @@
 use counting_core::{Connection, Event, Reply, Role};
 
 use crate::obey::{start, tell};
-use crate::state::{Client, Link, State, ToClient, ToServer};
+use crate::state::{Client, Link, Rule, State, ToClient, ToServer};
 use crate::{Mutation, Protocol};
 
 /// One step of a client, its platform, a connection, the server or its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
-    /// A client connects: a new process, or one that counts on.
-    Connect(usize),
+    /// A client connects, a new process or one that counts on, and may ask for a role.
+    Connect(usize, Option<Role>),
     /// A client sends its next number.
     Send(usize),
     /// The first message on its way to this client arrives.
@@ -59,7 +59,9 @@ fn of_client(model: &Protocol, state: &State, index: usize, actions: &mut Vec<Ac
         let is_further = index >= 2;
         let may_connect = !client.rejected || (!is_further && state.has_free_role());
         if state.server.is_some() && may_connect && (!is_further || state.budget.further_clients > 0) {
-            actions.push(Action::Connect(index));
+            actions.push(Action::Connect(index, None));
+            let wishes = Role::ALL.into_iter().filter(|role| client.count.is_none_or(|(counts, _)| counts == *role));
+            actions.extend(wishes.filter(|_| model.config.wishes).map(|role| Action::Connect(index, Some(role))));
         }
         if client.count.is_some() {
             actions.push(Action::End(index));
@@ -112,7 +114,7 @@ fn push_if(actions: &mut Vec<Action>, possible: bool, action: Action) {
 
 pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
     match action {
-        Action::Connect(client) => connect(model, state, client),
+        Action::Connect(client, wanted) => connect(model, state, client, wanted),
         Action::Send(client) => send(state, client),
         Action::Hear(client) => hear(state, client),
         Action::Arrive(connection) => arrive(model, state, connection),
@@ -140,14 +142,15 @@ pub(crate) fn apply(model: &Protocol, state: &mut State, action: Action) {
         Action::CrashServer(durable) => crash_server(state, durable),
         Action::StoreFails(durable) => {
             state.budget.store_failures -= 1;
-            state.storing = None;
+            let last = state.storing.take().unwrap_or(durable);
             state.log = durable;
-            tell(model, state, Event::StoreFailed(durable));
+            let hides = model.mutation == Some(Mutation::FailuresAreHidden);
+            tell(model, state, if hides { Event::Stored(last) } else { Event::StoreFailed(durable) });
         }
     }
 }
 
-fn connect(model: &Protocol, state: &mut State, client: usize) {
+fn connect(model: &Protocol, state: &mut State, client: usize, wanted: Option<Role>) {
     if client >= 2 {
         state.budget.further_clients -= 1;
     }
@@ -155,12 +158,13 @@ fn connect(model: &Protocol, state: &mut State, client: usize) {
     state.connections += 1;
     state.clients[client].connection = Some(connection);
     state.clients[client].rejected = false;
-    // A connection that comes is there, for those that wait.
-    for link in state.links.values_mut() {
-        link.seen.insert(connection);
-    }
+    state.show(connection);
     state.links.insert(connection, Link { alive: true, ..Link::default() });
-    tell(model, state, Event::Connected(connection));
+    let holder = |state: &State, role| state.server.as_ref().and_then(|server| server.holder(role));
+    let free = wanted.filter(|role| holder(state, *role).is_none());
+    let wanted = wanted.filter(|_| model.mutation != Some(Mutation::WishesAreIgnored));
+    tell(model, state, Event::Connected { connection, wanted });
+    state.require(Rule::Wished, free.is_none_or(|role| holder(state, role) == Some(connection)));
 }
 
 fn send(state: &mut State, client: usize) {
@@ -196,13 +200,11 @@ fn hear(state: &mut State, client: usize) {
 
 fn arrive(model: &Protocol, state: &mut State, connection: Connection) {
     let Some(message) = state.links.get_mut(&connection).and_then(|link| link.to_server.pop_front()) else { return };
+    // Whatever arrives counts as an answer.
+    state.show(connection);
+    tell(model, state, Event::Answered(connection));
     match message {
-        ToServer::Answer => {
-            for link in state.links.values_mut() {
-                link.seen.insert(connection);
-            }
-            tell(model, state, Event::Answered(connection));
-        }
+        ToServer::Answer => {}
         ToServer::Number(role, number) => {
             let assigned = |role: Role| state.server.as_ref().and_then(|server| server.holder(role));
             if model.mutation == Some(Mutation::RolesAreFixed) && assigned(role) != Some(connection) {

@@ -1,14 +1,17 @@
-//! The server and its surroundings: passes events to it, and obeys its commands.
+//! The server and its surroundings: passes events to it, and does what it commands.
 
-use counting_core::{Command, Connection, Event, Role, Server};
+use counting_core::{Command, Connection, Event, Server};
 
+use crate::properties::note;
 use crate::state::{Rule, State, ToClient};
 use crate::{Mutation, Protocol};
 
 /// Passes an event to the server, if it is up.
 pub(crate) fn tell(model: &Protocol, state: &mut State, event: Event) {
     let Some(server) = &mut state.server else { return };
+    let before = server.clone();
     let commands = server.step(event, state.now);
+    note(&model.witnesses, &before, event, &commands);
     for command in commands {
         obey(model, state, command);
     }
@@ -26,7 +29,14 @@ pub(crate) fn start(model: &Protocol, state: &mut State) {
 
 fn obey(model: &Protocol, state: &mut State, command: Command) {
     match command {
-        Command::Assign { to, role, last_number } => send(state, to, ToClient::Assigned(role, last_number)),
+        Command::Assign { to, role, last_number } => {
+            if let Some(link) = state.links.get_mut(&to) {
+                link.seen.clear();
+            }
+            let is_ahead = model.mutation == Some(Mutation::AssignsAhead);
+            let last = if is_ahead { role.last_up_to(state.log + 4) } else { last_number };
+            send(state, to, ToClient::Assigned(role, last));
+        }
         Command::Start(to) => send(state, to, ToClient::Start),
         Command::Stop(to) => send(state, to, ToClient::Stop),
         Command::Probe(to) if model.mutation == Some(Mutation::ProbesAreAssumed) => {
@@ -35,21 +45,17 @@ fn obey(model: &Protocol, state: &mut State, command: Command) {
         Command::Probe(to) => send(state, to, ToClient::Probe),
         Command::Reject(connection) => {
             let seen = state.links.get(&connection).map(|link| link.seen.clone()).unwrap_or_default();
-            let both = holders(state).all(|holder| seen.contains(&holder));
+            let both = state.holders().all(|holder| seen.contains(&holder));
             state.require(Rule::Probed, both);
             send(state, connection, ToClient::Rejected);
         }
+        Command::Disconnect { .. } if model.mutation == Some(Mutation::NobodyIsDisconnected) => {}
         Command::Disconnect { connection, .. } => end(state, connection),
         Command::Acknowledge { number, .. } => state.require(Rule::Acknowledged, number <= state.log),
         // Clients in the field do not look at it.
         Command::Refuse { .. } => {}
         Command::Store(last) => store(model, state, last),
     }
-}
-
-fn holders(state: &State) -> impl Iterator<Item = Connection> {
-    let server = state.server.as_ref();
-    Role::ALL.into_iter().filter_map(move |role| server.and_then(|server| server.holder(role)))
 }
 
 /// Judges a store. It fails, or is done, by a later action.

@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) in_flight: usize,
     /// Whether the server notices by itself that a connection has ended.
     pub(crate) notices: bool,
+    /// Whether clients may ask for a role.
+    pub(crate) wishes: bool,
     pub(crate) budget: Budget,
 }
 
@@ -54,6 +56,7 @@ pub(crate) enum Rule {
     Order,
     Acknowledged,
     Probed,
+    Wished,
 }
 
 impl Rule {
@@ -62,6 +65,7 @@ impl Rule {
             Self::Order => "each number is stored after the one before it, once, and was sent",
             Self::Acknowledged => "only durable numbers are acknowledged",
             Self::Probed => "a client is rejected only if both others are there",
+            Self::Wished => "a client gets the role that it wants if it is free",
         }
     }
 }
@@ -88,12 +92,12 @@ pub(crate) struct State {
 }
 
 /// A client process, or the place of one that its platform starts again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Client {
     pub(crate) connection: Option<Connection>,
     /// The role of its first `client_assigned`, and the number that it sends next.
     pub(crate) count: Option<(Role, u64)>,
-    /// Whether it was told to count.
+    /// Whether it counts: the last message about it was a start.
     pub(crate) runs: bool,
     /// Whether it was rejected. Its platform waits until a role is free.
     pub(crate) rejected: bool,
@@ -106,7 +110,7 @@ pub(crate) struct Link {
     pub(crate) alive: bool,
     pub(crate) to_server: VecDeque<ToServer>,
     pub(crate) to_client: VecDeque<ToClient>,
-    /// Connections that were there since this one came, for one that waits.
+    /// Connections that were there since this one came. Empty for one that has a role.
     pub(crate) seen: BTreeSet<Connection>,
 }
 
@@ -157,6 +161,30 @@ impl State {
     /// The number after which clients send no more.
     pub(crate) fn until(&self, config: &Config) -> u64 {
         config.until + AFTER_A_LOSS * (config.budget.losses() - self.budget.losses())
+    }
+
+    pub(crate) fn holders(&self) -> impl Iterator<Item = Connection> {
+        let server = self.server.as_ref();
+        Role::ALL.into_iter().filter_map(move |role| server.and_then(|server| server.holder(role)))
+    }
+
+    /// The server has heard of a connection, while others wait.
+    pub(crate) fn show(&mut self, connection: Connection) {
+        let holders: Vec<_> = self.holders().collect();
+        for (_, link) in self.links.iter_mut().filter(|(waits, _)| !holders.contains(waits)) {
+            link.seen.insert(connection);
+        }
+    }
+
+    /// Makes states equal that differ in nothing that matters.
+    pub(crate) fn simplify(&mut self) {
+        // The first two clients are alike.
+        self.clients[..2].sort_unstable();
+        // The clock may begin again while the server remembers no time.
+        let remembers_time = |server: &Server| server.wake_at().is_some() || server.cannot_store();
+        if !self.server.as_ref().is_some_and(remembers_time) {
+            self.now = 0;
+        }
     }
 
     pub(crate) fn require(&mut self, rule: Rule, holds: bool) {

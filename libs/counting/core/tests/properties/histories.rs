@@ -27,6 +27,11 @@ fn connection() -> impl Strategy<Value = Connection> {
     (0_u64..5).prop_map(Connection)
 }
 
+fn connected() -> impl Strategy<Value = Event> {
+    let wanted = prop::option::of(prop::sample::select(&Role::ALL));
+    (connection(), wanted).prop_map(|(connection, wanted)| Event::Connected { connection, wanted })
+}
+
 fn number() -> impl Strategy<Value = Event> {
     let any_number = prop_oneof![20 => 0_u64..14, 1 => AHEAD - 5..AHEAD + 20, 1 => any::<u64>()];
     (connection(), any_number, prop::bool::weighted(0.9), any::<u8>()).prop_map(|(from, number, is_right, reply)| {
@@ -37,7 +42,7 @@ fn number() -> impl Strategy<Value = Event> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => connection().prop_map(|from| Step::Event(Event::Connected(from))),
+        4 => connected().prop_map(Step::Event),
         2 => connection().prop_map(|from| Step::Event(Event::Disconnected(from))),
         2 => connection().prop_map(|from| Step::Event(Event::Answered(from))),
         1 => connection().prop_map(|from| Step::Event(Event::Malformed { from, reply: None })),
@@ -48,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The server, its file and what it has told its clients.
+/// The server, its file, and what was sent to its clients.
 struct World {
     server: Server,
     now: u64,
@@ -58,7 +63,7 @@ struct World {
     /// Numbers that came from a client of their role.
     came: BTreeSet<u64>,
     connected: BTreeSet<Connection>,
-    /// Acknowledgements that were asked for, and not answered or dropped yet.
+    /// Acknowledgements that clients expect.
     open: BTreeSet<(Connection, u64, Reply)>,
 }
 
@@ -99,9 +104,8 @@ impl World {
 
     fn event(&mut self, event: Event) -> Result<(), TestCaseError> {
         match event {
-            Event::Connected(connection) => {
-                self.connected.insert(connection);
-            }
+            Event::Answered(connection) => return self.answer(connection),
+            Event::Connected { connection, wanted } => return self.connect(connection, wanted),
             Event::Disconnected(connection) => self.end(connection),
             Event::Number { from, role, number, reply } if self.has_role(from) => {
                 if Role::of(number) == role {
@@ -112,6 +116,31 @@ impl World {
             _ => {}
         }
         self.tell(event)
+    }
+
+    /// Whoever connects gets the wanted role if it is free, else the other one if it is free.
+    fn connect(&mut self, connection: Connection, wanted: Option<Role>) -> Result<(), TestCaseError> {
+        let is_new = self.connected.insert(connection);
+        let free: Vec<_> = Role::ALL.into_iter().filter(|role| self.server.holder(*role).is_none()).collect();
+        self.tell(Event::Connected { connection, wanted })?;
+        let expected = wanted.filter(|role| free.contains(role)).or_else(|| free.first().copied());
+        if let Some(role) = expected.filter(|_| is_new) {
+            prop_assert_eq!(self.server.holder(role), Some(connection));
+        }
+        Ok(())
+    }
+
+    /// An answer gives nobody a role and takes none, and that of a client without a role changes
+    /// nothing. No deadline is due.
+    fn answer(&mut self, connection: Connection) -> Result<(), TestCaseError> {
+        let before = self.server.clone();
+        let holders = Role::ALL.map(|role| before.holder(role));
+        self.tell(Event::Answered(connection))?;
+        prop_assert_eq!(Role::ALL.map(|role| self.server.holder(role)), holders);
+        if !holders.contains(&Some(connection)) {
+            prop_assert_eq!(&self.server, &before);
+        }
+        Ok(())
     }
 
     fn has_role(&self, connection: Connection) -> bool {
@@ -140,6 +169,9 @@ impl World {
     }
 
     fn judge(&mut self, event: Event, command: Command) -> Result<(), TestCaseError> {
+        if let Event::Answered(_) = event {
+            prop_assert!(matches!(command, Command::Reject(_)), "an answer leads to {command:?}");
+        }
         match command {
             Command::Acknowledge { to, reply, number } => {
                 prop_assert!(number <= self.log, "{number} is not durable");
@@ -177,7 +209,7 @@ impl World {
             self.event(Event::Disconnected(connection))?;
         }
         for connection in [10, 11].map(Connection) {
-            self.event(Event::Connected(connection))?;
+            self.event(Event::Connected { connection, wanted: None })?;
         }
         self.settle()?;
         let goal = self.log + 40;

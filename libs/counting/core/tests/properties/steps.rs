@@ -9,6 +9,16 @@ const B: Connection = Connection(2);
 const C: Connection = Connection(3);
 const D: Connection = Connection(4);
 
+/// A client connects that takes any role.
+const fn connected(connection: Connection) -> Event {
+    Event::Connected { connection, wanted: None }
+}
+
+/// A client connects that would like to have this role.
+const fn wants(connection: Connection, role: Role) -> Event {
+    Event::Connected { connection, wanted: Some(role) }
+}
+
 /// A number from the client of its role, which wants an acknowledgement.
 fn number(from: Connection, number: u64) -> Event {
     Event::Number { from, role: Role::of(number), number, reply: Some(Reply(number)) }
@@ -26,11 +36,15 @@ fn assign(to: Connection, role: Role, last_number: u64) -> Command {
     Command::Assign { to, role, last_number }
 }
 
+fn probe(server: &Server, role: Role) -> Command {
+    Command::Probe(server.holder(role).expect("both roles are held"))
+}
+
 /// A server with this last number; A is client1, and B is client2.
 fn counting(stored: u64) -> Server {
     let mut server = Server::new(stored);
-    server.step(Event::Connected(A), 0);
-    server.step(Event::Connected(B), 0);
+    server.step(connected(A), 0);
+    server.step(connected(B), 0);
     assert!(server.is_counting());
     server
 }
@@ -49,14 +63,66 @@ fn roles() {
 #[test]
 fn roles_are_handed_out_in_order_and_the_missing_one_to_the_next() {
     let mut server = Server::new(7);
-    assert_eq!(server.step(Event::Connected(A), 0), [assign(A, Role::Client1, 7)]);
+    assert_eq!(server.step(connected(A), 0), [assign(A, Role::Client1, 7)]);
     let both = [assign(B, Role::Client2, 6), Command::Start(A), Command::Start(B)];
-    assert_eq!(server.step(Event::Connected(B), 0), both);
-    assert_eq!(server.step(Event::Connected(B), 0), [], "known already");
+    assert_eq!(server.step(connected(B), 0), both);
+    assert_eq!(server.step(connected(B), 0), [], "known already");
     assert_eq!(server.step(Event::Disconnected(A), 0), [Command::Stop(B)]);
     assert_eq!(server.step(Event::Disconnected(A), 0), []);
     let both = [assign(C, Role::Client1, 7), Command::Start(C), Command::Start(B)];
-    assert_eq!(server.step(Event::Connected(C), 0), both);
+    assert_eq!(server.step(connected(C), 0), both);
+}
+
+#[test]
+fn a_client_gets_the_role_that_it_wants_if_it_is_free() {
+    for wanted in Role::ALL {
+        let mut server = Server::new(4);
+        assert_eq!(server.step(wants(A, wanted), 0), [assign(A, wanted, wanted.last_up_to(4))]);
+        // The same wish cannot be granted twice.
+        let other = wanted.other();
+        assert_eq!(server.step(wants(B, wanted), 0)[0], assign(B, other, other.last_up_to(4)));
+        assert!(server.is_counting());
+        // One that waits gets the role that becomes free, whichever it is.
+        let probes = Role::ALL.map(|role| probe(&server, role));
+        assert_eq!(server.step(wants(C, wanted), 0), probes);
+        let commands = server.step(Event::Disconnected(B), 1);
+        assert!(commands.contains(&assign(C, other, other.last_up_to(4))), "{commands:?}");
+    }
+}
+
+/// Two clients wait, and both roles become free in one step.
+#[test]
+fn those_who_wait_get_roles_in_the_order_in_which_they_came() {
+    let mut server = counting(0);
+    server.step(wants(C, Role::Client2), 0);
+    server.step(wants(D, Role::Client2), 0);
+    let silent = |connection| Command::Disconnect { connection, reason: Reason::Silent };
+    let mut commands = server.step(Event::Time, PROBE_MS);
+    commands.retain(|command| matches!(command, Command::Disconnect { .. } | Command::Assign { .. }));
+    assert_eq!(commands, [silent(A), assign(C, Role::Client1, 0), silent(B), assign(D, Role::Client2, 0)]);
+}
+
+/// The server reports each message of a holder as an answer while others wait.
+#[test]
+fn an_answer_that_nobody_has_asked_for_changes_nothing() {
+    let mut server = counting(0);
+    let before = server.clone();
+    for connection in [A, B, C] {
+        assert_eq!(server.step(Event::Answered(connection), 0), []);
+    }
+    assert_eq!(server, before);
+    // Neither does one of a connection that waits itself.
+    server.step(connected(C), 10);
+    let waits = server.clone();
+    assert_eq!(server.step(Event::Answered(C), 20), []);
+    assert_eq!(server.step(Event::Answered(D), 20), []);
+    assert_eq!(server, waits);
+    // A second answer of a holder is not one of the other holder.
+    assert_eq!(server.step(Event::Answered(A), 30), []);
+    let answered = server.clone();
+    assert_eq!(server.step(Event::Answered(A), 40), []);
+    assert_eq!(server, answered);
+    assert_eq!(server.step(Event::Answered(B), 50), [Command::Reject(C)]);
 }
 
 #[test]
@@ -108,9 +174,9 @@ fn a_client_whose_number_stays_missing_is_disconnected() {
     assert_eq!(server.step(Event::Time, 999 + MISSING_MS), []);
     let missing = Command::Disconnect { connection: A, reason: Reason::Missing(1) };
     assert_eq!(server.step(Event::Time, 1_000 + MISSING_MS), [missing, Command::Stop(B)]);
-    // Its next life is told where to go on; what has come counts.
+    // The next client begins at the missing number; what has come counts.
     let both = [assign(C, Role::Client1, 0), Command::Start(C), Command::Start(B)];
-    assert_eq!(server.step(Event::Connected(C), 7_000), both);
+    assert_eq!(server.step(connected(C), 7_000), both);
     server.step(number(B, 2), 7_000);
     assert_eq!(server.step(number(C, 1), 7_000), [Command::Store(3)]);
 }
@@ -160,11 +226,11 @@ fn a_client_that_has_to_wait_for_the_other_one_is_not_disconnected() {
 #[test]
 fn a_third_client_is_rejected_when_both_others_have_answered() {
     let mut server = counting(0);
-    assert_eq!(server.step(Event::Connected(C), 100), [Command::Probe(A), Command::Probe(B)]);
+    assert_eq!(server.step(connected(C), 100), [Command::Probe(A), Command::Probe(B)]);
     assert_eq!(server.wake_at(), Some(100 + PROBE_MS));
     assert_eq!(server.step(Event::Answered(A), 200), []);
     // Another one waits for an answer of A that is newer.
-    assert_eq!(server.step(Event::Connected(D), 300), [Command::Probe(A)]);
+    assert_eq!(server.step(connected(D), 300), [Command::Probe(A)]);
     assert_eq!(server.step(Event::Answered(B), 400), [Command::Reject(C)]);
     assert_eq!(server.step(Event::Answered(A), 500), [Command::Reject(D)]);
     assert_eq!(server.wake_at(), None);
@@ -173,8 +239,8 @@ fn a_third_client_is_rejected_when_both_others_have_answered() {
 #[test]
 fn a_silent_holder_gives_its_role_to_the_one_who_waits() {
     let mut server = counting(4);
-    server.step(Event::Connected(C), 0);
-    server.step(Event::Connected(D), 0);
+    server.step(connected(C), 0);
+    server.step(connected(D), 0);
     server.step(Event::Answered(B), 1);
     assert_eq!(server.step(Event::Time, PROBE_MS - 1), []);
     let silent = Command::Disconnect { connection: A, reason: Reason::Silent };
@@ -187,12 +253,12 @@ fn a_silent_holder_gives_its_role_to_the_one_who_waits() {
 #[test]
 fn one_who_waits_takes_the_role_of_one_who_leaves() {
     let mut server = counting(0);
-    server.step(Event::Connected(C), 0);
+    server.step(connected(C), 0);
     let commands = server.step(Event::Disconnected(B), 1);
     let expected = [Command::Stop(A), assign(C, Role::Client2, 0), Command::Start(A), Command::Start(C)];
     assert_eq!(commands, expected);
     // One who does not wait any longer gets nothing.
-    server.step(Event::Connected(D), 2);
+    server.step(connected(D), 2);
     server.step(Event::Disconnected(D), 3);
     assert_eq!(server.step(Event::Disconnected(A), 4), [Command::Stop(C)]);
 }
@@ -206,9 +272,9 @@ fn roles_follow_clients_that_count_on() {
     assert_eq!(server.step(number(A, 6), 0), []);
     // Alone, a client takes the other role too.
     let mut server = Server::new(4);
-    server.step(Event::Connected(A), 0);
+    server.step(connected(A), 0);
     assert_eq!(server.step(number(A, 6), 0), [assign(A, Role::Client2, 4)]);
-    assert_eq!(server.step(Event::Connected(B), 0)[0], assign(B, Role::Client1, 3));
+    assert_eq!(server.step(connected(B), 0)[0], assign(B, Role::Client1, 3));
 }
 
 #[test]
@@ -234,7 +300,7 @@ fn a_disk_that_fails_stops_counting_until_it_works() {
     assert_eq!(server.step(number(B, 4), 200), []);
     assert_eq!(server.step(number(A, 2_001), 200), [refuse(A, 2_001, Refusal::CannotStore)]);
     assert_eq!(server.step(Event::Disconnected(A), 300), []);
-    assert_eq!(server.step(Event::Connected(C), 300), [assign(C, Role::Client1, 1)]);
+    assert_eq!(server.step(connected(C), 300), [assign(C, Role::Client1, 1)]);
     assert_eq!(server.wake_at(), Some(100 + RETRY_MS));
     assert_eq!(server.step(Event::Time, 100 + RETRY_MS), [Command::Store(4)]);
     assert_eq!(server.wake_at(), None);

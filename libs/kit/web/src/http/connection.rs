@@ -3,12 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, header};
+use axum::http::{Extensions, Request, header};
 use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -36,13 +39,57 @@ pub(crate) struct Lifecycle {
     pub(crate) cut: CancellationToken,
     /// Open connections, and handlers of upgraded connections.
     pub(crate) open: TaskTracker,
+    /// Time of the last bytes of one connection, in milliseconds since [`EPOCH`].
+    read_at: Arc<AtomicU64>,
+}
+
+/// The origin of the times at which connections received bytes.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn milliseconds() -> u64 {
+    u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The connection of a request that asks for an upgrade. Cheap to clone.
+///
+/// A library that owns the upgraded connection may not show whether its client still sends
+/// bytes, or may wait for ever until the client accepts some. This handle does not depend on it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    read_at: Arc<AtomicU64>,
+    cut: CancellationToken,
+}
+
+impl Connection {
+    /// The connection of a request. `None` unless the request asks for an upgrade.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        let lifecycle = extensions.get::<Lifecycle>()?;
+        Some(Self { read_at: Arc::clone(&lifecycle.read_at), cut: lifecycle.cut.clone() })
+    }
+
+    /// Time since the client last sent bytes.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        Duration::from_millis(milliseconds().saturating_sub(self.read_at.load(Ordering::Relaxed)))
+    }
+
+    /// Ends the connection at once. Its owner receives an error at the next read or write.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
 }
 
 impl Lifecycle {
     /// Creates the signals for one connection. Waiting for tokens of its own takes no
     /// lock that connections share.
     fn child(&self) -> Self {
-        Self { drain: self.drain.child_token(), cut: self.cut.child_token(), open: self.open.clone() }
+        Self {
+            drain: self.drain.child_token(),
+            cut: self.cut.child_token(),
+            open: self.open.clone(),
+            read_at: Arc::new(AtomicU64::new(milliseconds())),
+        }
     }
 }
 
@@ -121,6 +168,7 @@ struct Io {
     // One for each direction, since two tasks may wait for them.
     read_cut: Pin<Box<WaitForCancellationFutureOwned>>,
     write_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    read_at: Arc<AtomicU64>,
     _place: Place,
     _open: TaskTrackerToken,
 }
@@ -128,7 +176,8 @@ struct Io {
 impl Io {
     fn new(stream: TcpStream, place: Place, lifecycle: &Lifecycle) -> Self {
         let cut = || Box::pin(lifecycle.cut.clone().cancelled_owned());
-        Self { stream, read_cut: cut(), write_cut: cut(), _place: place, _open: lifecycle.open.token() }
+        let read_at = Arc::clone(&lifecycle.read_at);
+        Self { stream, read_cut: cut(), write_cut: cut(), read_at, _place: place, _open: lifecycle.open.token() }
     }
 
     fn poll_write_with<T>(
@@ -155,7 +204,12 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         unless_cut(self.read_cut.as_mut(), context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.read_at.store(milliseconds(), Ordering::Relaxed);
+        }
+        result
     }
 }
 

@@ -10,6 +10,7 @@ mod places;
 use axum::Router;
 use axum::extract::Request;
 
+pub use connection::Connection;
 pub use limits::Limits;
 pub(crate) use listener::serve_from_reserve;
 pub use listener::{bind, serve};

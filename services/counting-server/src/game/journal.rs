@@ -1,0 +1,175 @@
+//! Records what happens: in the log, the status and the metrics.
+
+use std::time::{Duration, Instant};
+
+use counting_core::{Command, Connection, Reason, Role, Server};
+
+use super::connections::Connections;
+use crate::Metrics;
+use crate::status::{self, Client, Statuses};
+
+/// Time between two log lines about the numbers that were stored.
+const SUMMARY: Duration = Duration::from_secs(1);
+
+/// Records what happens.
+pub(super) struct Journal {
+    statuses: Statuses,
+    metrics: Metrics,
+    holders: [Option<Connection>; 2],
+    is_counting: bool,
+    last_number: u64,
+    waiting: usize,
+    /// The last number in the log, and when it was logged.
+    logged: (u64, Instant),
+    error: Option<String>,
+}
+
+impl Journal {
+    pub(super) fn new(statuses: Statuses, metrics: Metrics) -> Self {
+        Self {
+            statuses,
+            metrics,
+            holders: [None; 2],
+            is_counting: false,
+            last_number: 0,
+            waiting: 0,
+            logged: (0, Instant::now()),
+            error: None,
+        }
+    }
+
+    /// Records that the file is open.
+    pub(super) fn opened(&mut self, last: u64) {
+        (self.last_number, self.logged.0) = (last, last);
+        self.set_gauges();
+        self.metrics.can_store.set(1);
+        self.statuses.update(|status| {
+            status.last_number = Some(last);
+            status.error = None;
+        });
+    }
+
+    /// Records a command for a client.
+    pub(super) fn note(&self, command: &Command, connections: &Connections) {
+        match command {
+            Command::Assign { to, role, last_number } => {
+                let address = connections.address(*to);
+                tracing::info!(client_id = %role, last_number, address, "the client has the role");
+            }
+            Command::Reject(to) => {
+                let address = connections.address(*to);
+                tracing::warn!(address, "refused a client: both roles are taken");
+                self.record("refused", None, "A third client was refused: both roles are taken.".to_owned());
+            }
+            Command::Disconnect { connection, reason } => self.note_disconnect(*connection, *reason),
+            Command::Refuse { to, refusal, .. } => {
+                let role = self.role(*to);
+                tracing::debug!(client_id = role.map(Role::name), %refusal, "refused a number");
+            }
+            _ => {}
+        }
+    }
+
+    fn note_disconnect(&self, connection: Connection, reason: Reason) {
+        let label = match reason {
+            Reason::Silent => "silent",
+            Reason::Missing(_) => "missing",
+            Reason::Taken(_) => "taken",
+        };
+        self.metrics.disconnects.get_or_create(&[("reason", label)]).inc();
+        let role = self.role(connection);
+        tracing::warn!(client_id = role.map(Role::name), %reason, "disconnected a client");
+        self.record("disconnected", role, format!("The server disconnected the client: {reason}."));
+    }
+
+    /// Records how an append ended.
+    pub(super) fn appended(&mut self, error: Option<String>) {
+        if error == self.error {
+            return;
+        }
+        self.metrics.can_store.set(i64::from(error.is_none()));
+        match &error {
+            Some(error) => self.record("error", None, format!("Numbers cannot be stored: {error}.")),
+            None => self.record("recovered", None, "Numbers can be stored again.".to_owned()),
+        }
+        self.statuses.update(|status| status.error.clone_from(&error));
+        self.error = error;
+    }
+
+    /// Records what has changed.
+    pub(super) fn update(&mut self, server: &Server, connections: &Connections) {
+        let holders = Role::ALL.map(|role| server.holder(role));
+        for role in Role::ALL {
+            let (before, after) = (self.holders[role as usize], holders[role as usize]);
+            if before != after {
+                self.note_holder(role, after.map(|connection| connections.address(connection)));
+            }
+        }
+        self.holders = holders;
+        if server.is_counting() != self.is_counting {
+            self.is_counting = server.is_counting();
+            self.note_counting();
+        }
+        let waiting = connections.waiting();
+        if (server.stored(), waiting) != (self.last_number, self.waiting) {
+            (self.last_number, self.waiting) = (server.stored(), waiting);
+            self.statuses.update(|status| (status.last_number, status.waiting) = (Some(self.last_number), waiting));
+        }
+        self.set_gauges();
+        self.summarize();
+    }
+
+    fn note_holder(&self, role: Role, holder: Option<Option<String>>) {
+        match &holder {
+            Some(address) => {
+                let from = address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
+                self.record("joined", Some(role), format!("The client joined{from}."));
+            }
+            None => {
+                tracing::info!(client_id = %role, "the client left");
+                self.record("left", Some(role), "The client left.".to_owned());
+            }
+        }
+        let client = holder.map(|address| Client { address, since_ms: status::now_ms() });
+        self.statuses.update(|status| status.clients[role as usize] = client);
+    }
+
+    fn note_counting(&self) {
+        let (kind, text) = if self.is_counting {
+            tracing::info!(last_number = self.last_number, "counting starts");
+            ("start", "Counting starts: both clients are there.")
+        } else {
+            tracing::info!(last_number = self.last_number, "counting stops");
+            ("stop", "Counting stops.")
+        };
+        self.record(kind, None, text.to_owned());
+        self.statuses.update(|status| status.is_counting = self.is_counting);
+    }
+
+    fn set_gauges(&self) {
+        self.metrics.last_number.set(i64::try_from(self.last_number).unwrap_or(i64::MAX));
+        self.metrics.running.set(i64::from(self.is_counting));
+        for role in Role::ALL {
+            let is_held = self.holders[role as usize].is_some();
+            self.metrics.role_held.get_or_create(&[("role", role.name())]).set(i64::from(is_held));
+        }
+    }
+
+    /// Logs once a second what was stored.
+    fn summarize(&mut self) {
+        let (last, at) = self.logged;
+        if self.last_number > last && at.elapsed() >= SUMMARY {
+            let numbers = self.last_number - last;
+            tracing::info!(last_number = self.last_number, numbers, "stored");
+            self.logged = (self.last_number, Instant::now());
+        }
+    }
+
+    fn role(&self, connection: Connection) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| self.holders[*role as usize] == Some(connection))
+    }
+
+    fn record(&self, kind: &'static str, role: Option<Role>, text: String) {
+        self.statuses.update(|status| status.record(kind, role, text));
+    }
+}

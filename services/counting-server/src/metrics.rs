@@ -1,0 +1,57 @@
+//! Metrics.
+
+use kit_process::metrics::{Declare, histogram};
+use kit_process::prometheus_client::metrics::counter::Counter;
+use kit_process::prometheus_client::metrics::family::Family;
+use kit_process::prometheus_client::metrics::gauge::Gauge;
+use kit_process::prometheus_client::metrics::histogram::Histogram;
+use kit_process::prometheus_client::registry::Registry;
+use kit_web::requests;
+
+/// A label and its value.
+pub(crate) type Label = [(&'static str, &'static str); 1];
+
+/// Metrics of the server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub(crate) requests: requests::Metrics,
+    pub(crate) last_number: Gauge,
+    pub(crate) numbers_stored: Counter,
+    pub(crate) syncs: Counter,
+    pub(crate) store_seconds: Histogram,
+    pub(crate) acknowledgements: Counter,
+    pub(crate) acknowledgement_seconds: Histogram,
+    pub(crate) refusals: Family<Label, Counter>,
+    pub(crate) disconnects: Family<Label, Counter>,
+    pub(crate) role_held: Family<Label, Gauge>,
+    pub(crate) running: Gauge,
+    pub(crate) can_store: Gauge,
+}
+
+impl Metrics {
+    /// Registers the metrics in `registry`. All listeners of a process share `requests`.
+    pub fn register(registry: &mut Registry, requests: requests::Metrics) -> Self {
+        Self {
+            requests,
+            last_number: registry.declare("counting_last_number", "The last number that is stored"),
+            numbers_stored: registry.declare("counting_numbers_stored", "Numbers that this process stored"),
+            syncs: registry.declare("counting_syncs", "Appends of lines that ended with a sync of the file"),
+            store_seconds: registry.declare_as(
+                "counting_store_seconds",
+                "Time of an append of lines with its sync",
+                histogram(0.000_25, 2.0, 14),
+            ),
+            acknowledgements: registry.declare("counting_acknowledgements", "Numbers that were acknowledged"),
+            acknowledgement_seconds: registry.declare_as(
+                "counting_acknowledgement_seconds",
+                "Time from the arrival of a number to its acknowledgement",
+                histogram(0.000_25, 2.0, 14),
+            ),
+            refusals: registry.declare("counting_refusals", "Numbers and connections that were refused, by reason"),
+            disconnects: registry.declare("counting_disconnects", "Clients that the server disconnected, by reason"),
+            role_held: registry.declare("counting_role_held", "Whether a client has the role"),
+            running: registry.declare("counting_running", "Whether both clients are there and count"),
+            can_store: registry.declare("counting_can_store", "Whether the last attempt to store lines succeeded"),
+        }
+    }
+}
