@@ -107,8 +107,12 @@ impl Server {
         std::fs::read_to_string(self.path()).unwrap()
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.client.request(method, self.url() + path)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
