@@ -78,11 +78,9 @@ pub fn build(config: Config, deps: Deps) -> Service {
     let Deps { folder, open_disk, check, metrics } = deps;
     let (statuses, rates) = (Statuses::default(), Rates::default());
     let (game, inputs) = Game::new();
-    let gate = Gate {
-        presences: socket::presence::Presences::default(),
-        statuses: statuses.clone(),
-        origins: config.cors_origins.clone().into(),
-    };
+    let presences = socket::presence::Presences::default();
+    let origins = config.cors_origins.clone().into();
+    let gate = Gate { presences: presences.clone(), statuses: statuses.clone(), origins };
     let (io, sockets) = socket::server(&game, gate);
     let (store, storing) = storing::new();
     let player = Player {
@@ -91,6 +89,7 @@ pub fn build(config: Config, deps: Deps) -> Service {
         statuses: statuses.clone(),
         watch: StoreWatch::new(check, "counting-server"),
         metrics: metrics.clone(),
+        presences,
         io,
     };
     let (live, snapshots) = Live::new(live::SETTINGS);

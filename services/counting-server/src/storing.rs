@@ -52,7 +52,11 @@ pub(crate) fn new() -> (Store, Worker) {
 impl Worker {
     /// Opens the file, and appends lines until the [`Store`] is dropped.
     pub(crate) async fn run(mut self, open: OpenDisk, statuses: Statuses, metrics: Metrics) {
-        let mut log = open_file(open, &statuses).await;
+        let opened = tokio::select! {
+            log = open_file(open, &statuses) => Some(log),
+            () = self.results.closed() => None,
+        };
+        let Some(mut log) = opened else { return };
         let mut appended = Appended { last: log.last(), error: None };
         loop {
             if self.results.send(appended).await.is_err() {

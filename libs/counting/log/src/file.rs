@@ -79,9 +79,12 @@ impl Folder {
     }
 }
 
-/// Opens the file, and makes its name durable.
+/// Opens the file, and makes its name durable. An error names the file.
 fn open(folder: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
+    let path = folder.join(FILE);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = file.map_err(named)?;
     File::open(folder)?.sync_all()?;
     Ok(file)
 }

@@ -180,8 +180,9 @@ fn a_folder_that_cannot_be_used_is_named() {
     assert!(error.contains("/proc/nowhere"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join(FILE)).unwrap();
-    let error = FileDisk::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains(FILE), "{error}");
+    let error = Folder::lock(folder.path()).unwrap().disk().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
+    assert!(error.to_string().contains(FILE), "{error}");
     std::fs::create_dir(folder.path().join("other")).unwrap();
     std::fs::create_dir(folder.path().join("other").join(LOCK)).unwrap();
     let error = Folder::lock(&folder.path().join("other")).unwrap_err().to_string();

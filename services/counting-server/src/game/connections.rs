@@ -17,8 +17,8 @@ use crate::socket::{Refused, SILENCE};
 /// Time limit for Socket.IO to accept a client that has got a role.
 const ACCEPT: Duration = Duration::from_secs(2);
 
-/// Time for clients to accept their last messages, and to close sessions that the server has ended.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+/// Time for a client to close a session that the server has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The data of an event without arguments. `()` would be sent as an argument: null.
 const NOTHING: [(); 0] = [];
@@ -188,13 +188,6 @@ impl Connections {
         let gone: Vec<_> = self.open.iter().filter(|(_, client)| is_gone(client)).map(|(it, _)| *it).collect();
         gone.iter().for_each(|connection| self.cut(*connection));
         gone
-    }
-
-    /// Cuts all connections.
-    pub(super) fn cut_all(&mut self) {
-        for (_, client) in self.open.drain() {
-            client.presence.cut();
-        }
     }
 
     /// Ends the connection of a client that is gone, in a way that ends it if it is not.

@@ -18,12 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 pub(crate) use self::connections::Decision;
-use self::connections::{Broken, Connections, FAREWELL, Outgoing};
+use self::connections::{Broken, Connections, Outgoing};
 use self::journal::Journal;
 use crate::Metrics;
 use crate::socket::Refused;
 use crate::socket::events::{Answer, label};
-use crate::socket::presence::Presence;
+use crate::socket::presence::{Presence, Presences};
 use crate::status::Statuses;
 use crate::storing::{Appended, Store};
 
@@ -38,6 +38,9 @@ const SWEEP: Duration = Duration::from_millis(200);
 
 /// Time limit for the last lines and acknowledgements when the server drains.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Time limit for telling all clients that the server ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What clients do.
 pub(crate) enum Input {
@@ -113,6 +116,7 @@ pub(crate) struct Player {
     pub(crate) statuses: Statuses,
     pub(crate) watch: StoreWatch,
     pub(crate) metrics: Metrics,
+    pub(crate) presences: Presences,
     pub(crate) io: SocketIo,
 }
 
@@ -128,9 +132,9 @@ impl Player {
         let mut table = Table::new(&self, opened.last);
         table.play(&mut self, shutdown.draining()).await;
         let _ = timeout(LAST_LINES, table.finish(&mut self)).await;
-        if timeout(FAREWELL, self.io.close()).await.is_err() {
-            table.connections.cut_all();
-        }
+        // Sessions without a role are not closed by that, and clients that accept no bytes take for ever.
+        let _ = timeout(LAST_WORDS, self.io.close()).await;
+        self.presences.cut();
     }
 }
 
@@ -147,6 +151,7 @@ struct Table {
     orders: mpsc::Sender<u64>,
     is_storing: bool,
     metrics: Metrics,
+    presences: Presences,
 }
 
 impl Table {
@@ -163,6 +168,7 @@ impl Table {
             orders: player.store.orders.clone(),
             is_storing: false,
             metrics: player.metrics.clone(),
+            presences: player.presences.clone(),
         };
         table.journal.opened(last);
         table
@@ -250,6 +256,7 @@ impl Table {
         for connection in self.connections.sweep() {
             self.step(Event::Disconnected(connection));
         }
+        self.presences.sweep();
     }
 
     /// Passes an event to the state machine, and the events that follow from its commands.

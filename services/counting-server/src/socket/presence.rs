@@ -15,9 +15,20 @@ use kit_web::http::Connection;
 /// this time.
 const UNUSED: Duration = Duration::from_secs(20);
 
-/// The sessions of Engine.IO. Cheap to clone.
+/// Time without a byte after which a WebSocket is cut, whether its client has a role or not. All
+/// clients answer pings. Engine.IO waits for ever until a client accepts bytes.
+const DEAD: Duration = Duration::from_secs(10);
+
+/// The sessions of Engine.IO, and their WebSockets. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Presences(Arc<Mutex<HashMap<String, Arc<Presence>>>>);
+pub(crate) struct Presences(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    sessions: HashMap<String, Arc<Presence>>,
+    /// The WebSockets, and for a while those that have ended.
+    sockets: Vec<Connection>,
+}
 
 /// One session. It may have several connections at a time, and others one after the other.
 #[derive(Debug)]
@@ -35,11 +46,12 @@ impl Presences {
     /// Records a request, whose query names the session unless the request begins one. A session
     /// may get its WebSocket before its client asks for a role.
     pub(crate) fn record<B>(&self, request: &Request<B>) {
-        let Some(session) = request.uri().query().and_then(session) else { return };
         let socket = Connection::of(request.extensions());
+        lock(&self.0).sockets.extend(socket.clone());
+        let Some(session) = request.uri().query().and_then(session) else { return };
         let presence = match &socket {
             Some(_) => self.of(session, request.extensions()),
-            None => match lock(&self.0).get(session) {
+            None => match lock(&self.0).sessions.get(session) {
                 Some(presence) => Arc::clone(presence),
                 None => return,
             },
@@ -51,9 +63,21 @@ impl Presences {
         }
     }
 
+    /// Cuts the WebSockets of clients that are gone.
+    pub(crate) fn sweep(&self) {
+        for socket in lock(&self.0).sockets.extract_if(.., |socket| socket.silence() >= DEAD) {
+            socket.cut();
+        }
+    }
+
+    /// Cuts all WebSockets: the server ends.
+    pub(crate) fn cut(&self) {
+        lock(&self.0).sockets.drain(..).for_each(|socket| socket.cut());
+    }
+
     /// The presence of a session, which began with the request that has these extensions.
     pub(crate) fn of(&self, session: &str, extensions: &Extensions) -> Arc<Presence> {
-        let mut known = lock(&self.0);
+        let known = &mut lock(&self.0).sessions;
         if let Some(presence) = known.get(session) {
             return Arc::clone(presence);
         }
@@ -114,7 +138,7 @@ mod tests {
         lock(&held.0).request_at = long_ago;
         lock(&presences.of("ended", &Extensions::new()).0).request_at = long_ago;
         drop(presences.of("begun", &Extensions::new()));
-        let known: Vec<_> = lock(&presences.0).keys().cloned().collect();
+        let known: Vec<_> = lock(&presences.0).sessions.keys().cloned().collect();
         assert_eq!(known.len(), 2, "{known:?}");
         assert!(!known.contains(&"ended".to_owned()));
     }

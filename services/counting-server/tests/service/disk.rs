@@ -91,6 +91,7 @@ impl Disk for FaultyDisk {
     }
 
     fn length(&self) -> io::Result<u64> {
+        self.faults.check(Fault::Read)?;
         self.disk.length()
     }
 

@@ -125,6 +125,7 @@ async fn open_by_polling(server: &Server) -> (String, String) {
 #[tokio::test]
 async fn requests_that_no_client_sends_are_refused() {
     let server = Server::start().await;
+    let mut clients = Client::pair(server.address).await;
     for (method, query) in [
         (Method::GET, "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA"),
         (Method::POST, "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA"),
@@ -153,7 +154,6 @@ async fn requests_that_no_client_sends_are_refused() {
         let response = server.request(Method::POST, &path).body(body).send().await.unwrap();
         assert!(!response.status().is_server_error(), "{body:?}: {}", response.status());
     }
-    let mut clients = Client::pair(server.address).await;
     count(&mut clients, 1, 2).await;
 }
 

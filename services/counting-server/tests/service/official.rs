@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use testkit::{Launch, Process, eventually_ok};
+use testkit::{Launch, Process, Proxy, eventually_ok};
 
 use crate::server::{SOON, Server, text};
 
 /// The last number of a test. Each client sends every other one, 20 ms apart.
 const LAST: u64 = 60;
 
+/// A script in `tests/clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Library {
+enum Script {
     JavaScript,
+    /// It comes back after a break.
+    Returning,
     Synchronous,
     Asynchronous,
 }
@@ -25,24 +28,26 @@ fn tools() -> PathBuf {
     tools
 }
 
-fn start(library: Library, server: &Server, transports: &str) -> Process {
-    let clients = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-    let launch = match library {
-        Library::JavaScript => Launch::new("node").arg(clients.join("javascript.js")),
-        Library::Synchronous => Launch::new(tools().join("python/bin/python")).arg(clients.join("synchronous.py")),
-        Library::Asynchronous => Launch::new(tools().join("python/bin/python")).arg(clients.join("asynchronous.py")),
+fn start(script: Script, url: &str, transports: &str, last: u64) -> Process {
+    let python = || Launch::new(tools().join("python/bin/python"));
+    let (launch, file) = match script {
+        Script::JavaScript => (Launch::new("node"), "javascript.js"),
+        Script::Returning => (Launch::new("node"), "returning.js"),
+        Script::Synchronous => (python(), "synchronous.py"),
+        Script::Asynchronous => (python(), "asynchronous.py"),
     };
-    let launch = launch.name(format!("{library:?}")).env("NODE_PATH", tools().join("node_modules"));
-    launch.args([&format!("http://{}", server.address), transports, &LAST.to_string()]).spawn()
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file);
+    let launch = launch.name(file).env("NODE_PATH", tools().join("node_modules")).arg(script);
+    launch.args([url, transports, &last.to_string()]).spawn()
 }
 
 /// Lets two clients count on a server of their own.
-async fn count(libraries: [Library; 2], transports: &str, last_transport: &str) {
+async fn count(scripts: [Script; 2], transports: &str, last_transport: &str) {
     let server = Server::start().await;
-    let clients = libraries.map(|library| start(library, &server, transports));
-    eventually_ok(SOON, format!("{libraries:?} by {transports}"), async || {
+    let clients = scripts.map(|script| start(script, &server.url(), transports, LAST));
+    eventually_ok(SOON, format!("{scripts:?} by {transports}"), async || {
         for client in &clients {
-            assert_eq!(client.exit_status(), None, "{libraries:?} by {transports}{}", client.tail());
+            assert_eq!(client.exit_status(), None, "{scripts:?} by {transports}{}", client.tail());
         }
         let answers = clients.iter().flat_map(Process::lines).filter(|line| line.text.starts_with("answer")).count();
         if answers as u64 == LAST { Ok(()) } else { Err(format!("{answers} answers{}", clients[0].tail())) }
@@ -50,29 +55,29 @@ async fn count(libraries: [Library; 2], transports: &str, last_transport: &str) 
     .await;
     assert_eq!(server.file(), text(LAST));
     server.stop().await;
-    for (client, library) in clients.iter().zip(libraries) {
-        assert_eq!(client.wait(SOON).await.code(), Some(0), "{library:?}{}", client.tail());
+    for (client, script) in clients.iter().zip(scripts) {
+        assert_eq!(client.wait(SOON).await.code(), Some(0), "{script:?}{}", client.tail());
         let lines: Vec<_> = client.all_lines().await.into_iter().map(|line| line.text).collect();
         let first = lines[0].strip_prefix("role client").and_then(|rest| rest.split_once(' ')).unwrap().1;
         let first: u64 = first.parse().unwrap();
         assert_eq!(lines[1], "start 0", "without arguments");
         let expected: Vec<_> = (first..=LAST).step_by(2).map(|number| format!("answer {number} ")).collect();
         let answers: Vec<_> = lines.iter().filter(|line| line.starts_with("answer")).collect();
-        assert_eq!(answers.len(), expected.len(), "{library:?}{}", client.tail());
+        assert_eq!(answers.len(), expected.len(), "{script:?}{}", client.tail());
         for (answer, expected) in answers.iter().zip(&expected) {
-            assert!(answer.starts_with(expected) && answer.contains("true"), "{library:?}: {answer}");
+            assert!(answer.starts_with(expected) && answer.contains("true"), "{script:?}: {answer}");
         }
         let last = answers.last().unwrap();
-        assert!(last.ends_with(&format!("by {last_transport}")), "{library:?}: {last}");
-        assert!(lines.last().unwrap().starts_with("disconnected"), "{library:?}{}", client.tail());
+        assert!(last.ends_with(&format!("by {last_transport}")), "{script:?}: {last}");
+        assert!(lines.last().unwrap().starts_with("disconnected"), "{script:?}{}", client.tail());
     }
 }
 
 /// Lets clients of all libraries count by these transports.
 async fn count_by(transports: &str, last_transport: &str) {
     tokio::join!(
-        count([Library::JavaScript, Library::Synchronous], transports, last_transport),
-        count([Library::Asynchronous, Library::JavaScript], transports, last_transport),
+        count([Script::JavaScript, Script::Synchronous], transports, last_transport),
+        count([Script::Asynchronous, Script::JavaScript], transports, last_transport),
     );
 }
 
@@ -89,4 +94,34 @@ async fn official_clients_count_by_websocket() {
 #[tokio::test]
 async fn official_clients_begin_by_polling_and_count_by_websocket() {
     count_by("polling,websocket", "websocket").await;
+}
+
+#[tokio::test]
+async fn clients_that_never_look_back_count_on_over_broken_connections() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let url = proxy.url(&server.url());
+    // They never end by themselves: if their last number was lost, nothing would show it.
+    let start = |transports| start(Script::Returning, &url, transports, u64::MAX);
+    let transports = ["websocket", "polling,websocket"];
+    let (mut clients, mut restarts) = (transports.map(start), 0);
+    for last in [30, 60, 90] {
+        eventually_ok(SOON, format!("{last} lines"), async || {
+            // Their platform starts them again when they end, because a number of theirs was lost.
+            for (client, transports) in clients.iter_mut().zip(transports) {
+                if client.exit_status().is_some() {
+                    (*client, restarts) = (start(transports), restarts + 1);
+                }
+            }
+            let health = server.json("/health").await;
+            if health["last_number"].as_u64() >= Some(last) { Ok(()) } else { Err(health) }
+        })
+        .await;
+        proxy.reset();
+    }
+    drop(clients);
+    server.until_health(|health| health["client1"] == false && health["client2"] == false).await;
+    let lines = server.json("/health").await["last_number"].as_u64().unwrap();
+    println!("{lines} lines over 2 breaks, {restarts} restarts");
+    assert_eq!(server.file(), text(lines));
 }

@@ -59,9 +59,10 @@ impl Raw {
         let _ = timeout(SOON, self.0.send(message)).await.expect("the server takes bytes");
     }
 
-    /// Takes messages for sending. Returns false when the server takes no more.
-    pub(crate) async fn send_while_taken(&mut self, text: &str, patience: std::time::Duration) -> bool {
-        matches!(timeout(patience, self.0.send(Message::text(text))).await, Ok(Ok(())))
+    /// Sends this text, and reads nothing, until the server closes the connection.
+    pub(crate) async fn flood(&mut self, text: &str) {
+        while timeout(SOON, self.0.send(Message::text(text))).await.expect("the server takes bytes or closes").is_ok() {
+        }
     }
 
     /// The next packet; `None` after the end of the connection.

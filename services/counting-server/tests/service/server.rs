@@ -107,8 +107,12 @@ impl Server {
         std::fs::read_to_string(self.path()).unwrap()
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.client.request(method, self.url() + path)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -128,16 +132,20 @@ impl Server {
         .await
     }
 
-    /// The next snapshots of the event stream until `is_so`.
+    /// Reads the first snapshot of the event stream until `is_so`.
     pub(crate) async fn until_snapshot(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually_ok(SOON, "a snapshot", async || {
             let mut response = self.get("/events").await;
-            let mut text = String::new();
-            while !text.contains("\n\n") {
-                text.push_str(str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
-            }
-            let data = text.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or(&text);
-            let snapshot: Value = serde_json::from_str(data.trim()).map_err(|error| format!("{error} in {text}"))?;
+            let mut bytes = Vec::new();
+            let data = loop {
+                bytes.extend_from_slice(&response.chunk().await.unwrap().unwrap());
+                let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&bytes[..0], |end| &bytes[..end]);
+                if let Some(data) = str::from_utf8(whole).unwrap().lines().find_map(|line| line.strip_prefix("data: "))
+                {
+                    break data;
+                }
+            };
+            let snapshot: Value = serde_json::from_str(data).unwrap();
             if is_so(&snapshot) { Ok(snapshot) } else { Err(snapshot.to_string()) }
         })
         .await

@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use counting_log::FILE;
+use counting_server::Config;
+use futures_util::future::join_all;
+use kit_process::HumanDuration;
+use kit_web::http::Limits;
 use reqwest::Method;
 use serde_json::Value;
 use testkit::eventually_ok;
 
 use crate::client::{Client, count};
+use crate::disk::Faults;
 use crate::raw::Raw;
-use crate::server::{SOON, Server};
+use crate::server::{SOON, Server, config, text};
 
 /// A busy machine may take so much longer than the server.
 const BUSY: Duration = Duration::from_secs(3);
@@ -57,37 +63,71 @@ async fn a_connection_that_is_half_open_is_noticed_without_anybody_coming() {
     let (silent, _) = Raw::join(by_socket.address).await;
     join_by_polling(&by_polling).await;
     let began = Instant::now();
-    for server in [&by_socket, &by_polling] {
+    let noticed = [&by_socket, &by_polling].map(async |server| {
         assert_eq!(server.json("/health").await["client1"], true);
         server.until_health(|health| health["client1"] == false).await;
         let elapsed = began.elapsed();
-        println!("a half-open connection was noticed after {elapsed:.1?}");
         assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
-    }
+        elapsed
+    });
+    println!("half-open connections were noticed after {:.1?}", join_all(noticed).await);
     drop(silent);
     for server in [by_socket, by_polling] {
         server.stop().await;
     }
 }
 
+/// Asks for the acknowledgement of a stored number.
+const STORED: &str = r#"427["number",{"client_id":"client1","number":1}]"#;
+
 #[tokio::test]
-async fn a_client_that_reads_nothing_cannot_hold_a_role() {
+async fn a_client_that_reads_nothing_cannot_hold_a_role_or_a_connection() {
     let server = Server::after(2).await;
-    let mut deaf = Raw::narrow(server.address).await;
-    deaf.send("40").await;
+    let (mut holder, mut without_role) = (Raw::narrow(server.address).await, Raw::narrow(server.address).await);
+    holder.send("40").await;
     server.until_health(|health| health["client1"] == true).await;
-    // It asks for acknowledgements until the buffers between it and the server are full. Then the
-    // server gives up, which the client notices at the latest when it cannot send any more.
-    let number = r#"427["number",{"client_id":"client1","number":1}]"#;
-    let asks = async { while deaf.send_while_taken(number, SOON).await {} };
-    let is_free = server.until_health(|health| health["client1"] == false);
-    tokio::select! {
-        () = asks => { server.until_health(|health| health["client1"] == false).await; }
-        _ = is_free => {}
-    }
+    // Both make the server send until the buffers between them are full.
+    let in_vain = r#"40/other,{"role":"client1"}"#;
+    tokio::join!(
+        holder.flood(STORED),
+        without_role.flood(in_vain),
+        server.until_health(|health| health["client1"] == false),
+    );
     // The server is as quick as before.
     let mut clients = Client::pair(server.address).await;
     count(&mut clients, 3, 6).await;
-    drop(deaf);
+}
+
+#[tokio::test]
+async fn a_server_ends_in_time_whatever_its_clients_do() {
+    let folder = testkit::Folder::new("counting");
+    std::fs::write(folder.path().join(FILE), text(1)).unwrap();
+    // Less than the time after which the listener cuts connections.
+    let limits = Limits { drain_timeout: HumanDuration(SOON), ..Limits::default() };
+    let server = Server::with(folder.into(), Config { limits, ..config() }, Faults::default()).await;
+    server.until_open().await;
+    let (silent, _) = Raw::join(server.address).await;
+    let mut deaf = Raw::narrow(server.address).await;
+    deaf.send("40").await;
+    server.until_health(|health| health["client2"] == true).await;
+    let (mut waiting, _) = Raw::open(server.address).await;
+    waiting.send("40").await;
+    // These answer pings.
+    for frame in ["41", "40", "6"] {
+        let (mut socket, _) = Raw::open(server.address).await;
+        socket.send(frame).await;
+        tokio::spawn(async move { socket.end().await });
+    }
+    let polling = server.get("/socket.io/?EIO=4&transport=polling").await.status();
+    assert_eq!(polling, 200);
+    let watcher = server.get("/events").await;
+    for _ in 0..1000 {
+        deaf.send(STORED).await;
+    }
+    let began = Instant::now();
     server.stop().await;
+    let elapsed = began.elapsed();
+    println!("ended after {elapsed:.1?}");
+    assert!(elapsed < Duration::from_secs(1) + BUSY, "{elapsed:?}");
+    drop((silent, deaf, waiting, watcher));
 }

@@ -178,7 +178,7 @@ async fn a_server_that_waits_for_its_file_ends_in_time() {
     faults.set(Some(Fault::Open));
     let server = Server::with(testkit::Folder::new("counting").into(), config(), faults).await;
     until_error(&server, "cannot open the file").await;
-    tokio::time::timeout(Duration::from_secs(10), server.stop()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(2), server.stop()).await.unwrap();
 }
 
 #[tokio::test]
