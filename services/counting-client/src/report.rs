@@ -17,6 +17,8 @@ pub(crate) struct Reporter {
     acknowledged: u64,
     last: Option<u64>,
     attempts: u64,
+    /// Whether a server has given the client a role before.
+    has_been_connected: bool,
     /// Why the client is not connected, as the log said last.
     said: Option<String>,
 }
@@ -24,7 +26,17 @@ pub(crate) struct Reporter {
 impl Reporter {
     pub(crate) const fn new(metrics: Metrics, is_summary: bool) -> Self {
         let (role, last, said) = (None, None, None);
-        Self { metrics, is_summary, role, in_flight: 0, acknowledged: 0, last, attempts: 0, said }
+        Self {
+            metrics,
+            is_summary,
+            role,
+            in_flight: 0,
+            acknowledged: 0,
+            last,
+            attempts: 0,
+            has_been_connected: false,
+            said,
+        }
     }
 
     pub(crate) fn connecting(&mut self) {
@@ -35,7 +47,7 @@ impl Reporter {
     }
 
     pub(crate) fn assigned(&mut self, role: Role, next: Option<u64>) {
-        self.said = None;
+        (self.said, self.has_been_connected) = (None, true);
         self.set_role(Some(role));
         tracing::info!(client_id = role.name(), next, "connected");
     }
@@ -61,16 +73,21 @@ impl Reporter {
         tracing::warn!(client_id = role.name(), number, error, "the server refuses a number");
     }
 
-    /// Logs why the client is not connected, but the same reason only once.
+    /// Logs why the client is not connected, but the same reason only once. A server that is not
+    /// ready at the start of the client is nothing unusual.
     pub(crate) fn failed(&mut self, reason: &str, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let client_id = self.role.map(Role::name);
         if self.said.as_deref() == Some(reason) {
             tracing::debug!(client_id, reason, delay_ms, "not connected; trying again");
-        } else {
-            tracing::warn!(client_id, reason, delay_ms, "not connected; trying again");
-            self.said = Some(reason.to_owned());
+            return self.set_role(None);
         }
+        if self.has_been_connected {
+            tracing::warn!(client_id, reason, delay_ms, "not connected; trying again");
+        } else {
+            tracing::info!(reason, delay_ms, "not connected yet; trying again");
+        }
+        self.said = Some(reason.to_owned());
         self.set_role(None);
     }
 

@@ -59,7 +59,10 @@ impl Args for Settings {
     fn augment_args(command: Command) -> Command {
         let command = add::<worker::Config>(command, "worker");
         let command = add::<worker_manager::Config>(command, "worker-manager");
-        let command = add::<values_api::Config>(command, "values-api, main-app, visit-counter, round-robin-server and counting-server");
+        let command = add::<values_api::Config>(
+            command,
+            "values-api, main-app, visit-counter, round-robin-server and counting-server",
+        );
         let command = add::<main_app::Config>(command, "main-app");
         let command = add::<service_app::Config>(command, "service-app");
         let command = add::<visit_counter::Config>(command, "visit-counter");

@@ -29,7 +29,7 @@ function drawNow(count) {
   state.className = className;
   show(state, text);
   show(document.getElementById("last"), count.last_number === null ? "–" : number(count.last_number));
-  show(document.getElementById("words"), count.latest[0]?.words ?? "nothing yet");
+  show(document.getElementById("words"), count.latest[0]?.words ?? (count.last_number === null ? "" : "nothing yet"));
   const error = document.getElementById("error");
   error.hidden = count.error === null;
   show(error, count.error ?? "");
@@ -46,18 +46,19 @@ function drawRate({ rates }) {
   show(rate.lastChild, `${mean < 10 ? mean.toFixed(1) : number(Math.round(mean))} numbers a second`);
 }
 
-function describe({ holder }, now) {
+function describe({ holder }, now, isOpen) {
+  if (holder === null && !isOpen) return "not connected";
   if (holder === null) return `not connected: run counting-client --server-url ${location.origin}`;
   const from = holder.address === null ? "" : ` from ${holder.address}`;
   return `connected ${ago(now - holder.since_ms)}${from}`;
 }
 
-function drawClients({ clients, now_ms: now }) {
+function drawClients({ clients, now_ms: now, last_number: last }) {
   const board = document.getElementById("clients");
   for (const client of clients) {
     const card = board.querySelector(`[data-client=${client.client_id}]`) ?? makeCard(board, client.client_id);
     card.classList.toggle("away", client.holder === null);
-    show(card.querySelector(".about"), describe(client, now));
+    show(card.querySelector(".about"), describe(client, now, last !== null));
     show(card.querySelector(".sent"), client.last_number === 0 ? "–" : number(client.last_number));
   }
 }
@@ -83,7 +84,7 @@ function drawLatest({ latest }) {
     item.append(element("b", "number", number(value)), element("span", "", words));
     return item;
   });
-  if (items.length === 0) items.push(element("li", "muted", "No number is stored yet"));
+  if (items.length === 0) items.push(element("li", "muted", "None"));
   place(document.getElementById("latest"), items);
 }
 

@@ -38,10 +38,9 @@ impl Kind {
                 .env("INTERVAL", "0s")
                 .env("ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()))
                 .env("LOG_FORMAT", "json"),
-            Self::JavaScript => Launch::new("node")
-                .arg(script("client.js"))
-                .arg(&url)
-                .env("NODE_PATH", packages.join("node_modules")),
+            Self::JavaScript => {
+                Launch::new("node").arg(script("client.js")).arg(&url).env("NODE_PATH", packages.join("node_modules"))
+            }
             Self::Python => python(&packages).arg(&url).arg("resume"),
             Self::Field => python(&packages).arg(&url).arg("field"),
         })
