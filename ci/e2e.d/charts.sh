@@ -47,6 +47,10 @@ without-round-robin --set round-robin-server.enabled=false --set round-robin-cli
 server-elsewhere --set round-robin-server.enabled=false --set round-robin-client.serverUrl=https://server.example.com
 cloud-load-balancer --set round-robin-server.service.annotations.a=b --set round-robin-server.service.loadBalancerSourceRanges[0]=10.0.0.0/8
 by-ingress-only --set round-robin-server.service.type=ClusterIP --set round-robin-server.retention=7days
+without-counting --set counting-server.enabled=false --set counting-client.enabled=false
+numbers-without-volume --set counting-server.persistence.enabled=false
+numbers-on-another-class --set counting-server.persistence.size=20Gi --set counting-server.persistence.storageClass=fast --set counting-server.persistence.retention=Delete
+counting-server-elsewhere --set counting-server.enabled=false --set counting-client.serverUrl=https://counting.example.com
 without-visit-counter --set visit-counter.enabled=false --set global.redis.bundled=false
 LIST
 for subchart in "${SERVICES[@]}"; do

@@ -1,8 +1,9 @@
-# Runs every command of the table in docs/kubernetes.md, in order, on an empty cluster.
+# Runs every command of the table in docs/kubernetes.md, in order, from an empty cluster to none.
 
 choose_programs
 pull_store_images
-new_cluster
+# The table creates its own cluster.
+kind delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
 
 # Prints the second column without its backticks.
 commands() {
@@ -24,6 +25,8 @@ forward() {
 one_has_succeeded() { [[ $(curl -sS -m 5 "http://localhost:8003/jobs?status=succeeded") == *'"succeeded"'* ]]; }
 
 served_to_the_client() { sql "SELECT COUNT(*) FROM round_robin.messages WHERE client_id = 'round-robin-client-0' AND served_at IS NOT NULL"; }
+last_number() { curl -sS -m 5 http://localhost:5000/health | sed -E 's/.*"last_number":([0-9]+).*/\1/'; }
+has_counted_to() { (($(last_number) >= $1)); }
 more_is_served() { (($(served_to_the_client) > served_before + 2)); }
 
 number=0
@@ -31,6 +34,9 @@ while IFS= read -r command <&9; do
     number=$((number + 1))
     # The metrics server takes up to a minute to report new pods.
     if [[ $command == 'kubectl top'* ]]; then until_true 120 bash -c "$command"; fi
+    if [[ $command == 'kind delete'* ]]; then
+        expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 4
+    fi
     if [[ $command == *port-forward* ]]; then
         expect_that "$command" forward "$command"
     else
@@ -48,6 +54,10 @@ while IFS= read -r command <&9; do
             served_before=$(served_to_the_client) && until_true 30 more_is_served
             expect "gaps in the numbers of any client" "$(gaps)" == 0
             ;;
+        *'delete pod '*role=client1)
+            counted=$(last_number)
+            expect_that "counting goes on" until_true 60 has_counted_to $((counted + 4))
+            ;;
         *'delete pod --all')
             until_true 60 k rollout status deployment --timeout=1s
             until_true 60 nothing_waits
@@ -56,5 +66,4 @@ while IFS= read -r command <&9; do
             ;;
     esac
 done 9< <(commands)
-expect "commands of the table" "$number" '>=' 33
-expect "volumes left after uninstalling" "$(k get pvc --no-headers | wc -l)" == 3
+expect "commands of the table" "$number" '>=' 40

@@ -100,6 +100,7 @@ kubectl -n e2e-external create secret generic ours \
 # Without the services that need no MySQL: the node has no place for everything twice.
 h install "$RELEASE" "$CHART" -n e2e-external --wait --timeout 120s \
     --set visit-counter.enabled=false --set global.redis.bundled=false \
+    --set counting-server.enabled=false --set counting-client.enabled=false \
     --set global.mysql.bundled=false --set global.mysql.host=mysql.e2e-database.svc \
     --set global.mysql.databases.values.existingSecret.name=ours \
     --set global.mysql.databases.values.existingSecret.key=values \

@@ -128,9 +128,10 @@ restricted_namespace() {
 
 has_cluster() { kubectl get namespace "$NAMESPACE" >/dev/null 2>&1; }
 
-# install [HELM ARGUMENT...]: installs or upgrades the release, and waits for readiness.
+# install [HELM ARGUMENT...]: installs or upgrades the release with these values only, and waits
+# for readiness. Without --reset-values, an upgrade without values keeps those of the last one.
 install() {
-    h upgrade --install "$RELEASE" "$CHART" -n "$NAMESPACE" --wait --timeout 180s "$@" >"$REPORT/helm.log"
+    h upgrade --install "$RELEASE" "$CHART" -n "$NAMESPACE" --reset-values --wait --timeout 180s "$@" >"$REPORT/helm.log"
 }
 
 # expose: makes values-api reachable on the node, at $API.

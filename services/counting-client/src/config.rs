@@ -17,15 +17,15 @@ pub struct Config {
 
     /// Pause between two numbers. 0 sends as fast as the server acknowledges, and logs a summary
     /// every second.
-    #[arg(long, env = "INTERVAL", default_value = "1s")]
+    #[arg(id = "number_interval", long = "interval", env = "INTERVAL", value_name = "INTERVAL", default_value = "1s")]
     pub interval: HumanDuration,
 
     /// The number up to which the two clients count. Without it, they count until they are stopped.
     #[arg(long, env = "UNTIL", value_parser = clap::value_parser!(u64).range(1..))]
     pub until: Option<u64>,
 
-    /// The role that the client waits for, if the other one is not welcome: client1 counts the odd
-    /// numbers, client2 the even ones. Without it, the client takes the role that it is given.
+    /// The role for which the client waits: client1 counts the odd numbers, client2 the even ones.
+    /// Without it, the client takes the role that it is given.
     #[arg(long, env = "ROLE", value_parser = role_parser())]
     pub role: Option<Role>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub(crate) const NUMBER: &str = "number";
 
 /// What a server tells a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// `client_assigned`: the client has this role.
     Assigned {
@@ -21,6 +21,8 @@ pub(crate) enum Told {
     Start,
     /// `stop_game`: one of them has left, or numbers cannot be stored.
     Stop,
+    /// `disconnect_reason`: why the server is about to disconnect the client.
+    Reason(String),
     /// An event that this client does not know.
     Other,
 }
@@ -46,6 +48,10 @@ impl Told {
             }
             "start_game" => Ok(Self::Start),
             "stop_game" => Ok(Self::Stop),
+            "disconnect_reason" => {
+                let reason = event.data.first().and_then(|data| data.get("reason")?.as_str());
+                Ok(Self::Reason(reason.ok_or("it has no reason")?.to_owned()))
+            }
             _ => Ok(Self::Other),
         }
     }
@@ -96,6 +102,13 @@ mod tests {
         ] {
             assert!(told("client_assigned", data.clone()).is_err(), "{data}");
         }
+    }
+
+    #[test]
+    fn a_server_may_say_why_it_disconnects() {
+        let reason = told("disconnect_reason", json!({ "reason": "because" }));
+        assert_eq!(reason, Ok(Told::Reason("because".to_owned())));
+        assert!(told("disconnect_reason", json!("because")).is_err());
     }
 
     #[test]

@@ -14,7 +14,11 @@ use crate::machine::Input;
 pub(crate) enum Link {
     Down,
     Opening(Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>),
-    Open(Box<Connection>),
+    Open {
+        connection: Box<Connection>,
+        /// Why the server is about to disconnect the client, if it has said so.
+        reason: Option<String>,
+    },
 }
 
 impl Link {
@@ -25,7 +29,7 @@ impl Link {
     /// Takes a number for sending.
     pub(crate) fn send(&mut self, id: u64, role: Role, number: u64) -> Result<(), EmitError> {
         match self {
-            Self::Open(connection) => connection.emit_with_ack(events::NUMBER, events::number(role, number), id),
+            Self::Open { connection, .. } => connection.emit_with_ack(events::NUMBER, events::number(role, number), id),
             // Its end is an input of its own.
             Self::Down | Self::Opening(_) => Ok(()),
         }
@@ -38,7 +42,7 @@ impl Link {
 
     /// Closes the connection in order.
     pub(crate) async fn disconnect(&mut self) {
-        if let Self::Open(connection) = std::mem::replace(self, Self::Down) {
+        if let Self::Open { connection, .. } = std::mem::replace(self, Self::Down) {
             connection.disconnect().await;
         }
     }
@@ -49,7 +53,7 @@ impl Link {
             Self::Down => std::future::pending().await,
             Self::Opening(opening) => match opening.as_mut().await {
                 Ok(connection) => {
-                    *self = Self::Open(Box::new(connection));
+                    *self = Self::Open { connection: Box::new(connection), reason: None };
                     Some(Input::Accepted)
                 }
                 Err(error) => {
@@ -57,29 +61,35 @@ impl Link {
                     Some(Input::Ended(error.to_string()))
                 }
             },
-            Self::Open(connection) => match connection.next().await {
+            Self::Open { connection, reason } => match connection.next().await {
                 Incoming::Event(event) => {
                     if let Some(id) = event.id {
                         // A server that takes nothing needs no answer.
                         let _ = connection.acknowledge(id, Vec::new());
                     }
-                    told(&event)
+                    told(&event, reason)
                 }
                 Incoming::Ack(ack) => Some(Input::Acknowledged { id: ack.id, result: events::acknowledged(&ack.data) }),
-                Incoming::Disconnected(reason) => {
+                Incoming::Disconnected(end) => {
+                    let end = reason.take().map_or_else(|| end.to_string(), |reason| format!("{end}: {reason}"));
                     *self = Self::Down;
-                    Some(Input::Ended(reason.to_string()))
+                    Some(Input::Ended(end))
                 }
             },
         }
     }
 }
 
-fn told(event: &Event) -> Option<Input> {
+/// The input that an event is. Keeps the `reason` that it may tell.
+fn told(event: &Event, reason: &mut Option<String>) -> Option<Input> {
     match Told::of(event) {
         Ok(Told::Assigned { role, last_number }) => Some(Input::Assigned { role, last_number }),
         Ok(Told::Start) => Some(Input::Started),
         Ok(Told::Stop) => Some(Input::Stopped),
+        Ok(Told::Reason(why)) => {
+            *reason = Some(why);
+            None
+        }
         Ok(Told::Other) => {
             tracing::debug!(event = event.name, "the server sent an event that this client does not know");
             None

@@ -1,6 +1,8 @@
 //! The snapshot of the count that the page and the event stream show.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use counting_core::Role;
@@ -91,7 +93,7 @@ impl Snapshot {
 
 /// Counts the numbers of each second.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rates(std::sync::Arc<std::sync::Mutex<std::collections::VecDeque<u64>>>);
+pub(crate) struct Rates(Arc<Mutex<VecDeque<u64>>>);
 
 impl Rates {
     /// Counts until this future is dropped.
@@ -103,7 +105,7 @@ impl Rates {
             seconds.tick().await;
             let last = last_number();
             if let (Some(before), Some(last)) = (before, last) {
-                let mut rates = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut rates = self.lock();
                 if rates.len() >= SECONDS {
                     rates.pop_front();
                 }
@@ -114,7 +116,11 @@ impl Rates {
     }
 
     fn get(&self) -> Vec<u64> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().copied().collect()
+        self.lock().iter().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

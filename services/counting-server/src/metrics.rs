@@ -37,13 +37,13 @@ impl Metrics {
             numbers_stored: registry.declare("counting_numbers_stored", "Numbers that this process stored"),
             syncs: registry.declare("counting_syncs", "Appends of lines that ended with a sync of the file"),
             store_seconds: registry.declare_as(
-                "counting_store_seconds",
+                "counting_store_duration_seconds",
                 "Time of an append of lines with its sync",
                 histogram(0.000_25, 2.0, 14),
             ),
             acknowledgements: registry.declare("counting_acknowledgements", "Numbers that were acknowledged"),
             acknowledgement_seconds: registry.declare_as(
-                "counting_acknowledgement_seconds",
+                "counting_acknowledgement_duration_seconds",
                 "Time from the arrival of a number to its acknowledgement",
                 histogram(0.000_25, 2.0, 14),
             ),

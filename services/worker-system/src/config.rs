@@ -43,6 +43,10 @@ pub struct Config {
     #[arg(long, env = "ROUND_ROBIN_LISTEN", default_value_t = local(8002))]
     pub round_robin_listen: SocketAddr,
 
+    /// Address of counting-server.
+    #[arg(long, env = "COUNTING_LISTEN", default_value_t = local(5000))]
+    pub counting_listen: SocketAddr,
+
     /// The settings of the services.
     #[command(flatten)]
     pub settings: Settings,

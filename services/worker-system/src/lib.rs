@@ -4,6 +4,7 @@
 //! same traits: SQLite for the databases, tasks for pods.
 
 pub mod config;
+pub mod counting;
 pub mod data_folder;
 pub mod index;
 pub mod jobs;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use kit_process::App;
 use kit_web::{http, requests};
 use worker_system::config::Config;
+use worker_system::counting::Counting;
 use worker_system::data_folder::DataFolder;
 use worker_system::index::{self, Entry};
 use worker_system::jobs::Jobs;
@@ -33,6 +34,7 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     let main_app = Port::bind(config.jobs_listen, "--jobs-listen or JOBS_LISTEN").await?;
     let round_robin_server =
         Port::bind(config.round_robin_listen, "--round-robin-listen or ROUND_ROBIN_LISTEN").await?;
+    let counting_server = Port::bind(config.counting_listen, "--counting-listen or COUNTING_LISTEN").await?;
     let entries = vec![
         Entry { name: "Values", what: "Ids that count seconds, spread over workers.", address: values_api.address() },
         Entry {
@@ -50,13 +52,19 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
             what: "Two replicas that take turns of one second, and a client that they serve.",
             address: round_robin_server.address(),
         },
+        Entry {
+            name: "Counting",
+            what: "Two clients that count together by Socket.IO, and a file that misses no number.",
+            address: counting_server.address(),
+        },
     ];
 
     let requests = requests::Metrics::register(&mut app.registry);
     let values = Values::build(&config.settings, folder, &mut app, requests.clone());
     let jobs = Jobs::build(&config.settings, folder, &mut app, requests.clone());
     let visits = Visits::build(&config.settings, folder, &mut app, requests.clone())?;
-    let round_robin = RoundRobin::build(&config.settings, folder, &mut app, requests);
+    let round_robin = RoundRobin::build(&config.settings, folder, &mut app, requests.clone());
+    let counting = Counting::build(&config.settings, folder, &mut app, requests)?;
     let index_part = Part::new("index", &app.readiness);
     kit_web::admin::start(&mut app).await?;
     let prepared =
@@ -66,17 +74,18 @@ async fn run(config: &Config, folder: &Path, mut app: App) -> anyhow::Result<()>
     }
     app.output.push(announcement(&entries, index.address(), folder).as_bytes());
     let shutdown = app.shutdown.clone();
-    let (values, visits, jobs, round_robin, index) = tokio::join!(
+    let (values, visits, jobs, round_robin, counting, index) = tokio::join!(
         values.run(values_api, shutdown.clone()),
         visits.run(visit_counter, shutdown.clone()),
         jobs.run(main_app, shutdown.clone()),
         round_robin.run(round_robin_server, shutdown.clone()),
+        counting.run(counting_server, shutdown.clone()),
         index_part.serve(&index, shutdown.clone(), async |listener, shutdown| {
             http::serve(listener, index::router(&entries), http::Limits::default(), shutdown).await;
             Ok(())
         }),
     );
-    values.and(visits).and(jobs).and(round_robin).and(index)
+    values.and(visits).and(jobs).and(round_robin).and(counting).and(index)
 }
 
 /// The text that an operator at a terminal sees first.

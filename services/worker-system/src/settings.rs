@@ -23,11 +23,24 @@ pub struct Settings {
     pub round_robin_server: round_robin_server::Config,
     /// The settings of round-robin-client.
     pub round_robin_client: round_robin_client::Config,
+    /// The settings of counting-server.
+    pub counting_server: counting_server::Config,
+    /// The settings of both clients of counting-server.
+    pub counting_client: counting_client::Config,
 }
 
 /// Settings that this process sets itself.
-const CHOSEN: [&str; 7] =
-    ["worker_name", "manager_name", "runner_name", "drain_timeout", "kinds", "replica_name", "server_url"];
+const CHOSEN: [&str; 9] = [
+    "worker_name",
+    "manager_name",
+    "runner_name",
+    "drain_timeout",
+    "kinds",
+    "replica_name",
+    "server_url",
+    "until",
+    "role",
+];
 
 /// Minimum number of workers: enough to show ids moving between them.
 const MIN_WORKERS: &str = "3";
@@ -37,18 +50,23 @@ const CLIENT_ID: &str = "client";
 
 /// Settings that have the same flag and variable in another service, and another meaning:
 /// their id, flag and variable here.
-const RENAMED: [(&str, &str, &str); 1] = [("message_retention", "message-retention", "MESSAGE_RETENTION")];
+const RENAMED: [(&str, &str, &str); 2] = [
+    ("message_retention", "message-retention", "MESSAGE_RETENTION"),
+    ("number_interval", "number-interval", "NUMBER_INTERVAL"),
+];
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
         let command = add::<worker::Config>(command, "worker");
         let command = add::<worker_manager::Config>(command, "worker-manager");
-        let command = add::<values_api::Config>(command, "values-api, main-app, visit-counter and round-robin-server");
+        let command = add::<values_api::Config>(command, "values-api, main-app, visit-counter, round-robin-server and counting-server");
         let command = add::<main_app::Config>(command, "main-app");
         let command = add::<service_app::Config>(command, "service-app");
         let command = add::<visit_counter::Config>(command, "visit-counter");
         let command = add::<round_robin_server::Config>(command, "round-robin-server");
         let command = add::<round_robin_client::Config>(command, "round-robin-client");
+        let command = add::<counting_server::Config>(command, "counting-server");
+        let command = add::<counting_client::Config>(command, "counting-client");
         let command = CHOSEN.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.hide(true)));
         let command = command.mut_arg("min_workers", |arg| arg.default_value(MIN_WORKERS));
         command.mut_arg("client_id", |arg| arg.default_value(CLIENT_ID).hide_default_value(false))
@@ -87,6 +105,8 @@ impl FromArgMatches for Settings {
             visits: visit_counter::Config::from_arg_matches(matches)?,
             round_robin_server: round_robin_server::Config::from_arg_matches(matches)?,
             round_robin_client: round_robin_client::Config::from_arg_matches(matches)?,
+            counting_server: counting_server::Config::from_arg_matches(matches)?,
+            counting_client: counting_client::Config::from_arg_matches(matches)?,
         };
         settings.choose();
         Ok(settings)
@@ -175,9 +195,12 @@ mod tests {
             visit_counter::Config::augment_args(Command::new("visit-counter")),
             round_robin_server::Config::augment_args(Command::new("round-robin-server")),
             round_robin_client::Config::augment_args(Command::new("round-robin-client")),
+            counting_server::Config::augment_args(Command::new("counting-server")),
+            counting_client::Config::augment_args(Command::new("counting-client")),
         ];
         let mut known = BTreeMap::new();
-        for arg in services.iter().flat_map(Command::get_arguments) {
+        let is_shared = |arg: &&Arg| !CHOSEN.contains(&arg.get_id().as_str());
+        for arg in services.iter().flat_map(Command::get_arguments).filter(is_shared) {
             let meaning = (arg.get_long(), arg.get_env(), arg.get_default_values());
             assert_eq!(*known.entry(arg.get_id()).or_insert(meaning), meaning, "{}", arg.get_id());
         }

@@ -5,6 +5,7 @@
 //! the committed history from the database's own log, [`report`] prints counts and their
 //! expected values.
 
+mod counting;
 mod database;
 mod faults;
 mod fleet;
@@ -47,6 +48,27 @@ enum System {
     Jobs(JobsArgs),
     /// The round robin system: servers that take turns, on a private MariaDB.
     RoundRobin(RoundRobinArgs),
+    /// The counting system: a server and two clients of several kinds.
+    Counting(CountingArgs),
+}
+
+#[derive(Debug, Args)]
+struct CountingArgs {
+    /// How many faults there are in each part.
+    #[arg(long, default_value_t = 100, default_value_if("short", "true", "12"))]
+    faults: usize,
+
+    /// Where the packages of ci/install-socket-io are; by default in the target folder of this program.
+    #[arg(long)]
+    packages: Option<PathBuf>,
+
+    /// A short run, without the official packages that connect again by themselves; times are printed
+    /// and not judged.
+    #[arg(long)]
+    short: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +174,26 @@ async fn main() -> ExitCode {
         System::Visits(args) => visits(args).await,
         System::Jobs(args) => jobs(args).await,
         System::RoundRobin(args) => round_robin(args).await,
+        System::Counting(args) => counting(args).await,
     }
+}
+
+async fn counting(args: CountingArgs) -> ExitCode {
+    let of_target = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tools/socket-io"));
+    let packages = args.packages.or_else(of_target).unwrap_or_default();
+    run(args.common, "counting", |seed, programs, logs| {
+        let (faults, short) = (args.faults, args.short);
+        counting::run(counting::Options {
+            seed,
+            faults,
+            pause: Duration::from_millis(if short { 700 } else { 1500 }),
+            short,
+            programs,
+            packages,
+            logs,
+        })
+    })
+    .await
 }
 
 async fn round_robin(args: RoundRobinArgs) -> ExitCode {

@@ -198,8 +198,9 @@ fn container(service: &Service, name: &str, role: Option<&str>, rest: &str) -> S
 
 /// A volume for each service that has one, by the name of the service.
 fn compose_volumes(services: &[&Service]) -> String {
-    let with_volume = services.iter().filter(|service| service.settings.image.volume.is_some());
-    with_volume.map(|service| format!("  {}:\n", service.name)).collect()
+    let with_volume: Vec<&Service> =
+        services.iter().copied().filter(|service| service.settings.image.volume.is_some()).collect();
+    lines(&with_volume, |service| format!("  {}:", service.name))
 }
 
 fn compose_environment(service: &Service) -> Vec<(String, String)> {

@@ -55,7 +55,7 @@ pub struct Settings {
     #[serde(default)]
     pub calls: Vec<String>,
     /// The roles of its processes, each with the name of its Deployment and container. Without
-    /// roles, all processes do the same, in one Deployment or StatefulSet.
+    /// roles, all processes do the same, in one Deployment or `StatefulSet`.
     #[serde(default)]
     pub roles: BTreeMap<String, String>,
     /// Whether it has a subchart, and with that a place in `k8s/` and compose.

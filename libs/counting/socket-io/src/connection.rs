@@ -218,7 +218,10 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("patience", &self.patience).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("patience", &self.patience)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

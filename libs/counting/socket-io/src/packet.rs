@@ -19,7 +19,7 @@ pub enum Packet {
     /// `6`: nothing.
     Noop,
     /// `40`: from a client with its credentials, from a server that accepts it with the id of the
-    /// connection. Null if there is nothing.
+    /// connection. An object, or null if there is nothing.
     Connect(Value),
     /// `41`: the end of the connection to the namespace.
     Disconnect,
@@ -153,7 +153,7 @@ fn decode_message(text: &str) -> Result<Packet, Malformed> {
     let (id, data) = split_id(without_namespace(rest)?)?;
     match kind {
         b'0' if data.is_empty() => Ok(Packet::Connect(Value::Null)),
-        b'0' => Ok(Packet::Connect(json(data)?)),
+        b'0' => Ok(Packet::Connect(Value::Object(json(data)?))),
         b'1' => Ok(Packet::Disconnect),
         b'2' => {
             let mut data: Vec<Value> = json(data)?;

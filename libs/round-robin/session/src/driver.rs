@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use kit_websocket_client::Address;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::client::{Submission, Ticket};
 use crate::link::{Clock, Link};
 use crate::machine::{Effect, Input, Machine};
 use crate::report::Reporter;
-use crate::transport::Address;
+use crate::transport::address_of;
 use crate::{Answer, Config, Error, Lost, Metrics, Status};
 
 /// Number of frames that are received, and of messages that are taken, before others get a turn.
@@ -67,7 +68,7 @@ impl Session {
     }
 
     async fn run_to_end(&mut self) -> Result<(), Error> {
-        let address = Address::of(&self.config.server)?;
+        let address = address_of(&self.config.server)?;
         loop {
             while let Some(effect) = self.machine.next_effect() {
                 if let Some(result) = self.execute(effect, &address) {

@@ -157,7 +157,7 @@ enum Status {
 /// # Errors
 /// It cannot.
 pub fn check_address(server: &Url) -> Result<(), Error> {
-    transport::Address::of(server).map(|_| ())
+    transport::address_of(server).map(|_| ())
 }
 
 /// Creates a client and its session. Nothing happens until [`Session::run`] runs.

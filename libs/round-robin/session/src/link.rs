@@ -3,12 +3,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use kit_websocket_client::Address;
 use round_robin_protocol::ServerFrame;
 use tokio::time::Instant;
+
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::machine::{Closed, Input, Machine, Output, Time};
-use crate::transport::{Address, Arrival, Socket, broken};
+use crate::transport::{Arrival, Socket, broken, open};
 
 /// The time since a session began.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +47,7 @@ pub(crate) enum Link {
 
 impl Link {
     pub(crate) fn open(address: &Address) -> Self {
-        Self::Opening(Box::pin(address.clone().open()))
+        Self::Opening(Box::pin(open(address.clone())))
     }
 
     /// Closes the connection in order.

@@ -1,7 +1,8 @@
 // A counting server written with the official package socket.io: server.js PORT FILE.
 //
 // It hands out the roles in order, keeps the numbers of each role in FILE, one "ROLE NUMBER" a line,
-// and prints what it does. A number that is not the next one of its role ends it.
+// and prints what it does. A number that leaves out one of its role ends it. A number is acknowledged
+// once all numbers before it are there.
 //
 // REFUSE=n refuses the number n once, FORGET=n does not acknowledge it once.
 "use strict";
@@ -22,10 +23,15 @@ for (const line of fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n
 }
 
 const http = createServer();
-const io = new Server(http, {
-    pingInterval: Number(process.env.PING_INTERVAL || 300),
-    pingTimeout: Number(process.env.PING_TIMEOUT || 300),
-});
+const io = new Server(http, { pingInterval: 1000, pingTimeout: 1000 });
+const following = (role) => (last[role] ? last[role] + 2 : roles.indexOf(role) + 1);
+let waiting = [];
+const acknowledgeCounted = () => {
+    const next = Math.min(...roles.map(following));
+    const due = waiting.filter(([number]) => number < next);
+    waiting = waiting.filter(([number]) => number >= next);
+    due.forEach(([number, acknowledge]) => acknowledge({ ok: true, number }));
+};
 const wanted = (socket) => {
     const free = roles.filter((role) => !holders[role]);
     return free.find((role) => role === socket.handshake.auth.role) || free[0];
@@ -40,7 +46,7 @@ io.on("connection", (socket) => {
     socket.emit("client_assigned", { client_id: role, last_number: last[role] });
     if (holders.client1 && holders.client2) io.emit("start_game");
     socket.on("number", ({ client_id, number }, acknowledge) => {
-        const next = last[role] ? last[role] + 2 : roles.indexOf(role) + 1;
+        const next = following(role);
         if (client_id !== role || number > next) {
             console.log(`WRONG ${client_id} ${number} of ${role}, whose next number is ${next}`);
             process.exit(1);
@@ -60,7 +66,8 @@ io.on("connection", (socket) => {
             forget = 0;
             return;
         }
-        acknowledge({ ok: true, number });
+        waiting.push([number, acknowledge]);
+        acknowledgeCounted();
     });
     socket.on("disconnect", (reason) => {
         console.log(`${role} disconnected: ${reason}`);

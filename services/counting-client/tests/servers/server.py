@@ -1,10 +1,12 @@
 """A counting server written with python-socketio: server.py PORT FILE.
 
 It hands out the roles in order, keeps the numbers of each role in FILE, one "ROLE NUMBER" a line,
-and prints what it does. A number that is not the next one of its role ends it. It tells a client
-its role before the connection is accepted, and acknowledges with nothing.
+and prints what it does. A number that leaves out one of its role ends it. A number is acknowledged,
+with nothing, once all numbers before it are there. A client learns its role before its connection
+is accepted.
 """
 
+import asyncio
 import os
 import sys
 
@@ -21,7 +23,12 @@ if os.path.exists(FILE):
         role, number = line.split()
         last[role] = int(number)
 
-server = socketio.AsyncServer(async_mode="aiohttp", ping_interval=0.3, ping_timeout=0.3)
+server = socketio.AsyncServer(async_mode="aiohttp", ping_interval=1, ping_timeout=1)
+counted = asyncio.Condition()
+
+
+def following(role):
+    return last[role] + 2 if last[role] else ROLES.index(role) + 1
 
 
 def say(text):
@@ -32,7 +39,7 @@ def say(text):
 async def connect(sid, environ, auth):
     free = [role for role in ROLES if role not in holders.values()]
     if not free:
-        raise ConnectionRefusedError("both roles are taken")
+        raise socketio.exceptions.ConnectionRefusedError("both roles are taken")
     wanted = (auth or {}).get("role")
     role = wanted if wanted in free else free[0]
     holders[sid] = role
@@ -47,17 +54,19 @@ async def connect(sid, environ, auth):
 @server.event
 async def number(sid, data):
     role, value = holders[sid], data["number"]
-    following = last[role] + 2 if last[role] else ROLES.index(role) + 1
-    if data["client_id"] != role or value > following:
-        say(f"WRONG {data} of {role}, whose next number is {following}")
+    if data["client_id"] != role or value > following(role):
+        say(f"WRONG {data} of {role}, whose next number is {following(role)}")
         os._exit(1)
-    if value == following:
+    if value == following(role):
         with open(FILE, "a") as file:
             file.write(f"{role} {value}\n")
         last[role] = value
         say(f"{role} {value}")
     else:
         say(f"again {role} {value}")
+    async with counted:
+        counted.notify_all()
+        await counted.wait_for(lambda: value < min(map(following, ROLES)))
 
 
 @server.event

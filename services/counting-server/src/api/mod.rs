@@ -6,6 +6,8 @@ mod health;
 mod list_numbers;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use counting_log::Folder;
 use kit_web::{http, openapi};
 use utoipa_axum::router::OpenApiRouter;
@@ -22,6 +24,9 @@ pub(crate) struct State {
     pub(crate) live: Live,
 }
 
+/// The description of the events of Socket.IO, written by hand.
+const ASYNCAPI: &str = include_str!("../socket/asyncapi.json");
+
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
     title = "counting-server",
@@ -36,5 +41,26 @@ pub(crate) fn router(state: State) -> Router {
         .routes(routes!(events::events))
         .layer(http::compression())
         .with_state(state);
-    openapi::describe(api)
+    openapi::describe(api).route("/asyncapi.json", get(async || ([(CONTENT_TYPE, "application/json")], ASYNCAPI)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::socket::events;
+
+    #[test]
+    fn the_description_of_events_has_each_of_them() {
+        let document: serde_json::Value = serde_json::from_str(super::ASYNCAPI).unwrap();
+        let described = document["components"]["messages"].as_object().unwrap();
+        let names: Vec<_> = described.keys().map(String::as_str).collect();
+        let events = [
+            "answer",
+            events::CLIENT_ASSIGNED,
+            events::DISCONNECT_REASON,
+            events::NUMBER,
+            events::START_GAME,
+            events::STOP_GAME,
+        ];
+        assert_eq!(names, events);
+    }
 }

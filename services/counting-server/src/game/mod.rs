@@ -15,7 +15,7 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::socket::Sid;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 pub(crate) use self::connections::Decision;
 use self::connections::{Broken, Connections, Outgoing};
@@ -128,13 +128,12 @@ impl Player {
             opened = self.store.results.recv() => opened,
             () = shutdown.draining() => None,
         };
-        if let Some(opened) = opened {
-            let mut table = Table::new(&self, opened.last);
-            table.play(&mut self, shutdown.draining()).await;
-            let _ = tokio::time::timeout(LAST_LINES, table.finish(&mut self)).await;
-        }
+        let Some(opened) = opened else { return };
+        let mut table = Table::new(&self, opened.last);
+        table.play(&mut self, shutdown.draining()).await;
+        let _ = timeout(LAST_LINES, table.finish(&mut self)).await;
         // Sessions without a role are not closed by that, and clients that accept no bytes take for ever.
-        let _ = tokio::time::timeout(LAST_WORDS, self.io.close()).await;
+        let _ = timeout(LAST_WORDS, self.io.close()).await;
         self.presences.cut();
     }
 }

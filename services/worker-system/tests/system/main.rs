@@ -4,6 +4,7 @@
 
 mod assets;
 mod browser;
+mod counting;
 mod descriptors;
 mod disk;
 mod jobs;

@@ -49,7 +49,7 @@ async fn the_index_links_to_the_systems() {
     let data = Folder::new("worker-system");
     let system = System::start(data.path()).await;
     let index = testkit::http_get(&system.index).await.unwrap().text().await.unwrap();
-    for part in [&system.values, &system.visits, &system.jobs, &system.round_robin] {
+    for part in [&system.values, &system.visits, &system.jobs, &system.round_robin, &system.counting] {
         assert!(index.contains(&format!("{part}/")), "{index}");
     }
 }
@@ -63,6 +63,7 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
         ("VALUES_LISTEN", "--values-listen"),
         ("VISITS_LISTEN", "--visits-listen"),
         ("ROUND_ROBIN_LISTEN", "--round-robin-listen"),
+        ("COUNTING_LISTEN", "--counting-listen"),
     ] {
         let (launch, _) = launch(program(), data.path());
         let process = launch.env(variable, format!("127.0.0.1:{port}")).spawn();

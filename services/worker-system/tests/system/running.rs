@@ -15,6 +15,7 @@ pub(crate) struct System {
     pub(crate) jobs: String,
     pub(crate) visits: String,
     pub(crate) round_robin: String,
+    pub(crate) counting: String,
     pub(crate) index: String,
     pub(crate) admin: String,
 }
@@ -25,6 +26,7 @@ pub(crate) struct Addresses {
     jobs: String,
     visits: String,
     round_robin: String,
+    counting: String,
     index: String,
     admin: String,
 }
@@ -42,6 +44,7 @@ pub(crate) fn launch(program: Launch, data: &Path) -> (Launch, Addresses) {
         jobs: address(),
         visits: address(),
         round_robin: address(),
+        counting: address(),
         index: address(),
         admin: address(),
     };
@@ -51,6 +54,7 @@ pub(crate) fn launch(program: Launch, data: &Path) -> (Launch, Addresses) {
         .env("VISITS_LISTEN", &addresses.visits)
         .env("JOBS_LISTEN", &addresses.jobs)
         .env("ROUND_ROBIN_LISTEN", &addresses.round_robin)
+        .env("COUNTING_LISTEN", &addresses.counting)
         .env("INDEX_LISTEN", &addresses.index)
         .env("ADMIN_LISTEN", &addresses.admin)
         .env("LOG_FORMAT", "json");
@@ -77,10 +81,11 @@ impl System {
             jobs: url(addresses.jobs),
             visits: url(addresses.visits),
             round_robin: url(addresses.round_robin),
+            counting: url(addresses.counting),
             index: url(addresses.index),
             admin: url(addresses.admin),
         };
-        for part in [&system.values, &system.jobs, &system.visits, &system.round_robin] {
+        for part in [&system.values, &system.jobs, &system.visits, &system.round_robin, &system.counting] {
             // This request does not count a visit.
             let answer = async || testkit::http_get(format!("{part}/openapi.json")).await.ok();
             eventually(PATIENCE, format!("{part} answers"), answer).await;

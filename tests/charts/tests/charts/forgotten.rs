@@ -74,7 +74,7 @@ fn templates_agree_with_the_list_of_services() {
     });
 }
 
-/// The Deployments and StatefulSets of a service.
+/// The workloads of a service.
 fn workloads(service: &str) -> Vec<&'static Value> {
     let is_of_service = |object: &&Value| {
         ["Deployment", "StatefulSet"].iter().any(|kind| object["kind"] == *kind)

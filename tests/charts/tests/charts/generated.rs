@@ -9,7 +9,7 @@ use charts::{COMMAND, STEPS, chart, helm, root};
 use serde_json::Value;
 
 use crate::objects::idle_policies;
-use crate::strict;
+use crate::{services, strict};
 
 #[test]
 fn every_generated_file_is_current() {
@@ -84,6 +84,22 @@ fn the_namespace_comes_first_and_every_manifest_is_of_a_known_type() {
         strict::read(object).unwrap();
     }
     assert_eq!(idle_policies(&objects), Vec::<String>::new());
+}
+
+#[test]
+fn compose_has_a_container_of_each_role_and_a_volume_of_each_service_with_data() {
+    let text = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let compose = &helm::objects(&text).unwrap()[0];
+    for service in services() {
+        for (role, container) in &service.settings.roles {
+            assert_eq!(compose["services"][container]["environment"]["ROLE"], **role, "{container}");
+        }
+        if let Some(path) = &service.settings.image.volume {
+            let mounted = &compose["services"][&service.name]["volumes"][0];
+            assert_eq!(*mounted, format!("{}:{path}", service.name));
+            assert!(compose["volumes"].get(&service.name).is_some(), "{}", service.name);
+        }
+    }
 }
 
 /// `kubectl apply -f k8s/` does not look into folders.

@@ -8,7 +8,6 @@
 //! 3. sends what [`Machine::next_output`] returns while the connection takes it, and asks again at
 //!    the [output deadline](Machine::output_deadline).
 
-mod backoff;
 mod incoming;
 mod position;
 mod window;
@@ -16,10 +15,10 @@ mod window;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use kit_websocket_client::Backoff;
 use round_robin_core::types::{ClientId, Epoch};
 use round_robin_protocol::{ClientFrame, Position, ServerFrame};
 
-use self::backoff::Backoff;
 use self::position::Place;
 use self::window::{Entry, Window};
 use crate::{Answer, Error, Lost, MAX_MESSAGE_BYTES, Settings};

@@ -7,25 +7,27 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// Delays, each a random part of a limit that doubles each time. So clients that were disconnected
 /// together do not connect together again.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     limits: ExponentialBuilder,
     next: ExponentialBackoff,
 }
 
 impl Backoff {
     /// Delays whose limits grow from `min` to `max`.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    #[must_use]
+    pub fn new(min: Duration, max: Duration) -> Self {
         let limits = ExponentialBuilder::new().with_min_delay(min).with_max_delay(max).without_max_times();
         Self { limits, next: limits.build() }
     }
 
-    pub(super) fn delay(&mut self, random: &mut fastrand::Rng) -> Duration {
+    /// The next delay.
+    pub fn delay(&mut self, random: &mut fastrand::Rng) -> Duration {
         // The number of delays is unlimited, so there is always a next one.
         self.next.next().unwrap_or_default().mul_f64(random.f64())
     }
 
     /// Starts over with the smallest limit.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.limits.build();
     }
 }
