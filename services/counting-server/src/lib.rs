@@ -6,6 +6,7 @@
 
 mod api;
 mod config;
+mod folder;
 mod game;
 mod live;
 mod metrics;
@@ -30,6 +31,7 @@ use crate::socket::Gate;
 use crate::status::Statuses;
 
 pub use crate::config::Config;
+pub use crate::folder::lock;
 pub use crate::metrics::Metrics;
 pub use crate::storing::{BoxedDisk, OpenDisk};
 

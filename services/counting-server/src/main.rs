@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use counting_log::Folder;
 use counting_server::{Config, Deps, Metrics};
-use kit_process::{App, Common, config};
+use kit_process::{App, Common};
 use kit_web::{http, requests};
 
 #[derive(Debug, Parser)]
@@ -33,10 +32,7 @@ fn main() -> ExitCode {
         "counting-server",
         |cli: &Cli| cli.common.clone(),
         async |cli: Cli, mut app: App| {
-            let folder = Folder::lock(&cli.data_dir).map_err(|error| {
-                let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-                config::invalid("DATA_DIR", format!("{error}{source}; choose another folder, or free this one"))
-            })?;
+            let folder = counting_server::lock(&cli.data_dir).await?;
             let requests = requests::Metrics::register(&mut app.registry);
             let metrics = Metrics::register(&mut app.registry, requests);
             let deps = Deps::on(folder, app.readiness.check("file"), metrics);

@@ -31,6 +31,7 @@ mod scan;
 
 pub use disk::Disk;
 pub use error::{Error, Operation};
+pub use kit_lock::LockError;
 pub use file::{FILE, FileDisk, Folder, LOCK, OpenError, Reader};
 pub use log::{BATCH, Log};
 pub use scan::{Repair, Tail};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::packet::{Ack, Event, Handshake, Malformed, Packet};
-use crate::transport::{Arrival, Socket};
+use crate::transport::{Arrival, Socket, open};
 use crate::{Address, ConnectError, EmitError, Reason};
 
 /// How long a server may take for its first packet, which tells how often it pings.
@@ -67,7 +67,7 @@ impl Connection {
     /// The server cannot be reached, refuses the client, or does not follow the protocol.
     pub async fn open(address: &Address, auth: &Value) -> Result<Self, ConnectError> {
         let mut connection = Self {
-            socket: address.open().await?,
+            socket: open(address).await?,
             patience: GREETING,
             heard: Instant::now(),
             max_packet: MAX_PACKET,

@@ -2,11 +2,6 @@
 
 use crate::packet::Malformed;
 
-/// The address of a server that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no address of a server: http://, https://, ws:// or wss:// and a host are needed")]
-pub struct InvalidAddress(pub String);
-
 /// Why a connection was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {

@@ -30,4 +30,5 @@ mod transport;
 
 pub use crate::address::Address;
 pub use crate::connection::{Connection, Incoming};
-pub use crate::error::{ConnectError, EmitError, InvalidAddress, Reason};
+pub use crate::error::{ConnectError, EmitError, Reason};
+pub use kit_websocket_client::InvalidAddress;

@@ -1,18 +1,12 @@
 //! The WebSocket of a connection.
 
-use std::io;
-use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use kit_websocket_client::WebSocket;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use url::Host;
 
 use crate::packet::Malformed;
 use crate::{Address, ConnectError, Reason};
@@ -20,19 +14,11 @@ use crate::{Address, ConnectError, Reason};
 /// The largest frame of a server.
 const MAX_FRAME: usize = 64 * 1024;
 
-/// Bytes of the read buffer and of the write buffer.
-const BUFFER: usize = 16 * 1024;
-
 /// How long the end of a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection, encrypted or not.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// An open WebSocket.
-pub(crate) struct Socket(WebSocketStream<Box<dyn Stream>>);
+pub(crate) struct Socket(WebSocket);
 
 /// What arrived on a socket.
 pub(crate) enum Arrival {
@@ -41,40 +27,10 @@ pub(crate) enum Arrival {
     Other,
 }
 
-impl Address {
-    /// Opens the WebSocket.
-    pub(crate) async fn open(&self) -> Result<Socket, ConnectError> {
-        let stream = self.connect().await;
-        let stream = stream.map_err(|error| ConnectError::Unreachable(format!("cannot connect: {error}")))?;
-        let mut config = WebSocketConfig::default();
-        config.read_buffer_size = BUFFER;
-        config.write_buffer_size = BUFFER;
-        config.max_message_size = Some(MAX_FRAME);
-        config.max_frame_size = Some(MAX_FRAME);
-        match client_async_with_config(self.url.as_str(), stream, Some(config)).await {
-            Ok((socket, _)) => Ok(Socket(socket)),
-            Err(Error::Http(response)) => {
-                Err(ConnectError::Unreachable(format!("the server answered {}", response.status())))
-            }
-            Err(error) => Err(ConnectError::Unreachable(format!("cannot open the WebSocket: {error}"))),
-        }
-    }
-
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let stream = match &self.host {
-            Host::Domain(name) => TcpStream::connect((name.as_str(), self.port)).await?,
-            Host::Ipv4(ip) => TcpStream::connect((*ip, self.port)).await?,
-            Host::Ipv6(ip) => TcpStream::connect((*ip, self.port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = match &self.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
-            Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
-            Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-        };
-        Ok(Box::new(tls.connect(name, stream).await?))
-    }
+/// Opens the WebSocket of a server.
+pub(crate) async fn open(address: &Address) -> Result<Socket, ConnectError> {
+    let socket = address.0.open(MAX_FRAME).await;
+    socket.map(Socket).map_err(|error| ConnectError::Unreachable(error.to_string()))
 }
 
 impl Socket {

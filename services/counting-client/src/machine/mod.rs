@@ -3,7 +3,6 @@
 //! It does no I/O and reads no clock. The caller executes its [`Effect`]s, and tells it what
 //! happened as [`Input`]s with the time.
 
-mod backoff;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -12,8 +11,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use counting_core::Role;
+use kit_websocket_client::Backoff;
 
-use self::backoff::Backoff;
 use self::session::Session;
 
 /// The time since the client began.
