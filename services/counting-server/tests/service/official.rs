@@ -11,7 +11,7 @@ const LAST: u64 = 60;
 
 /// A script in `tests/clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Script {
+enum Program {
     JavaScript,
     /// It comes back after a break.
     Returning,
@@ -28,13 +28,13 @@ fn tools() -> PathBuf {
     tools
 }
 
-fn start(script: Script, url: &str, transports: &str, last: u64) -> Process {
+fn start(script: Program, url: &str, transports: &str, last: u64) -> Process {
     let python = || Launch::new(tools().join("python/bin/python"));
     let (launch, file) = match script {
-        Script::JavaScript => (Launch::new("node"), "javascript.js"),
-        Script::Returning => (Launch::new("node"), "returning.js"),
-        Script::Synchronous => (python(), "synchronous.py"),
-        Script::Asynchronous => (python(), "asynchronous.py"),
+        Program::JavaScript => (Launch::new("node"), "javascript.js"),
+        Program::Returning => (Launch::new("node"), "returning.js"),
+        Program::Synchronous => (python(), "synchronous.py"),
+        Program::Asynchronous => (python(), "asynchronous.py"),
     };
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file);
     let launch = launch.name(file).env("NODE_PATH", tools().join("node_modules")).arg(script);
@@ -48,7 +48,7 @@ fn answer(line: &str) -> (u64, &str) {
 }
 
 /// Lets two clients count on a server of their own.
-async fn count(scripts: [Script; 2], transports: &str, last_transport: &str) {
+async fn count(scripts: [Program; 2], transports: &str, last_transport: &str) {
     let server = Server::start().await;
     let clients = scripts.map(|script| start(script, &server.url(), transports, LAST));
     eventually_ok(SOON, format!("{scripts:?} by {transports}"), async || {
@@ -85,8 +85,8 @@ async fn count(scripts: [Script; 2], transports: &str, last_transport: &str) {
 /// Lets clients of all libraries count by these transports.
 async fn count_by(transports: &str, last_transport: &str) {
     tokio::join!(
-        count([Script::JavaScript, Script::Synchronous], transports, last_transport),
-        count([Script::Asynchronous, Script::JavaScript], transports, last_transport),
+        count([Program::JavaScript, Program::Synchronous], transports, last_transport),
+        count([Program::Asynchronous, Program::JavaScript], transports, last_transport),
     );
 }
 
@@ -111,7 +111,7 @@ async fn clients_that_never_look_back_count_on_over_broken_connections() {
     let proxy = Proxy::start(server.address).await;
     let url = proxy.url(&server.url());
     // They never end by themselves: if their last number was lost, nothing would show it.
-    let start = |transports| start(Script::Returning, &url, transports, u64::MAX);
+    let start = |transports| start(Program::Returning, &url, transports, u64::MAX);
     let transports = ["websocket", "polling,websocket"];
     let (mut clients, mut restarts) = (transports.map(start), 0);
     for last in [30, 60, 90] {
