@@ -82,8 +82,8 @@ pub fn build(config: Config, deps: Deps) -> Service {
     let (game, inputs) = Game::new();
     let presences = socket::presence::Presences::default();
     let origins = config.cors_origins.clone().into();
-    let gate = Gate { presences: presences.clone(), statuses: statuses.clone(), origins };
-    let (io, sockets) = socket::server(&game, gate);
+    let filter = Gate { presences: presences.clone(), statuses: statuses.clone(), origins };
+    let (io, sockets) = socket::server(&game, filter);
     let (store, storing) = storing::new();
     let player = Player {
         inputs,

@@ -186,7 +186,9 @@ impl Connections {
             is_late || client.presence.silence() >= SILENCE
         };
         let gone: Vec<_> = self.open.iter().filter(|(_, client)| is_gone(client)).map(|(it, _)| *it).collect();
-        gone.iter().for_each(|connection| self.cut(*connection));
+        for connection in &gone {
+            self.cut(*connection);
+        }
         gone
     }
 

@@ -102,7 +102,8 @@ impl Journal {
         for role in Role::ALL {
             let (before, after) = (self.holders[role as usize], holders[role as usize]);
             if before != after {
-                self.note_holder(role, after.map(|connection| connections.address(connection)));
+                let since_ms = status::now_ms();
+                self.note_holder(role, after.map(|it| Client { address: connections.address(it), since_ms }));
             }
         }
         self.holders = holders;
@@ -119,19 +120,15 @@ impl Journal {
         self.summarize();
     }
 
-    fn note_holder(&self, role: Role, holder: Option<Option<String>>) {
-        match &holder {
-            Some(address) => {
-                let from = address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
-                self.record("joined", Some(role), format!("The client joined{from}."));
-            }
-            None => {
-                tracing::info!(client_id = %role, "the client left");
-                self.record("left", Some(role), "The client left.".to_owned());
-            }
+    fn note_holder(&self, role: Role, holder: Option<Client>) {
+        if let Some(Client { address, .. }) = &holder {
+            let from = address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
+            self.record("joined", Some(role), format!("The client joined{from}."));
+        } else {
+            tracing::info!(client_id = %role, "the client left");
+            self.record("left", Some(role), "The client left.".to_owned());
         }
-        let client = holder.map(|address| Client { address, since_ms: status::now_ms() });
-        self.statuses.update(|status| status.clients[role as usize] = client);
+        self.statuses.update(|status| status.clients[role as usize] = holder);
     }
 
     fn note_counting(&self) {

@@ -214,7 +214,9 @@ impl Table {
                 }
                 Input::Accepted(session) => {
                     if let Some((connection, result)) = self.connections.accepted(session) {
-                        self.end_if_broken(connection, result);
+                        if let Err(broken) = result {
+                            self.end(connection, broken);
+                        }
                         self.follow_up();
                     }
                 }
@@ -298,7 +300,9 @@ impl Table {
 
     fn send(&mut self, to: Connection, event: Outgoing) {
         let result = self.connections.send(to, event);
-        self.end_if_broken(to, result);
+        if let Err(broken) = result {
+            self.end(to, broken);
+        }
     }
 
     fn acknowledge(&mut self, to: Connection, reply: Reply, number: u64) {
@@ -308,22 +312,22 @@ impl Table {
                 self.metrics.acknowledgement_seconds.observe(waited.as_secs_f64());
             }
             Ok(None) => {}
-            Err(broken) => self.end_if_broken(to, Err(broken)),
+            Err(broken) => self.end(to, broken),
         }
     }
 
     fn refuse(&mut self, to: Connection, reply: Option<Reply>, refusal: Refusal) {
         self.metrics.refusals.get_or_create(&[("reason", label(refusal))]).inc();
         let Some(reply) = reply else { return };
-        let result = self.connections.answer(to, reply, &Answer::refused(refusal));
-        self.end_if_broken(to, result.map(|_| ()));
+        let result = self.connections.answer(to, reply, &Answer::refused(&refusal));
+        if let Err(broken) = result {
+            self.end(to, broken);
+        }
     }
 
     /// A client that does not receive its messages is gone.
-    fn end_if_broken(&mut self, connection: Connection, result: Result<(), Broken>) {
-        if result.is_err() {
-            self.connections.cut(connection);
-            self.events.push_back(Event::Disconnected(connection));
-        }
+    fn end(&mut self, connection: Connection, Broken: Broken) {
+        self.connections.cut(connection);
+        self.events.push_back(Event::Disconnected(connection));
     }
 }

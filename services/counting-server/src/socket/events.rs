@@ -70,7 +70,7 @@ impl Answer {
         Self { ok: true, number: Some(number), error: None }
     }
 
-    pub(crate) fn refused(reason: impl ToString) -> Self {
+    pub(crate) fn refused(reason: &impl ToString) -> Self {
         Self { ok: false, number: None, error: Some(reason.to_string()) }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) enum Refused {
 }
 
 /// Creates the server of Socket.IO and its routes.
-pub(crate) fn server(game: &Game, gate: Gate) -> (SocketIo, Router) {
+pub(crate) fn server(game: &Game, filter: Gate) -> (SocketIo, Router) {
     let (service, io) = SocketIo::builder()
         .ping_interval(PING_INTERVAL)
         .ping_timeout(PING_TIMEOUT)
@@ -71,7 +71,7 @@ pub(crate) fn server(game: &Game, gate: Gate) -> (SocketIo, Router) {
         .ws_max_frame_size(MAX_MESSAGE)
         .max_buffer_size(OUTGOING)
         .build_svc();
-    let clients = Clients { game: game.clone(), presences: gate.presences.clone(), next: Arc::default() };
+    let clients = Clients { game: game.clone(), presences: filter.presences.clone(), next: Arc::default() };
     let accepted = game.clone();
     let on_accepted = move |socket: SocketRef| {
         accepted.send(Input::Accepted(socket.id));
@@ -82,7 +82,7 @@ pub(crate) fn server(game: &Game, gate: Gate) -> (SocketIo, Router) {
     let routes = Router::new()
         .route_service(PATH, service.clone())
         .route_service(&format!("{PATH}/"), service)
-        .layer(middleware::from_fn_with_state(gate, gate::pass));
+        .layer(middleware::from_fn_with_state(filter, gate::pass));
     (io, routes)
 }
 
@@ -115,7 +115,7 @@ impl Clients {
         let game = self.game.clone();
         socket.on(NUMBER, move |data: TryData<Number>, answer: AckSender| number(&game, connection, data, answer));
         socket.on_fallback(async |answer: AckSender| {
-            let _ = answer.send(&Answer::refused("unknown event: expected number"));
+            let _ = answer.send(&Answer::refused(&"unknown event: expected number"));
         });
         let game = self.game.clone();
         socket.on_disconnect(move |reason: DisconnectReason| {
@@ -131,7 +131,7 @@ impl Clients {
 fn number(game: &Game, from: Connection, TryData(data): TryData<Number>, answer: AckSender) -> Ready<()> {
     let number = data.ok().and_then(|data| Some((Role::named(&data.client_id)?, data.number)));
     if let Err(answer) = game.number(from, number, answer) {
-        let _ = answer.send(&Answer::refused(counting_core::Refusal::TooMany));
+        let _ = answer.send(&Answer::refused(&counting_core::Refusal::TooMany));
     }
     ready(())
 }

@@ -13,12 +13,15 @@ import socketio
 
 URL, TRANSPORTS, LAST = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3])
 client = socketio.Client(reconnection=False)
+# Handlers run in threads of their own, in any order.
+assigned = threading.Event()
 running = threading.Event()
 role, number = None, None
 
 
 def say(text):
-    print(text, flush=True)
+    # At once, because handlers run in threads of their own.
+    os.write(1, f"{text}\n".encode())
 
 
 @client.event
@@ -28,6 +31,7 @@ def client_assigned(data):
         role = data["client_id"]
         number = data["last_number"] or (1 if role == "client1" else 2)
         say(f"role {role} {number}")
+        assigned.set()
 
 
 @client.event
@@ -57,7 +61,7 @@ try:
 except socketio.exceptions.ConnectionError as error:
     say(f"refused {error}")
     os._exit(1)
-running.wait()
+assigned.wait()
 while number <= LAST:
     running.wait()
     client.emit("number", {"client_id": role, "number": number}, callback=answered(number))

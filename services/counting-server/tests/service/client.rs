@@ -122,7 +122,7 @@ impl Client {
 
 /// The data of a number of the role that counts it.
 pub(crate) fn number_of(number: u64) -> Value {
-    json!({ "client_id": ROLES[usize::from(number % 2 == 0)], "number": number })
+    json!({ "client_id": ROLES[usize::from(number.is_multiple_of(2))], "number": number })
 }
 
 /// The answer to a number that is stored.
@@ -133,7 +133,7 @@ pub(crate) fn stored(number: u64) -> Value {
 /// Lets both clients count the numbers from `first` to `last`, one at a time.
 pub(crate) async fn count(clients: &mut [Client; 2], first: u64, last: u64) {
     for number in first..=last {
-        clients[usize::from(number % 2 == 0)].store(number).await;
+        clients[usize::from(number.is_multiple_of(2))].store(number).await;
     }
 }
 

@@ -11,7 +11,7 @@ const LAST: u64 = 60;
 
 /// A script in `tests/clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Script {
+enum Program {
     JavaScript,
     /// It comes back after a break.
     Returning,
@@ -28,21 +28,27 @@ fn tools() -> PathBuf {
     tools
 }
 
-fn start(script: Script, url: &str, transports: &str, last: u64) -> Process {
+fn start(script: Program, url: &str, transports: &str, last: u64) -> Process {
     let python = || Launch::new(tools().join("python/bin/python"));
     let (launch, file) = match script {
-        Script::JavaScript => (Launch::new("node"), "javascript.js"),
-        Script::Returning => (Launch::new("node"), "returning.js"),
-        Script::Synchronous => (python(), "synchronous.py"),
-        Script::Asynchronous => (python(), "asynchronous.py"),
+        Program::JavaScript => (Launch::new("node"), "javascript.js"),
+        Program::Returning => (Launch::new("node"), "returning.js"),
+        Program::Synchronous => (python(), "synchronous.py"),
+        Program::Asynchronous => (python(), "asynchronous.py"),
     };
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file);
     let launch = launch.name(file).env("NODE_PATH", tools().join("node_modules")).arg(script);
     launch.args([url, transports, &last.to_string()]).spawn()
 }
 
+/// The number of an answer, and what follows it.
+fn answer(line: &str) -> (u64, &str) {
+    let (number, rest) = line.split_once(' ').unwrap();
+    (number.parse().unwrap(), rest)
+}
+
 /// Lets two clients count on a server of their own.
-async fn count(scripts: [Script; 2], transports: &str, last_transport: &str) {
+async fn count(scripts: [Program; 2], transports: &str, last_transport: &str) {
     let server = Server::start().await;
     let clients = scripts.map(|script| start(script, &server.url(), transports, LAST));
     eventually_ok(SOON, format!("{scripts:?} by {transports}"), async || {
@@ -58,26 +64,29 @@ async fn count(scripts: [Script; 2], transports: &str, last_transport: &str) {
     for (client, script) in clients.iter().zip(scripts) {
         assert_eq!(client.wait(SOON).await.code(), Some(0), "{script:?}{}", client.tail());
         let lines: Vec<_> = client.all_lines().await.into_iter().map(|line| line.text).collect();
-        let first = lines[0].strip_prefix("role client").and_then(|rest| rest.split_once(' ')).unwrap().1;
-        let first: u64 = first.parse().unwrap();
-        assert_eq!(lines[1], "start 0", "without arguments");
-        let expected: Vec<_> = (first..=LAST).step_by(2).map(|number| format!("answer {number} ")).collect();
-        let answers: Vec<_> = lines.iter().filter(|line| line.starts_with("answer")).collect();
-        assert_eq!(answers.len(), expected.len(), "{script:?}{}", client.tail());
-        for (answer, expected) in answers.iter().zip(&expected) {
-            assert!(answer.starts_with(expected) && answer.contains("true"), "{script:?}: {answer}");
+        let with = |beginning: &str| lines.iter().filter_map(|line| line.strip_prefix(beginning)).collect::<Vec<_>>();
+        let [role] = with("role client")[..] else { panic!("{script:?}{}", client.tail()) };
+        let first: u64 = role.split_once(' ').unwrap().1.parse().unwrap();
+        assert_eq!(with("start "), ["0"], "one start, without arguments");
+        // Python's handlers run in threads of their own, in any order.
+        let mut answers: Vec<(u64, &str)> = with("answer ").into_iter().map(answer).collect();
+        answers.sort_unstable();
+        assert!(answers.iter().map(|(number, _)| *number).eq((first..=LAST).step_by(2)), "{script:?}: {answers:?}");
+        for (number, text) in &answers {
+            let text = text.replace(' ', "");
+            assert!(text.starts_with(&format!("{{\"ok\":true,\"number\":{number}}}")), "{script:?}: {text}");
         }
         let last = answers.last().unwrap();
-        assert!(last.ends_with(&format!("by {last_transport}")), "{script:?}: {last}");
-        assert!(lines.last().unwrap().starts_with("disconnected"), "{script:?}{}", client.tail());
+        assert!(last.1.ends_with(&format!("by {last_transport}")), "{script:?}: {last:?}");
+        assert_eq!(with("disconnected ").len(), 1, "{script:?}{}", client.tail());
     }
 }
 
 /// Lets clients of all libraries count by these transports.
 async fn count_by(transports: &str, last_transport: &str) {
     tokio::join!(
-        count([Script::JavaScript, Script::Synchronous], transports, last_transport),
-        count([Script::Asynchronous, Script::JavaScript], transports, last_transport),
+        count([Program::JavaScript, Program::Synchronous], transports, last_transport),
+        count([Program::Asynchronous, Program::JavaScript], transports, last_transport),
     );
 }
 
@@ -102,7 +111,7 @@ async fn clients_that_never_look_back_count_on_over_broken_connections() {
     let proxy = Proxy::start(server.address).await;
     let url = proxy.url(&server.url());
     // They never end by themselves: if their last number was lost, nothing would show it.
-    let start = |transports| start(Script::Returning, &url, transports, u64::MAX);
+    let start = |transports| start(Program::Returning, &url, transports, u64::MAX);
     let transports = ["websocket", "polling,websocket"];
     let (mut clients, mut restarts) = (transports.map(start), 0);
     for last in [30, 60, 90] {
