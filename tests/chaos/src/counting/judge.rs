@@ -57,7 +57,8 @@ pub(super) async fn judge(table: &Table, watched: &Watched, short: bool, report:
 }
 
 fn lines(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    // After the last newline, there is one more part, which is empty unless a line is torn.
+    text.split(|byte| *byte == b'\n').count() as u64 - 1
 }
 
 fn wrong(text: &[u8]) -> String {

@@ -14,7 +14,7 @@ use crate::faults::Board;
 use crate::fleet::Member;
 
 /// Time limit for the first numbers.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_mins(1);
 
 /// Numbers after which the faults begin.
 const WARM: u64 = 20;
