@@ -11,6 +11,12 @@ use kit_web::requests;
 /// A label and its value.
 pub(crate) type Label = [(&'static str, &'static str); 1];
 
+/// The reasons of refusals: of numbers, and of a client that finds both roles taken.
+const REFUSALS: [&str; 7] = ["no_role", "malformed", "wrong_number", "too_far", "too_many", "cannot_store", "taken"];
+
+/// The reasons of disconnects.
+const DISCONNECTS: [&str; 3] = ["silent", "missing", "taken"];
+
 /// Metrics of the server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -31,7 +37,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the metrics in `registry`. All listeners of a process share `requests`.
     pub fn register(registry: &mut Registry, requests: requests::Metrics) -> Self {
-        Self {
+        let metrics = Self {
             requests,
             last_number: registry.declare("counting_last_number", "The last number that is stored"),
             numbers_stored: registry.declare("counting_numbers_stored", "Numbers that this process stored"),
@@ -52,6 +58,14 @@ impl Metrics {
             role_held: registry.declare("counting_role_held", "Whether a client has the role"),
             running: registry.declare("counting_running", "Whether both clients are there and count"),
             can_store: registry.declare("counting_can_store", "Whether the last attempt to store lines succeeded"),
+        };
+        // Alerts on a rate miss the first event of a series that did not exist before.
+        for reason in REFUSALS {
+            drop(metrics.refusals.get_or_create(&[("reason", reason)]));
         }
+        for reason in DISCONNECTS {
+            drop(metrics.disconnects.get_or_create(&[("reason", reason)]));
+        }
+        metrics
     }
 }

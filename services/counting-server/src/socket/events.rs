@@ -2,6 +2,9 @@
 
 use counting_core::{Refusal, Role};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Refused;
 
 /// The event by which the server gives a client its role.
 pub(crate) const CLIENT_ASSIGNED: &str = "client_assigned";
@@ -14,11 +17,16 @@ pub(crate) const DISCONNECT_REASON: &str = "disconnect_reason";
 /// The event by which a client counts.
 pub(crate) const NUMBER: &str = "number";
 
-/// What a client may send when it connects.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Auth {
-    /// The role that the client asks for.
-    pub(crate) role: Option<String>,
+/// Reads the role that a client asks for in its auth payload. `None` if the payload has no role.
+///
+/// # Errors
+/// There is no such role.
+pub(crate) fn wanted_role(auth: &Value) -> Result<Option<Role>, Refused> {
+    match &auth["role"] {
+        Value::Null => Ok(None),
+        Value::String(name) => Role::named(name).map(Some).ok_or(Refused::Role),
+        _ => Err(Refused::Role),
+    }
 }
 
 /// Data of [`NUMBER`].
@@ -84,5 +92,23 @@ pub(crate) const fn label(refusal: Refusal) -> &'static str {
         Refusal::TooFar(_) => "too_far",
         Refusal::TooMany => "too_many",
         Refusal::CannotStore => "cannot_store",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_role_that_does_not_exist_is_refused() {
+        for auth in [json!(null), json!({}), json!({ "role": null, "token": 1 }), json!("client1"), json!([])] {
+            assert_eq!(wanted_role(&auth).unwrap(), None, "{auth}");
+        }
+        assert_eq!(wanted_role(&json!({ "role": "client2" })).unwrap(), Some(Role::Client2));
+        for role in [json!("client3"), json!(""), json!(7), json!({})] {
+            assert!(wanted_role(&json!({ "role": role })).is_err(), "{role}");
+        }
     }
 }

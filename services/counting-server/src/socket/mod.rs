@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use axum::{Router, middleware};
 use counting_core::{Connection, Role};
+use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
 use tokio::sync::oneshot;
 
-use self::events::{Answer, Auth, NUMBER, Number};
+use self::events::{Answer, NUMBER, Number, wanted_role};
 pub(crate) use self::gate::{Gate, Origins};
 use self::presence::Presences;
 use crate::game::{Game, Input};
@@ -77,7 +78,7 @@ pub(crate) fn server(game: &Game, filter: Gate) -> (SocketIo, Router) {
         accepted.send(Input::Accepted(socket.id));
         ready(())
     };
-    let on_connect = move |socket: SocketRef, auth: TryData<Auth>| clients.clone().connect(socket, auth);
+    let on_connect = move |socket: SocketRef, auth: TryData<Value>| clients.clone().connect(socket, auth);
     io.ns("/", on_accepted.with(on_connect));
     let routes = Router::new()
         .route_service(PATH, service.clone())
@@ -98,11 +99,8 @@ struct Clients {
 impl Clients {
     /// Waits until the game gives a role to the client, or refuses it. The handlers are there
     /// before the client is: none of its events comes too early.
-    async fn connect(self, socket: SocketRef, TryData(auth): TryData<Auth>) -> Result<(), Refused> {
-        let wanted = match auth.unwrap_or_default().role {
-            Some(name) => Some(Role::named(&name).ok_or(Refused::Role)?),
-            None => None,
-        };
+    async fn connect(self, socket: SocketRef, TryData(auth): TryData<Value>) -> Result<(), Refused> {
+        let wanted = wanted_role(&auth.unwrap_or_default())?;
         let connection = Connection(self.next.fetch_add(1, Ordering::Relaxed));
         self.handle(connection, &socket);
         let (decision, decided) = oneshot::channel();
