@@ -22,12 +22,12 @@ pub(super) enum Pace {
     Every(Duration),
 }
 
-/// What two clients have counted.
+/// What was counted.
 #[derive(Debug)]
 pub(super) struct Counted {
-    /// Numbers acknowledged a second.
+    /// Durable numbers a second.
     pub(super) rate: f64,
-    /// From sending a number to its acknowledgement, in milliseconds.
+    /// Until a number was known to be durable, in milliseconds.
     pub(super) times: Samples,
 }
 
@@ -37,9 +37,16 @@ pub(super) async fn count(server: &Address, pace: Pace, duration: Duration) -> a
     let [first, second] = [first, second].map(|client| tokio::spawn(client.count(pace, duration)));
     let (mut times, more) = (first.await??, second.await??);
     times.extend(more);
-    let rate = float(times.len() as u64) / duration.as_secs_f64();
-    let times = times.iter().map(|time| time.as_secs_f64() * 1000.0);
-    Ok(Counted { rate, times: Samples::new(times).context("no acknowledgements")? })
+    Counted::new(&times, duration)
+}
+
+impl Counted {
+    /// What was counted within `duration`, from the time that each number took.
+    pub(super) fn new(times: &[Duration], duration: Duration) -> anyhow::Result<Self> {
+        let rate = float(times.len() as u64) / duration.as_secs_f64();
+        let times = times.iter().map(|time| time.as_secs_f64() * 1000.0);
+        Ok(Self { rate, times: Samples::new(times).context("no numbers")? })
+    }
 }
 
 /// A client with a role.

@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 
 use super::client::Counted;
 use super::{DEADLINE, Options};
-use crate::stats::{Samples, float};
 
 /// A running server.
 pub(super) struct Flask {
@@ -37,15 +36,15 @@ impl Flask {
             let arguments = [url, window.to_string(), duration.as_secs_f64().to_string()];
             python(options, "client.py").args(arguments).spawn()
         });
-        let mut times: Vec<f64> = Vec::new();
+        let mut times = Vec::new();
         for client in clients {
             let status = client.wait(duration + DEADLINE).await;
             let output = client.output().await;
             let printed = output.iter().find_map(|line| serde_json::from_str::<Vec<f64>>(line).ok());
-            times.extend(printed.filter(|_| status.success()).with_context(|| format!("client.py: {output:?}"))?);
+            let printed = printed.filter(|_| status.success()).with_context(|| format!("client.py: {output:?}"))?;
+            times.extend(printed.into_iter().map(|time| Duration::from_secs_f64(time / 1000.0)));
         }
-        let rate = float(times.len() as u64) / duration.as_secs_f64();
-        Ok(Counted { rate, times: Samples::new(times).context("no acknowledgements")? })
+        Counted::new(&times, duration)
     }
 }
 

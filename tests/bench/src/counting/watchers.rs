@@ -63,6 +63,9 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     drop(watchers);
     tokio::time::sleep(SETTLE).await;
     report.number("resident memory after", "MiB", product.memory()?, Target::None);
+    let mut watchers = Watchers::default();
+    watchers.open(product.port, options.watchers).await?;
+    report.number("resident memory with as many watchers again", "MiB", product.memory()?, Target::None);
     super::report_load(report);
     Ok(())
 }
