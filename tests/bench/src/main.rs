@@ -5,6 +5,7 @@
 //! [`process`] reads `/proc`, [`programs`] finds the release binaries, [`http`] waits for
 //! readiness, [`wrk`] generates HTTP load.
 
+mod counting;
 mod http;
 mod jobs;
 mod listener;
@@ -45,6 +46,8 @@ enum System {
     Visits(visits::Options),
     /// Messages, accepted and served by replicas that take turns.
     RoundRobin(round_robin::Options),
+    /// Numbers, counted by two clients over Socket.IO.
+    Counting(counting::Options),
     /// WebSockets behind the listener of all services.
     Listener(listener::Options),
     /// Be a side that visits are compared with.
@@ -61,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
         System::Jobs(options) => jobs::run(&options, &mut report).await,
         System::Visits(options) => visits::run(&options, &mut report).await,
         System::RoundRobin(options) => round_robin::run(&options, &mut report).await,
+        System::Counting(options) => counting::run(&options, &mut report).await,
         System::Listener(options) => listener::run(&options, &mut report).await,
         System::Baseline { baseline, port } => return visits::run_baseline(baseline, port).await,
     };
