@@ -38,20 +38,17 @@ pub(super) async fn paced(folder: &Path, pause: Duration, duration: Duration) ->
     let mut lines = Lines::new(folder)?;
     let times = spawn_blocking(move || {
         let (began, mut times) = (Instant::now(), Vec::new());
-        let (mut next, mut due) = (1, Duration::ZERO);
+        let (mut next, mut due) = (1_u32, Duration::ZERO);
         while due < duration {
+            #[expect(clippy::disallowed_methods, reason = "this thread may wait, and tokio's clock is too coarse")]
             std::thread::sleep(due.saturating_sub(began.elapsed()));
-            let first = due;
+            let first = next;
             while due <= began.elapsed() {
-                (next, due) = (next + 1, due + pause);
+                (next, due) = (next + 1, pause * next);
             }
-            lines.append(next - 1)?;
+            lines.append(u64::from(next) - 1)?;
             let done = began.elapsed();
-            times.extend(
-                std::iter::successors(Some(first), |at| Some(*at + pause))
-                    .take_while(|at| *at < due)
-                    .map(|at| done - at),
-            );
+            times.extend((first..next).map(|line| done.saturating_sub(pause * (line - 1))));
         }
         anyhow::Ok(times)
     });
