@@ -48,6 +48,12 @@ impl Reporter {
 
     pub(crate) fn assigned(&mut self, role: Role, next: Option<u64>) {
         (self.said, self.has_been_connected) = (None, true);
+        // Both are of the same role, or of neighbours.
+        if let (Some(next), Some(last)) = (next, self.last)
+            && next < last
+        {
+            tracing::warn!(client_id = role.name(), next, acknowledged = last, "the server has lost numbers");
+        }
         self.set_role(Some(role));
         tracing::info!(client_id = role.name(), next, "connected");
     }

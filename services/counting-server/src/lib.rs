@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use counting_log::Folder;
 use kit_process::readiness::Check;
-use kit_process::{Shutdown, StoreWatch, TaskFailed, Tasks};
+use kit_process::{Shutdown, TaskFailed, Tasks};
 use kit_web::http::{self, Routes};
 use tokio::net::TcpListener;
 
@@ -89,7 +89,7 @@ pub fn build(config: Config, deps: Deps) -> Service {
         inputs,
         store,
         statuses: statuses.clone(),
-        watch: StoreWatch::new(check, "counting-server"),
+        check,
         metrics: metrics.clone(),
         presences,
         io,

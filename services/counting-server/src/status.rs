@@ -47,6 +47,9 @@ pub(crate) struct Happening {
     pub(crate) client_id: Option<&'static str>,
     /// What happened, as a sentence.
     pub(crate) text: String,
+    /// How often it happened.
+    #[serde(skip)]
+    times: u64,
 }
 
 impl Status {
@@ -58,7 +61,20 @@ impl Status {
     /// Records something that happened now.
     pub(crate) fn record(&mut self, kind: &'static str, role: Option<Role>, text: String) {
         self.happenings.truncate(HAPPENINGS - 1);
-        self.happenings.push_front(Happening { at_ms: now_ms(), kind, client_id: role.map(Role::name), text });
+        let client_id = role.map(Role::name);
+        self.happenings.push_front(Happening { at_ms: now_ms(), kind, client_id, text, times: 1 });
+    }
+
+    /// Records that clients were refused. A series of refusals is one entry, so that it does not
+    /// push others out of the list.
+    pub(crate) fn record_refused(&mut self, clients: u64) {
+        let before = self.happenings.pop_front_if(|latest| latest.kind == "refused").map_or(0, |latest| latest.times);
+        let times = before + clients;
+        let who = if times == 1 { "A third client was".to_owned() } else { format!("{times} clients were") };
+        self.record("refused", None, format!("{who} refused: both roles are taken."));
+        if let Some(latest) = self.happenings.front_mut() {
+            latest.times = times;
+        }
     }
 }
 
@@ -83,4 +99,24 @@ impl Statuses {
 pub(crate) fn now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_of_refusals_is_one_entry() {
+        let mut status = Status::default();
+        status.record("start", None, "Counting starts.".to_owned());
+        status.record_refused(1);
+        assert_eq!(status.happenings[0].text, "A third client was refused: both roles are taken.");
+        status.record_refused(2);
+        status.record_refused(40);
+        assert_eq!(status.happenings[0].text, "43 clients were refused: both roles are taken.");
+        status.record("stop", None, "Counting stops.".to_owned());
+        status.record_refused(1);
+        let kinds: Vec<_> = status.happenings.iter().map(|happening| happening.kind).collect();
+        assert_eq!(kinds, ["refused", "stop", "refused", "start"]);
+    }
 }

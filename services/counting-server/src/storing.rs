@@ -95,7 +95,7 @@ const MAX_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
 fn try_open(open: &OpenDisk) -> Result<Log<BoxedDisk>, String> {
     let started = Instant::now();
     let disk = open().map_err(|error| format!("cannot open the file: {error}"))?;
-    let (log, repair) = Log::open(disk, BATCH).map_err(|error| explain(&error))?;
+    let (log, repair) = Log::open(disk, BATCH).map_err(|error| explain(&error, "the count begins from one again"))?;
     if let Some(repair) = repair {
         tracing::warn!(%repair, "repaired the end of the file");
     }
@@ -104,11 +104,11 @@ fn try_open(open: &OpenDisk) -> Result<Log<BoxedDisk>, String> {
     Ok(log)
 }
 
-/// An error, and what an operator can do.
-fn explain(error: &Error) -> String {
+/// An error, and what an operator can do. `without` says what happens without the file.
+fn explain(error: &Error, without: &str) -> String {
     match error {
         Error::Corrupt { .. } => format!(
-            "{error}; correct the line, or restore the file from a backup, or move the file away to count from one again"
+            "{error}; correct the line, or restore the file from a backup, or move the file away: then {without}"
         ),
         _ => error.to_string(),
     }
@@ -118,11 +118,11 @@ async fn append(mut log: Log<BoxedDisk>, last: u64, metrics: &Metrics) -> (Log<B
     let started = Instant::now();
     let before = log.last();
     let (log, error) = blocking(move || {
-        let error = log.append(last).err().map(|error| explain(&error));
+        let error = log.append(last).err().map(|error| explain(&error, "the server writes its lines again"));
         (log, error)
     })
     .await;
-    metrics.numbers_stored.inc_by(log.last() - before);
+    metrics.numbers_stored.inc_by(log.last().saturating_sub(before));
     if error.is_none() {
         metrics.syncs.inc();
         metrics.store_seconds.observe(started.elapsed().as_secs_f64());

@@ -22,8 +22,8 @@ pub enum Error {
         /// The beginning of the line in the file.
         found: String,
     },
-    /// Somebody else has changed the length of the file.
-    #[error("somebody else has changed the file: its length is {found} bytes instead of {expected}")]
+    /// Another program has changed the length of the file.
+    #[error("another program changed the file: it has {found} bytes instead of {expected}")]
     Changed {
         /// Bytes that the file should have.
         expected: u64,

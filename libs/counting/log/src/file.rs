@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,8 +97,13 @@ impl Disk for FileDisk {
         Ok(())
     }
 
+    /// Fails if the path no longer leads to the open file: lines would go to a file that nobody
+    /// finds.
     fn length(&self) -> io::Result<u64> {
-        self.file.metadata().map(|metadata| metadata.len())
+        let open = self.file.metadata()?;
+        let named = std::fs::metadata(self.folder.file());
+        let is_same = named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
+        if is_same { Ok(open.len()) } else { Err(io::Error::other("another program removed or replaced it")) }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -45,7 +45,8 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     /// Some of the lines may be stored: [`Log::last`] tells which. The next call recovers the
-    /// file first.
+    /// file first. If another program has removed or shortened the file, that call writes its lines
+    /// again; after a failure of that, [`Log::last`] may be lower than before.
     pub fn append(&mut self, last: u64) -> Result<(), Error> {
         if !self.settled {
             self.recover()?;
@@ -77,6 +78,11 @@ impl<D: Disk> Log<D> {
     /// was synced long before the error.
     fn recover(&mut self) -> Result<(), Error> {
         self.disk.reopen().map_err(Operation::Open.failed())?;
+        if self.disk.length().map_err(Operation::Read.failed())? < length(self.last) {
+            // Another program has removed or shortened the file. The lines are known, and the next
+            // append writes them again.
+            self.last = scan(&self.disk, self.batch)?.last;
+        }
         let rewritten = self.last.saturating_sub(self.batch);
         let verified = rewritten.saturating_sub(self.batch);
         let (start, end) = (length(verified), length(rewritten));

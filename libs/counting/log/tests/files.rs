@@ -164,14 +164,44 @@ fn a_file_that_somebody_changes_meanwhile_is_recovered_or_refused() {
     assert!(matches!(log.append(5_001), Err(Error::Changed { .. })));
     log.append(5_001).unwrap();
     assert_eq!(contents(&folder).into_bytes(), text(5_001));
-    // By more: refused until somebody puts the lines back.
-    std::fs::write(&path, text(3_500)).unwrap();
-    assert!(matches!(log.append(5_002), Err(Error::Changed { .. })));
-    assert!(matches!(log.append(5_002), Err(Error::Corrupt { line: 3_501, .. })));
-    std::fs::write(&path, text(5_001)).unwrap();
-    log.append(5_002).unwrap();
-    assert_eq!(log.last(), 5_002);
-    assert_eq!(contents(&folder).into_bytes(), text(5_002));
+    // By more, within a line, or completely.
+    for (last, rest) in [(5_002, length(3_500)), (5_003, length(7) - 2), (5_004, 0)] {
+        std::fs::write(&path, &text(5_000)[..usize::try_from(rest).unwrap()]).unwrap();
+        assert!(matches!(log.append(last), Err(Error::Changed { .. })));
+        log.append(last).unwrap();
+        assert_eq!(log.last(), last);
+        assert_eq!(contents(&folder).into_bytes(), text(last));
+    }
+    // Shortened, and with a wrong line: refused until another program corrects the line.
+    std::fs::write(&path, "one\ntwo\nthre\nfour\n").unwrap();
+    assert!(matches!(log.append(5_005), Err(Error::Changed { .. })));
+    assert!(matches!(log.append(5_005), Err(Error::Corrupt { line: 3, .. })));
+    std::fs::write(&path, "one\ntwo\n").unwrap();
+    log.append(5_005).unwrap();
+    assert_eq!(contents(&folder).into_bytes(), text(5_005));
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_is_noticed_and_written_again() {
+    let folder = folder(&text(3_000));
+    let path = folder.path().join(FILE);
+    let (mut log, _) = open(folder.path()).unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    let changes: [&dyn Fn(); 3] = [
+        &|| std::fs::remove_file(&path).unwrap(),
+        &|| std::fs::rename(&path, &elsewhere).unwrap(),
+        &|| {
+            std::fs::copy(&path, &elsewhere).unwrap();
+            std::fs::rename(&elsewhere, &path).unwrap();
+        },
+    ];
+    for (change, last) in changes.into_iter().zip(3_001..) {
+        change();
+        let error = log.append(last).unwrap_err().to_string();
+        assert_eq!(error, "cannot read the file: another program removed or replaced it");
+        log.append(last).unwrap();
+        assert_eq!(contents(&folder).into_bytes(), text(last));
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) enum RouteError {
     #[error("The file of numbers is not open yet.")]
     NotOpen,
     /// The file cannot be read.
-    #[error("The file of numbers cannot be read at the moment.")]
+    #[error("The file of numbers cannot be read: {0}.")]
     Read(String),
 }
 
@@ -32,7 +32,7 @@ impl From<RouteError> for Problem {
             RouteError::Limit { .. } | RouteError::From => Self::unprocessable(detail),
             RouteError::NotOpen => Self::unavailable(detail),
             RouteError::Read(error) => {
-                tracing::error!(error, "cannot read the file of numbers");
+                tracing::warn!(error, "cannot read the file of numbers for a client");
                 Self::unavailable(detail)
             }
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use counting_core::{Command, Connection, Reason, Role, Server};
+use kit_process::readiness::Check;
 
 use super::connections::Connections;
 use crate::Metrics;
@@ -15,24 +16,30 @@ const SUMMARY: Duration = Duration::from_secs(1);
 pub(super) struct Journal {
     statuses: Statuses,
     metrics: Metrics,
+    /// Passes while numbers can be stored.
+    check: Check,
     holders: [Option<Connection>; 2],
     is_counting: bool,
     last_number: u64,
     waiting: usize,
+    /// Number of clients that were refused and are not logged yet, and when the last ones were.
+    refused: (u64, Option<Instant>),
     /// The last number in the log, and when it was logged.
     logged: (u64, Instant),
     error: Option<String>,
 }
 
 impl Journal {
-    pub(super) fn new(statuses: Statuses, metrics: Metrics) -> Self {
+    pub(super) fn new(statuses: Statuses, metrics: Metrics, check: Check) -> Self {
         Self {
             statuses,
             metrics,
+            check,
             holders: [None; 2],
             is_counting: false,
             last_number: 0,
             waiting: 0,
+            refused: (0, None),
             logged: (0, Instant::now()),
             error: None,
         }
@@ -43,6 +50,7 @@ impl Journal {
         (self.last_number, self.logged.0) = (last, last);
         self.set_gauges();
         self.metrics.can_store.set(1);
+        self.check.set(true);
         self.statuses.update(|status| {
             status.last_number = Some(last);
             status.error = None;
@@ -50,17 +58,13 @@ impl Journal {
     }
 
     /// Records a command for a client.
-    pub(super) fn note(&self, command: &Command, connections: &Connections) {
+    pub(super) fn note(&mut self, command: &Command, connections: &Connections) {
         match command {
             Command::Assign { to, role, last_number } => {
                 let address = connections.address(*to);
-                tracing::info!(client_id = %role, last_number, address, "the client has the role");
+                tracing::info!(client_id = %role, last_number, address, "a client took the role");
             }
-            Command::Reject(to) => {
-                let address = connections.address(*to);
-                tracing::warn!(address, "refused a client: both roles are taken");
-                self.record("refused", None, "A third client was refused: both roles are taken.".to_owned());
-            }
+            Command::Reject(_) => self.refused.0 += 1,
             Command::Disconnect { connection, reason } => self.note_disconnect(*connection, *reason),
             Command::Refuse { to, refusal, .. } => {
                 let role = self.role(*to);
@@ -88,9 +92,13 @@ impl Journal {
             return;
         }
         self.metrics.can_store.set(i64::from(error.is_none()));
-        match &error {
-            Some(error) => self.record("error", None, format!("Numbers cannot be stored: {error}.")),
-            None => self.record("recovered", None, "Numbers can be stored again.".to_owned()),
+        self.check.set(error.is_none());
+        if let Some(error) = &error {
+            tracing::error!(error, "cannot store numbers; trying again");
+            self.record("error", None, format!("Numbers cannot be stored: {error}."));
+        } else {
+            tracing::info!(last_number = self.last_number, "numbers can be stored again");
+            self.record("recovered", None, "Numbers can be stored again.".to_owned());
         }
         self.statuses.update(|status| status.error.clone_from(&error));
         self.error = error;
@@ -118,6 +126,17 @@ impl Journal {
         }
         self.set_gauges();
         self.summarize();
+        self.note_refused();
+    }
+
+    /// Logs at most once a second that clients were refused: they may come again at once.
+    fn note_refused(&mut self) {
+        let (refused, noted_at) = self.refused;
+        if refused > 0 && noted_at.is_none_or(|at| at.elapsed() >= SUMMARY) {
+            tracing::warn!(clients = refused, "refused clients: both roles are taken, and both holders answer");
+            self.statuses.update(|status| status.record_refused(refused));
+            self.refused = (0, Some(Instant::now()));
+        }
     }
 
     fn note_holder(&self, role: Role, holder: Option<Client>) {

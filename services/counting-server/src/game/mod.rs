@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use counting_core::{Command, Connection, Event, Refusal, Reply, Role, Server};
-use kit_process::{Shutdown, StoreWatch};
+use kit_process::Shutdown;
+use kit_process::readiness::Check;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::socket::Sid;
@@ -114,7 +115,7 @@ pub(crate) struct Player {
     pub(crate) inputs: Inputs,
     pub(crate) store: Store,
     pub(crate) statuses: Statuses,
-    pub(crate) watch: StoreWatch,
+    pub(crate) check: Check,
     pub(crate) metrics: Metrics,
     pub(crate) presences: Presences,
     pub(crate) io: SocketIo,
@@ -156,8 +157,7 @@ struct Table {
 
 impl Table {
     fn new(player: &Player, last: u64) -> Self {
-        let journal = Journal::new(player.statuses.clone(), player.metrics.clone());
-        player.watch.record(Ok::<_, String>(()));
+        let journal = Journal::new(player.statuses.clone(), player.metrics.clone(), player.check.clone());
         let mut table = Self {
             server: Server::new(last),
             connections: Connections::default(),
@@ -183,7 +183,7 @@ impl Table {
             let wake_at = self.wake_at();
             tokio::select! {
                 _ = player.inputs.inputs.recv_many(&mut inputs, BATCH) => self.take(&mut inputs, &player.inputs.queued),
-                Some(appended) = player.store.results.recv() => self.appended(appended, &player.watch),
+                Some(appended) = player.store.results.recv() => self.appended(appended),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => self.step(Event::Time),
                 _ = sweeps.tick() => self.sweep(),
                 () = &mut draining => return,
@@ -196,7 +196,7 @@ impl Table {
     async fn finish(&mut self, player: &mut Player) {
         while self.is_storing {
             let Some(appended) = player.store.results.recv().await else { return };
-            self.appended(appended, &player.watch);
+            self.appended(appended);
         }
         self.journal.update(&self.server, &self.connections);
     }
@@ -243,11 +243,10 @@ impl Table {
         });
     }
 
-    fn appended(&mut self, Appended { last, error }: Appended, watch: &StoreWatch) {
+    fn appended(&mut self, Appended { last, error }: Appended) {
         self.is_storing = false;
         let event = if error.is_none() { Event::Stored(last) } else { Event::StoreFailed(last) };
-        self.journal.appended(error.clone());
-        watch.record(error.map_or(Ok(()), Err));
+        self.journal.appended(error);
         self.step(event);
     }
 

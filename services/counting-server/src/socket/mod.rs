@@ -51,7 +51,7 @@ const OUTGOING: usize = 8 * 1024;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Refused {
     /// Both roles are held.
-    #[error("both roles are taken, and both clients answer")]
+    #[error("both roles are taken, and both holders answer")]
     Taken,
     /// There is no such role.
     #[error("role: expected client1 or client2")]

@@ -114,7 +114,7 @@ async fn a_third_client_is_refused_once_both_holders_have_answered() {
     let began = Instant::now();
     let refusals = [Value::Null, json!({ "role": "client2" })].map(|auth| Client::connect(server.address, auth));
     for refusal in futures_util::future::join_all(refusals).await {
-        let reason = "both roles are taken, and both clients answer".to_owned();
+        let reason = "both roles are taken, and both holders answer".to_owned();
         assert_eq!(refusal.err(), Some(ConnectError::Refused(reason)));
     }
     println!("refused after {:.1?}", began.elapsed());
