@@ -85,15 +85,7 @@ pub fn build(config: Config, deps: Deps) -> Service {
     let filter = Gate { presences: presences.clone(), statuses: statuses.clone(), origins };
     let (io, sockets) = socket::server(&game, filter);
     let (store, storing) = storing::new();
-    let player = Player {
-        inputs,
-        store,
-        statuses: statuses.clone(),
-        check,
-        metrics: metrics.clone(),
-        presences,
-        io,
-    };
+    let player = Player { inputs, store, statuses: statuses.clone(), check, metrics: metrics.clone(), presences, io };
     let (live, snapshots) = Live::new(live::SETTINGS);
     let state = api::State { folder, statuses: statuses.clone(), live };
     Service { config, open_disk, metrics, statuses, rates, state, sockets, player, storing, snapshots }

@@ -187,14 +187,11 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_written_again() {
     let path = folder.path().join(FILE);
     let (mut log, _) = open(folder.path()).unwrap();
     let elsewhere = folder.path().join("elsewhere");
-    let changes: [&dyn Fn(); 3] = [
-        &|| std::fs::remove_file(&path).unwrap(),
-        &|| std::fs::rename(&path, &elsewhere).unwrap(),
-        &|| {
+    let changes: [&dyn Fn(); 3] =
+        [&|| std::fs::remove_file(&path).unwrap(), &|| std::fs::rename(&path, &elsewhere).unwrap(), &|| {
             std::fs::copy(&path, &elsewhere).unwrap();
             std::fs::rename(&elsewhere, &path).unwrap();
-        },
-    ];
+        }];
     for (change, last) in changes.into_iter().zip(3_001..) {
         change();
         let error = log.append(last).unwrap_err().to_string();
