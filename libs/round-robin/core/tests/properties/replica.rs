@@ -17,6 +17,10 @@ use crate::{cases, many, waiting};
 /// start of a turn, a listing and a batch, with delays of up to 10 ms each way.
 const PROMPT_MS: i64 = 100;
 
+/// The same while a replica ends: it sends one more command, by which it leaves, before the next
+/// replica's first heartbeat or among its own last commands.
+const PROMPT_AT_AN_END_MS: i64 = PROMPT_MS + 20;
+
 /// Differences of the clocks of two or three replicas.
 fn offsets() -> impl Strategy<Value = Vec<i64>> {
     vec(-1_000_000_i64..1_000_000, 2..4)
@@ -79,7 +83,7 @@ proptest! {
         let later = simulation.tables.turns.values().filter(|row| row.turn > Turn(end / 1000));
         prop_assert!(later.clone().all(|row| row.replica != ending && (row.served > 0 || row.turn == simulation.turn())));
         let worst = simulation.worst();
-        prop_assert!(worst <= PROMPT_MS, "a message waited for {} ms", worst);
+        prop_assert!(worst <= PROMPT_AT_AN_END_MS, "a message waited for {} ms", worst);
     }
 
     #[test]
