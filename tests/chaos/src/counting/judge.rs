@@ -18,11 +18,16 @@ const ENDED: Duration = Duration::from_secs(30);
 /// The longest time without a new line while everything runs.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// Waits until the system counts again, ends it, and judges the file.
-pub(super) async fn judge(table: &Table, watched: &Watched, short: bool, report: &mut Report) -> Result<()> {
+/// Waits until the system counts again after the last fault.
+pub(super) async fn wait_for_progress(table: &Table) -> Result<()> {
     table.board.quiet().await;
     let before = lines(&std::fs::read(table.file())?);
     table.counts_to(before + PROGRESS).await;
+    Ok(())
+}
+
+/// Ends the system, and judges the file.
+pub(super) async fn judge(table: &Table, watched: &Watched, short: bool, report: &mut Report) -> Result<()> {
     for client in &table.clients {
         client.terminate_and_wait(ENDED).await;
     }

@@ -62,6 +62,8 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
         let watch = Watch::begin(&table);
         let injector = Injector::new(&table, rng);
         injector.run(options.faults, options.pause).await?;
+        // The watch starts clients again until the end: the last fault may have ended one.
+        judge::wait_for_progress(&table).await?;
         let watched = watch.end().await;
         report.section(format!("Part {}: {title}", index + 1));
         judge::judge(&table, &watched, options.short, &mut report).await?;

@@ -17,9 +17,9 @@ use crate::{cases, many, waiting};
 /// start of a turn, a listing and a batch, with delays of up to 10 ms each way.
 const PROMPT_MS: i64 = 100;
 
-/// The same while a replica ends: it sends one more command, by which it leaves, before the next
-/// replica's first heartbeat or among its own last commands.
-const PROMPT_AT_AN_END_MS: i64 = PROMPT_MS + 20;
+/// The same while a replica ends: a turn may begin while it leaves, and then it takes up to another
+/// heartbeat until the turn is served.
+const PROMPT_AT_AN_END_MS: i64 = PROMPT_MS + BEAT_MS;
 
 /// Differences of the clocks of two or three replicas.
 fn offsets() -> impl Strategy<Value = Vec<i64>> {
