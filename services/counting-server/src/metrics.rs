@@ -1,5 +1,6 @@
 //! Metrics.
 
+use counting_core::Role;
 use kit_process::metrics::{Declare, histogram};
 use kit_process::prometheus_client::metrics::counter::Counter;
 use kit_process::prometheus_client::metrics::family::Family;
@@ -59,7 +60,10 @@ impl Metrics {
             running: registry.declare("counting_running", "Whether both clients are there and count"),
             can_store: registry.declare("counting_can_store", "Whether the last attempt to store lines succeeded"),
         };
-        // Alerts on a rate miss the first event of a series that did not exist before.
+        // Each series is there from the start: an alert on a rate misses the first event of a new one.
+        for role in Role::ALL {
+            drop(metrics.role_held.get_or_create(&[("role", role.name())]));
+        }
         for reason in REFUSALS {
             drop(metrics.refusals.get_or_create(&[("reason", reason)]));
         }
@@ -67,5 +71,10 @@ impl Metrics {
             drop(metrics.disconnects.get_or_create(&[("reason", reason)]));
         }
         metrics
+    }
+
+    /// Sets the last number that is stored.
+    pub(crate) fn set_last_number(&self, last: u64) {
+        self.last_number.set(i64::try_from(last).unwrap_or(i64::MAX));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use counting_log::{BATCH, Disk, Error, Log};
@@ -11,6 +11,9 @@ use tokio::task::spawn_blocking;
 
 use crate::Metrics;
 use crate::status::Statuses;
+
+/// The longest time between two attempts to open the file.
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// Opens the file of numbers. Tests put a disk that fails behind it.
 pub type OpenDisk = Arc<dyn Fn() -> io::Result<BoxedDisk> + Send + Sync>;
@@ -71,8 +74,7 @@ impl Worker {
 /// Opens the file. While that fails, waits and tries again: the disk may be full for a while, or
 /// an operator restores the file.
 async fn open_file(open: OpenDisk, statuses: &Statuses) -> Log<BoxedDisk> {
-    let delays = || ExponentialBuilder::default().with_max_delay(MAX_DELAY).without_max_times().build();
-    let mut delay = delays();
+    let mut delays = ExponentialBuilder::default().with_max_delay(MAX_DELAY).without_max_times().build();
     let mut known = None;
     loop {
         let open = Arc::clone(&open);
@@ -85,12 +87,9 @@ async fn open_file(open: OpenDisk, statuses: &Statuses) -> Log<BoxedDisk> {
             statuses.update(|status| status.error = Some(error.clone()));
             known = Some(error);
         }
-        tokio::time::sleep(delay.next().unwrap_or(MAX_DELAY)).await;
+        tokio::time::sleep(delays.next().unwrap_or(MAX_DELAY)).await;
     }
 }
-
-/// The longest time between two attempts to open the file.
-const MAX_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn try_open(open: &OpenDisk) -> Result<Log<BoxedDisk>, String> {
     let started = Instant::now();

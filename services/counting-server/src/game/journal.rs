@@ -19,42 +19,20 @@ pub(super) struct Journal {
     /// Passes while numbers can be stored.
     check: Check,
     holders: [Option<Connection>; 2],
-    is_counting: bool,
-    last_number: u64,
-    waiting: usize,
     /// Number of clients that were refused and are not logged yet, and when the last ones were.
     refused: (u64, Option<Instant>),
     /// The last number in the log, and when it was logged.
     logged: (u64, Instant),
-    error: Option<String>,
 }
 
 impl Journal {
-    pub(super) fn new(statuses: Statuses, metrics: Metrics, check: Check) -> Self {
-        Self {
-            statuses,
-            metrics,
-            check,
-            holders: [None; 2],
-            is_counting: false,
-            last_number: 0,
-            waiting: 0,
-            refused: (0, None),
-            logged: (0, Instant::now()),
-            error: None,
-        }
-    }
-
-    /// Records that the file is open.
-    pub(super) fn opened(&mut self, last: u64) {
-        (self.last_number, self.logged.0) = (last, last);
-        self.set_gauges();
-        self.metrics.can_store.set(1);
-        self.check.set(true);
-        self.statuses.update(|status| {
-            status.last_number = Some(last);
-            status.error = None;
-        });
+    /// Records that the file is open, and ends with the number `last`.
+    pub(super) fn opened(statuses: Statuses, metrics: Metrics, check: Check, last: u64) -> Self {
+        metrics.set_last_number(last);
+        metrics.can_store.set(1);
+        check.set(true);
+        statuses.update(|status| (status.last_number, status.error) = (Some(last), None));
+        Self { statuses, metrics, check, holders: [None; 2], refused: (0, None), logged: (last, Instant::now()) }
     }
 
     /// Records a command for a client.
@@ -88,7 +66,7 @@ impl Journal {
 
     /// Records how an append ended.
     pub(super) fn appended(&mut self, error: Option<String>) {
-        if error == self.error {
+        if self.statuses.read(|status| status.error == error) {
             return;
         }
         self.metrics.can_store.set(i64::from(error.is_none()));
@@ -97,11 +75,11 @@ impl Journal {
             tracing::error!(error, "cannot store numbers; trying again");
             self.record("error", None, format!("Numbers cannot be stored: {error}."));
         } else {
-            tracing::info!(last_number = self.last_number, "numbers can be stored again");
+            let last_number = self.statuses.read(|status| status.last_number);
+            tracing::info!(last_number, "numbers can be stored again");
             self.record("recovered", None, "Numbers can be stored again.".to_owned());
         }
-        self.statuses.update(|status| status.error.clone_from(&error));
-        self.error = error;
+        self.statuses.update(|status| status.error = error);
     }
 
     /// Records what has changed.
@@ -115,17 +93,15 @@ impl Journal {
             }
         }
         self.holders = holders;
-        if server.is_counting() != self.is_counting {
-            self.is_counting = server.is_counting();
-            self.note_counting();
+        let (counting, last, waiting) = (server.is_counting(), server.stored(), connections.waiting());
+        if self.statuses.read(|status| status.is_counting != counting) {
+            self.note_counting(counting, last);
         }
-        let waiting = connections.waiting();
-        if (server.stored(), waiting) != (self.last_number, self.waiting) {
-            (self.last_number, self.waiting) = (server.stored(), waiting);
-            self.statuses.update(|status| (status.last_number, status.waiting) = (Some(self.last_number), waiting));
+        if self.statuses.read(|status| (status.last_number, status.waiting) != (Some(last), waiting)) {
+            self.metrics.set_last_number(last);
+            self.statuses.update(|status| (status.last_number, status.waiting) = (Some(last), waiting));
         }
-        self.set_gauges();
-        self.summarize();
+        self.summarize(last);
         self.note_refused();
     }
 
@@ -147,37 +123,29 @@ impl Journal {
             tracing::info!(client_id = %role, "the client left");
             self.record("left", Some(role), "The client left.".to_owned());
         }
+        self.metrics.role_held.get_or_create(&[("role", role.name())]).set(i64::from(holder.is_some()));
         self.statuses.update(|status| status.clients[role as usize] = holder);
     }
 
-    fn note_counting(&self) {
-        let (kind, text) = if self.is_counting {
-            tracing::info!(last_number = self.last_number, "counting starts");
+    fn note_counting(&self, is_counting: bool, last_number: u64) {
+        let (kind, text) = if is_counting {
+            tracing::info!(last_number, "counting starts");
             ("start", "Counting starts: both clients are there.")
         } else {
-            tracing::info!(last_number = self.last_number, "counting stops");
+            tracing::info!(last_number, "counting stops");
             ("stop", "Counting stops.")
         };
         self.record(kind, None, text.to_owned());
-        self.statuses.update(|status| status.is_counting = self.is_counting);
-    }
-
-    fn set_gauges(&self) {
-        self.metrics.last_number.set(i64::try_from(self.last_number).unwrap_or(i64::MAX));
-        self.metrics.running.set(i64::from(self.is_counting));
-        for role in Role::ALL {
-            let is_held = self.holders[role as usize].is_some();
-            self.metrics.role_held.get_or_create(&[("role", role.name())]).set(i64::from(is_held));
-        }
+        self.metrics.running.set(i64::from(is_counting));
+        self.statuses.update(|status| status.is_counting = is_counting);
     }
 
     /// Logs once a second what was stored.
-    fn summarize(&mut self) {
-        let (last, at) = self.logged;
-        if self.last_number > last && at.elapsed() >= SUMMARY {
-            let numbers = self.last_number - last;
-            tracing::info!(last_number = self.last_number, numbers, "stored");
-            self.logged = (self.last_number, Instant::now());
+    fn summarize(&mut self, last_number: u64) {
+        let (before, at) = self.logged;
+        if last_number > before && at.elapsed() >= SUMMARY {
+            tracing::info!(last_number, numbers = last_number - before, "stored");
+            self.logged = (last_number, Instant::now());
         }
     }
 

@@ -130,17 +130,18 @@ impl Player {
             () = shutdown.draining() => None,
         };
         let Some(opened) = opened else { return };
-        let mut table = Table::new(&self, opened.last);
-        table.play(&mut self, shutdown.draining()).await;
-        let _ = timeout(LAST_LINES, table.finish(&mut self)).await;
+        let mut table = Table::new(self, opened.last);
+        table.play(shutdown.draining()).await;
+        let _ = timeout(LAST_LINES, table.finish()).await;
         // Sessions without a role are not closed by that, and clients that accept no bytes take for ever.
-        let _ = timeout(LAST_WORDS, self.io.close()).await;
-        self.presences.cut();
+        let _ = timeout(LAST_WORDS, table.player.io.close()).await;
+        table.player.presences.cut();
     }
 }
 
 /// The state of the task while the file is open.
 struct Table {
+    player: Player,
     server: Server,
     connections: Connections,
     journal: Journal,
@@ -149,32 +150,24 @@ struct Table {
     next_reply: u64,
     /// Events that follow from commands.
     events: VecDeque<Event>,
-    orders: mpsc::Sender<u64>,
     is_storing: bool,
-    metrics: Metrics,
-    presences: Presences,
 }
 
 impl Table {
-    fn new(player: &Player, last: u64) -> Self {
-        let journal = Journal::new(player.statuses.clone(), player.metrics.clone(), player.check.clone());
-        let mut table = Self {
+    fn new(player: Player, last: u64) -> Self {
+        Self {
             server: Server::new(last),
             connections: Connections::default(),
-            journal,
+            journal: Journal::opened(player.statuses.clone(), player.metrics.clone(), player.check.clone(), last),
             started: Instant::now(),
             next_reply: 0,
             events: VecDeque::new(),
-            orders: player.store.orders.clone(),
             is_storing: false,
-            metrics: player.metrics.clone(),
-            presences: player.presences.clone(),
-        };
-        table.journal.opened(last);
-        table
+            player,
+        }
     }
 
-    async fn play(&mut self, player: &mut Player, draining: impl Future<Output = ()>) {
+    async fn play(&mut self, draining: impl Future<Output = ()>) {
         let mut draining = std::pin::pin!(draining);
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -182,8 +175,8 @@ impl Table {
         loop {
             let wake_at = self.wake_at();
             tokio::select! {
-                _ = player.inputs.inputs.recv_many(&mut inputs, BATCH) => self.take(&mut inputs, &player.inputs.queued),
-                Some(appended) = player.store.results.recv() => self.appended(appended),
+                _ = self.player.inputs.inputs.recv_many(&mut inputs, BATCH) => self.take(&mut inputs),
+                Some(appended) = self.player.store.results.recv() => self.appended(appended),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => self.step(Event::Time),
                 _ = sweeps.tick() => self.sweep(),
                 () = &mut draining => return,
@@ -193,9 +186,9 @@ impl Table {
     }
 
     /// Waits for the append in progress, and acknowledges its numbers.
-    async fn finish(&mut self, player: &mut Player) {
+    async fn finish(&mut self) {
         while self.is_storing {
-            let Some(appended) = player.store.results.recv().await else { return };
+            let Some(appended) = self.player.store.results.recv().await else { return };
             self.appended(appended);
         }
         self.journal.update(&self.server, &self.connections);
@@ -205,7 +198,7 @@ impl Table {
         self.server.wake_at().map(|at| self.started + Duration::from_millis(at))
     }
 
-    fn take(&mut self, inputs: &mut Vec<Input>, queued: &AtomicUsize) {
+    fn take(&mut self, inputs: &mut Vec<Input>) {
         for input in inputs.drain(..) {
             match input {
                 Input::Connected { connection, wanted, socket, presence, decision } => {
@@ -225,7 +218,7 @@ impl Table {
                     self.step(Event::Disconnected(connection));
                 }
                 Input::Number(from, number, answer) => {
-                    queued.fetch_sub(1, Ordering::Relaxed);
+                    self.player.inputs.queued.fetch_sub(1, Ordering::Relaxed);
                     self.number(from, number, answer);
                 }
             }
@@ -257,7 +250,7 @@ impl Table {
         for connection in self.connections.sweep() {
             self.step(Event::Disconnected(connection));
         }
-        self.presences.sweep();
+        self.player.presences.sweep();
     }
 
     /// Passes an event to the state machine, and the events that follow from its commands.
@@ -283,7 +276,7 @@ impl Table {
             Command::Stop(to) => self.send(to, Outgoing::Stop),
             Command::Probe(to) => self.connections.probe(to),
             Command::Reject(to) => {
-                self.metrics.refusals.get_or_create(&[("reason", "taken")]).inc();
+                self.player.metrics.refusals.get_or_create(&[("reason", "taken")]).inc();
                 self.connections.refuse(to, Refused::Taken);
             }
             Command::Disconnect { connection, reason } => self.connections.disconnect(connection, reason),
@@ -292,7 +285,7 @@ impl Table {
             Command::Store(last) => {
                 self.is_storing = true;
                 // The core orders one append at a time. The task of the store ends with this one.
-                let _ = self.orders.try_send(last);
+                let _ = self.player.store.orders.try_send(last);
             }
         }
     }
@@ -307,8 +300,8 @@ impl Table {
     fn acknowledge(&mut self, to: Connection, reply: Reply, number: u64) {
         match self.connections.answer(to, reply, &Answer::stored(number)) {
             Ok(Some(waited)) => {
-                self.metrics.acknowledgements.inc();
-                self.metrics.acknowledgement_seconds.observe(waited.as_secs_f64());
+                self.player.metrics.acknowledgements.inc();
+                self.player.metrics.acknowledgement_seconds.observe(waited.as_secs_f64());
             }
             Ok(None) => {}
             Err(broken) => self.end(to, broken),
@@ -316,7 +309,7 @@ impl Table {
     }
 
     fn refuse(&mut self, to: Connection, reply: Option<Reply>, refusal: Refusal) {
-        self.metrics.refusals.get_or_create(&[("reason", label(refusal))]).inc();
+        self.player.metrics.refusals.get_or_create(&[("reason", label(refusal))]).inc();
         let Some(reply) = reply else { return };
         let result = self.connections.answer(to, reply, &Answer::refused(&refusal));
         if let Err(broken) = result {
