@@ -1,14 +1,14 @@
 //! The events of the protocol.
 
 use counting_core::Role;
+use counting_protocol::{
+    Assigned, CLIENT_ASSIGNED, DISCONNECT_REASON, DisconnectReason, Number, START_GAME, STOP_GAME,
+};
 use counting_socket_io::packet::Event;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The event by which a client sends a number.
-pub(crate) const NUMBER: &str = "number";
-
-/// What a server tells a client.
+/// An event of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// `client_assigned`: the client has this role.
@@ -27,12 +27,6 @@ pub(crate) enum Told {
     Other,
 }
 
-#[derive(Deserialize)]
-struct Assignment {
-    client_id: String,
-    last_number: u64,
-}
-
 impl Told {
     /// Reads an event.
     ///
@@ -40,29 +34,31 @@ impl Told {
     /// The event is known, and its data is not what belongs to it.
     pub(crate) fn of(event: &Event) -> Result<Self, String> {
         match event.name.as_str() {
-            "client_assigned" => {
-                let data = event.data.first().unwrap_or(&Value::Null);
-                let assignment = Assignment::deserialize(data).map_err(|error| error.to_string())?;
-                let role = Role::named(&assignment.client_id).ok_or("it names an unknown role")?;
-                Ok(Self::Assigned { role, last_number: assignment.last_number })
+            CLIENT_ASSIGNED => {
+                let Assigned { client_id: role, last_number } = data_of(event)?;
+                Ok(Self::Assigned { role, last_number })
             }
-            "start_game" => Ok(Self::Start),
-            "stop_game" => Ok(Self::Stop),
-            "disconnect_reason" => {
-                let reason = event.data.first().and_then(|data| data.get("reason")?.as_str());
-                Ok(Self::Reason(reason.ok_or("it has no reason")?.to_owned()))
+            START_GAME => Ok(Self::Start),
+            STOP_GAME => Ok(Self::Stop),
+            DISCONNECT_REASON => {
+                let DisconnectReason { reason } = data_of(event)?;
+                Ok(Self::Reason(reason))
             }
             _ => Ok(Self::Other),
         }
     }
 }
 
-/// What a client tells with [`NUMBER`].
-pub(crate) fn number(role: Role, number: u64) -> Value {
-    json!({ "client_id": role.name(), "number": number })
+fn data_of<'a, T: Deserialize<'a>>(event: &'a Event) -> Result<T, String> {
+    T::deserialize(event.data.first().unwrap_or(&Value::Null)).map_err(|error| error.to_string())
 }
 
-/// What a client tells when it connects.
+/// The data with which a client sends a number.
+pub(crate) fn number(role: Role, number: u64) -> Value {
+    json!(Number { client_id: role, number })
+}
+
+/// The auth payload with which a client connects.
 pub(crate) fn credentials(wanted: Option<Role>) -> Value {
     wanted.map_or(Value::Null, |role| json!({ "role": role.name() }))
 }

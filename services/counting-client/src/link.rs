@@ -29,7 +29,9 @@ impl Link {
     /// Takes a number for sending.
     pub(crate) fn send(&mut self, id: u64, role: Role, number: u64) -> Result<(), EmitError> {
         match self {
-            Self::Open { connection, .. } => connection.emit_with_ack(events::NUMBER, events::number(role, number), id),
+            Self::Open { connection, .. } => {
+                connection.emit_with_ack(counting_protocol::NUMBER, events::number(role, number), id)
+            }
             // Its end is an input of its own.
             Self::Down | Self::Opening(_) => Ok(()),
         }

@@ -46,7 +46,7 @@ pub(crate) fn router(state: State) -> Router {
 
 #[cfg(test)]
 mod tests {
-    use crate::socket::events;
+    use counting_protocol as events;
 
     #[test]
     fn the_description_of_events_has_each_of_them() {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use counting_core::{Connection, Reason, Reply, Role};
+use counting_core::{Connection, Reason, Reply};
+use counting_protocol::{Assigned, CLIENT_ASSIGNED, DISCONNECT_REASON, DisconnectReason, START_GAME, STOP_GAME};
 use socketioxide::SendError;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::socket::Sid;
 use tokio::sync::oneshot;
 
-use crate::socket::events::{Answer, Assigned, CLIENT_ASSIGNED, DISCONNECT_REASON, Disconnect, START_GAME, STOP_GAME};
+use crate::socket::events::Answer;
 use crate::socket::presence::Presence;
 use crate::socket::{Refused, SILENCE};
 
@@ -58,7 +59,7 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outgoing {
     /// `client_assigned`.
-    Assigned(Role, u64),
+    Assigned(Assigned),
     /// `start_game`.
     Start,
     /// `stop_game`.
@@ -140,7 +141,7 @@ impl Connections {
     /// Tells a client why, and ends its connection.
     pub(super) fn disconnect(&mut self, connection: Connection, reason: Reason) {
         let Some(client) = self.open.remove(&connection) else { return };
-        let _ = client.socket.emit(DISCONNECT_REASON, &Disconnect { reason: reason.to_string() });
+        let _ = client.socket.emit(DISCONNECT_REASON, &DisconnectReason { reason: reason.to_string() });
         let _ = client.socket.disconnect();
         self.ended.push((Instant::now(), client.presence));
     }
@@ -203,7 +204,7 @@ impl Connections {
 
 fn emit(socket: &SocketRef, event: Outgoing) -> Result<(), Broken> {
     match event {
-        Outgoing::Assigned(role, last) => socket.emit(CLIENT_ASSIGNED, &Assigned::new(role, last))?,
+        Outgoing::Assigned(assigned) => socket.emit(CLIENT_ASSIGNED, &assigned)?,
         Outgoing::Start => socket.emit(START_GAME, &NOTHING)?,
         Outgoing::Stop => socket.emit(STOP_GAME, &NOTHING)?,
     }

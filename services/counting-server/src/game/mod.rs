@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use counting_core::{Command, Connection, Event, Refusal, Reply, Role, Server};
+use counting_protocol::Assigned;
 use kit_process::Shutdown;
 use kit_process::readiness::Check;
 use socketioxide::SocketIo;
@@ -271,7 +272,9 @@ impl Table {
     fn carry_out(&mut self, command: Command) {
         self.journal.note(&command, &self.connections);
         match command {
-            Command::Assign { to, role, last_number } => self.send(to, Outgoing::Assigned(role, last_number)),
+            Command::Assign { to, role: client_id, last_number } => {
+                self.send(to, Outgoing::Assigned(Assigned { client_id, last_number }));
+            }
             Command::Start(to) => self.send(to, Outgoing::Start),
             Command::Stop(to) => self.send(to, Outgoing::Stop),
             Command::Probe(to) => self.connections.probe(to),

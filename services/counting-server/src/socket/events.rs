@@ -1,21 +1,10 @@
-//! The events that clients and the server exchange.
+//! What clients and the server exchange beside the events of `counting-protocol`.
 
 use counting_core::{Refusal, Role};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Refused;
-
-/// The event by which the server gives a client its role.
-pub(crate) const CLIENT_ASSIGNED: &str = "client_assigned";
-/// The event after which a client counts.
-pub(crate) const START_GAME: &str = "start_game";
-/// The event after which a client does not count.
-pub(crate) const STOP_GAME: &str = "stop_game";
-/// The event before the server disconnects a client.
-pub(crate) const DISCONNECT_REASON: &str = "disconnect_reason";
-/// The event by which a client counts.
-pub(crate) const NUMBER: &str = "number";
 
 /// Reads the role that a client asks for in its auth payload. `None` if the payload has no role.
 ///
@@ -29,32 +18,7 @@ pub(crate) fn wanted_role(auth: &Value) -> Result<Option<Role>, Refused> {
     }
 }
 
-/// Data of [`NUMBER`].
-#[derive(Debug, Deserialize)]
-pub(crate) struct Number {
-    /// The role of the client.
-    pub(crate) client_id: String,
-    /// The number.
-    pub(crate) number: u64,
-}
-
-/// Data of [`CLIENT_ASSIGNED`].
-#[derive(Debug, Serialize)]
-pub(crate) struct Assigned {
-    /// The role.
-    client_id: &'static str,
-    /// The last number of the role that is stored; 0 if none.
-    last_number: u64,
-}
-
-/// Data of [`DISCONNECT_REASON`].
-#[derive(Debug, Serialize)]
-pub(crate) struct Disconnect {
-    /// The reason, as a sentence.
-    pub(crate) reason: String,
-}
-
-/// The answer to a [`NUMBER`], for a client that asks for one.
+/// The acknowledgement of a number, for a client that asks for one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer {
     /// Whether the number is stored.
@@ -65,12 +29,6 @@ pub(crate) struct Answer {
     /// The reason why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-impl Assigned {
-    pub(crate) const fn new(role: Role, last_number: u64) -> Self {
-        Self { client_id: role.name(), last_number }
-    }
 }
 
 impl Answer {

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::{Router, middleware};
-use counting_core::{Connection, Role};
+use counting_core::Connection;
+use counting_protocol::{NUMBER, Number};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -18,7 +19,7 @@ use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
 use tokio::sync::oneshot;
 
-use self::events::{Answer, NUMBER, Number, wanted_role};
+use self::events::{Answer, wanted_role};
 pub(crate) use self::gate::{Gate, Origins};
 use self::presence::Presences;
 use crate::game::{Game, Input};
@@ -127,7 +128,7 @@ impl Clients {
 /// Passes a number to the game. Runs before the handler's future is spawned, so that numbers keep
 /// their order.
 fn number(game: &Game, from: Connection, TryData(data): TryData<Number>, answer: AckSender) -> Ready<()> {
-    let number = data.ok().and_then(|data| Some((Role::named(&data.client_id)?, data.number)));
+    let number = data.ok().map(|Number { client_id, number }| (client_id, number));
     if let Err(answer) = game.number(from, number, answer) {
         let _ = answer.send(&Answer::refused(&counting_core::Refusal::TooMany));
     }

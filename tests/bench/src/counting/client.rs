@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use counting_core::Role;
+use counting_protocol::{Assigned, CLIENT_ASSIGNED, NUMBER, Number, START_GAME, STOP_GAME};
 use counting_socket_io::packet::{Ack, Event};
 use counting_socket_io::{Address, Connection, Incoming};
 use serde_json::{Value, json};
@@ -65,12 +66,11 @@ impl Client {
     async fn open(server: &Address) -> anyhow::Result<Self> {
         let mut connection = Connection::open(server, &Value::Null).await?;
         let event = match tokio::time::timeout(DEADLINE, connection.next()).await? {
-            Incoming::Event(event) if event.name == "client_assigned" => event,
+            Incoming::Event(event) if event.name == CLIENT_ASSIGNED => event,
             other => bail!("{other:?} in place of a role"),
         };
         let data = event.data.first().context("a role without data")?;
-        let role = data["client_id"].as_str().and_then(Role::named).context("no such role")?;
-        let last = data["last_number"].as_u64().context("no last number")?;
+        let Assigned { client_id: role, last_number: last } = serde_json::from_value(data.clone())?;
         let next = if last == 0 { role.first() } else { last + 2 };
         Ok(Self { connection, role, next, is_started: false, sent: VecDeque::new() })
     }
@@ -121,8 +121,8 @@ impl Client {
     }
 
     fn send(&mut self) -> anyhow::Result<()> {
-        let data = json!({ "client_id": self.role.name(), "number": self.next });
-        self.connection.emit_with_ack("number", data, self.next)?;
+        let data = json!(Number { client_id: self.role, number: self.next });
+        self.connection.emit_with_ack(NUMBER, data, self.next)?;
         self.sent.push_back((self.next, Instant::now()));
         self.next += 2;
         Ok(())
@@ -130,9 +130,9 @@ impl Client {
 
     fn take(&mut self, incoming: Incoming, times: &mut Vec<Duration>) -> anyhow::Result<()> {
         match incoming {
-            Incoming::Event(Event { name, .. }) if name == "start_game" => self.is_started = true,
+            Incoming::Event(Event { name, .. }) if name == START_GAME => self.is_started = true,
             // The other client ends first.
-            Incoming::Event(Event { name, .. }) if name == "stop_game" => {}
+            Incoming::Event(Event { name, .. }) if name == STOP_GAME => {}
             Incoming::Ack(Ack { id, data }) => {
                 let (number, sent) = self.sent.pop_front().context("an acknowledgement of nothing")?;
                 anyhow::ensure!(number == id && data.first() == Some(&json!({ "ok": true, "number": id })), "{data:?}");
