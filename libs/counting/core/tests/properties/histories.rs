@@ -34,9 +34,11 @@ fn connected() -> impl Strategy<Value = Event> {
 
 fn number() -> impl Strategy<Value = Event> {
     let any_number = prop_oneof![20 => 0_u64..14, 1 => AHEAD - 5..AHEAD + 20, 1 => any::<u64>()];
-    (connection(), any_number, prop::bool::weighted(0.9), any::<u8>()).prop_map(|(from, number, is_right, reply)| {
+    let (is_right, asks) = (prop::bool::weighted(0.9), prop::bool::weighted(0.9));
+    (connection(), any_number, is_right, asks).prop_map(|(from, number, is_right, asks)| {
         let role = if is_right { Role::of(number) } else { Role::of(number).other() };
-        Event::Number { from, role, number, reply: (reply > 20).then_some(Reply(u64::from(reply))) }
+        // The world numbers the replies.
+        Event::Number { from, role, number, reply: asks.then_some(Reply(0)) }
     })
 }
 
@@ -65,6 +67,8 @@ struct World {
     connected: BTreeSet<Connection>,
     /// Acknowledgements that clients expect.
     open: BTreeSet<(Connection, u64, Reply)>,
+    /// The next reply: each is used once.
+    next_reply: u64,
 }
 
 impl World {
@@ -77,6 +81,7 @@ impl World {
             came: BTreeSet::new(),
             connected: BTreeSet::new(),
             open: BTreeSet::new(),
+            next_reply: 0,
         }
     }
 
@@ -102,7 +107,11 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event) -> Result<(), TestCaseError> {
+    fn event(&mut self, mut event: Event) -> Result<(), TestCaseError> {
+        if let Event::Number { reply: Some(reply), .. } = &mut event {
+            *reply = Reply(self.next_reply);
+            self.next_reply += 1;
+        }
         match event {
             Event::Answered(connection) => return self.answer(connection),
             Event::Connected { connection, wanted } => return self.connect(connection, wanted),
@@ -118,7 +127,8 @@ impl World {
         self.tell(event)
     }
 
-    /// Whoever connects gets the wanted role if it is free, else the other one if it is free.
+    /// A client that connects gets the role that it asks for if that is free, else the other one if
+    /// that is free.
     fn connect(&mut self, connection: Connection, wanted: Option<Role>) -> Result<(), TestCaseError> {
         let is_new = self.connected.insert(connection);
         let free: Vec<_> = Role::ALL.into_iter().filter(|role| self.server.holder(*role).is_none()).collect();
