@@ -33,16 +33,7 @@ reached_by() {
         -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==' "$url/socket.io/?EIO=4&transport=websocket" 2>/dev/null) || true
     expect "$what: Socket.IO by WebSocket, status" "$status" == 101
 }
-node=$(kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
-reached_by "the port of a node" "http://$node:30804"
-balancer=$(k get service counting-server -o jsonpath='{.status.loadBalancer.ingress[0].ip}{.status.loadBalancer.ingress[0].hostname}')
-if [[ -z $balancer ]]; then
-    skip "the load balancer: this cluster gives no Service an address"
-elif curl -s -m 5 -o /dev/null "http://$balancer:5000/"; then
-    reached_by "the load balancer" "http://$balancer:5000"
-else
-    reached_by "the load balancer, whose address $balancer leads to the port of a node" "http://$balancer:30804"
-fi
+by_service counting-server 5000 30804 reached_by
 by_ingress "$HOST" reached_by "the Ingress" -H "Host: $HOST" http://127.0.0.1
 
 # A client of the image takes the role of client1, over a WebSocket through the Ingress.

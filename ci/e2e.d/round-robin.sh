@@ -17,17 +17,7 @@ served_by() {
     answer=$("${curl[@]}" "$url/messages" -d client_id=e2e-by-hand -d counter="$sent" -d message="$what") || true
     expect "$what: the message is served by a replica" "$(grep -c '"replica":"round-robin-server-' <<<"$answer" || true)" == 1
 }
-# What `minikube service` opens: the port of the Service on a node.
-node=$(kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
-served_by "the port of a node" "http://$node:30802"
-balancer=$(k get service round-robin-server -o jsonpath='{.status.loadBalancer.ingress[0].ip}{.status.loadBalancer.ingress[0].hostname}')
-if [[ -z $balancer ]]; then
-    skip "the load balancer: this cluster gives no Service an address"
-elif curl -s -m 5 -o /dev/null "http://$balancer:8002/"; then
-    served_by "the load balancer" "http://$balancer:8002"
-else
-    served_by "the load balancer, whose address $balancer leads to the port of a node" "http://$balancer:30802"
-fi
+by_service round-robin-server 8002 30802 served_by
 by_ingress "$HOST" served_by "the Ingress" -H "Host: $HOST" http://127.0.0.1
 
 # A client of the image, over a WebSocket through the Ingress, until the end of the faults.

@@ -232,6 +232,23 @@ note_answers() { note "${2:+$2: }answers: $(tally <"$1") (000: no connection, or
 # expect_503_at_worst FILE: checks that 503 is the only server error.
 expect_503_at_worst() { expect "answers of 5xx other than 503" "$(grep -cE '^5' <(grep -v 503 "$1") || true)" == 0; }
 
+# by_service SERVICE PORT NODE_PORT COMMAND: runs the command with what it is about and an address:
+# the port of a node, and the address of the load balancer, if this cluster has one.
+by_service() {
+    local service=$1 port=$2 node_port=$3 node balancer
+    # What `minikube service` opens.
+    node=$(kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
+    "$4" "the port of a node" "http://$node:$node_port"
+    balancer=$(k get service "$service" -o jsonpath='{.status.loadBalancer.ingress[0].ip}{.status.loadBalancer.ingress[0].hostname}')
+    if [[ -z $balancer ]]; then
+        skip "the load balancer: this cluster gives no Service an address"
+    elif curl -s -m 5 -o /dev/null "http://$balancer:$port/"; then
+        "$4" "the load balancer" "http://$balancer:$port"
+    else
+        "$4" "the load balancer, whose address $balancer leads to the port of a node" "http://$balancer:$node_port"
+    fi
+}
+
 # by_ingress HOST COMMAND...: runs a command once the ingress controller leads requests for
 # HOST to its service, if this machine has a controller. A controller applies a new Ingress,
 # and new addresses of pods, only some seconds after they were stored.
