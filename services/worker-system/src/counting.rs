@@ -8,7 +8,7 @@ use kit_process::readiness::Check;
 use kit_process::{App, Shutdown};
 use kit_web::requests;
 
-use crate::part::{Part, Port};
+use crate::part::{Part, Port, clients_first};
 use crate::settings::Settings;
 
 /// The counting system on a folder.
@@ -65,7 +65,6 @@ impl Counting {
     /// A part has failed during the drain.
     pub async fn run(self, port: Port, shutdown: Shutdown) -> anyhow::Result<()> {
         let server_url: url::Url = format!("http://{}", port.address()).parse()?;
-        let end_of_server = Shutdown::new();
         let [first, second] = self.clients.map(|client| {
             let mut config = self.settings.counting_client.clone();
             (config.server_url, config.role, config.until) = (server_url.clone(), Some(client.role), None);
@@ -76,23 +75,14 @@ impl Counting {
         });
         let clients = async {
             let (first, second) = tokio::join!(first, second);
-            end_of_server.drain();
             first.and(second)
         };
-        let server = self.server.serve(&port, end_of_server.clone(), async |listener, shutdown| {
+        let start = async |listener, shutdown| {
             let (check, metrics) = (self.server_check.clone(), self.server_metrics.clone());
             let deps = counting_server::Deps::on(self.folder.clone(), check, metrics);
             let config = self.settings.counting_server.clone();
             Ok(counting_server::build(config, deps).run(listener, shutdown).await?)
-        });
-        let aborted = async {
-            shutdown.aborted().await;
-            end_of_server.abort();
-            std::future::pending().await
         };
-        tokio::select! {
-            (clients, server) = async { tokio::join!(clients, server) } => clients.and(server),
-            result = aborted => result,
-        }
+        Box::pin(clients_first(shutdown, clients, |shutdown| self.server.serve(&port, shutdown, start))).await
     }
 }

@@ -84,6 +84,33 @@ impl Part {
     }
 }
 
+/// Runs `clients`, which end after `shutdown` drains, and then drains the servers: what clients have
+/// sent last is answered. `servers` receives their shutdown.
+///
+/// # Errors
+/// A part has failed during the drain.
+pub async fn clients_first<S: Future<Output = anyhow::Result<()>>>(
+    shutdown: Shutdown,
+    clients: impl Future<Output = anyhow::Result<()>>,
+    servers: impl FnOnce(Shutdown) -> S,
+) -> anyhow::Result<()> {
+    let end_of_servers = Shutdown::new();
+    let clients = async {
+        let result = clients.await;
+        end_of_servers.drain();
+        result
+    };
+    let aborted = async {
+        shutdown.aborted().await;
+        end_of_servers.abort();
+        std::future::pending().await
+    };
+    tokio::select! {
+        (clients, servers) = async { tokio::join!(clients, servers(end_of_servers.clone())) } => clients.and(servers),
+        result = aborted => result,
+    }
+}
+
 fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))

@@ -10,7 +10,7 @@ use kit_process::{App, Shutdown};
 use kit_web::requests;
 use round_robin_store::RoundRobinStore;
 
-use crate::part::{Part, Port};
+use crate::part::{Part, Port, clients_first};
 use crate::settings::Settings;
 
 const OPTIONS: Options = Options { connections: 8, acquire_timeout: Duration::from_secs(5), ..Options::DEFAULT };
@@ -84,42 +84,31 @@ impl RoundRobin {
         let (client, replicas) = (self.client, self.replicas);
         let mut config = self.settings.round_robin_client.clone();
         config.server_url = format!("http://{}", port.address()).parse()?;
-        let end_of_replicas = Shutdown::new();
-        let client = async {
-            let run = client.part.run(shutdown.clone(), async |shutdown| {
-                Ok(round_robin_client::build(config.clone(), client.deps.clone()).run(shutdown).await?)
-            });
-            let result = unless_over(run, &shutdown).await;
-            end_of_replicas.drain();
-            result
-        };
-        let (store, metrics, config) = (&self.store, &self.server_metrics, &self.settings.round_robin_server);
-        let [first, second] = replicas.map(|replica| {
-            let (port, shutdown) = (&port, end_of_replicas.clone());
-            async move {
-                let start = async |listener, shutdown| {
-                    let deps = round_robin_server::Deps {
-                        store: Arc::clone(store),
-                        // A SQLite file has one connection that writes, for everything.
-                        turns: Arc::clone(store),
-                        check: replica.check.clone(),
-                        metrics: metrics.clone(),
-                    };
-                    let config = round_robin_server::Config { name: replica.name.to_owned(), ..config.clone() };
-                    Ok(round_robin_server::build(config, deps).run(listener, shutdown).await?)
-                };
-                replica.part.serve(port, shutdown, start).await
-            }
+        let client = client.part.run(shutdown.clone(), async |shutdown| {
+            Ok(round_robin_client::build(config.clone(), client.deps.clone()).run(shutdown).await?)
         });
-        let aborted = async {
-            shutdown.aborted().await;
-            end_of_replicas.abort();
-            std::future::pending().await
+        let (store, metrics, config) = (&self.store, &self.server_metrics, &self.settings.round_robin_server);
+        let serve = async |replica: Replica, shutdown| {
+            let start = async |listener, shutdown| {
+                let deps = round_robin_server::Deps {
+                    store: Arc::clone(store),
+                    // A SQLite file has one connection that writes, for everything.
+                    turns: Arc::clone(store),
+                    check: replica.check.clone(),
+                    metrics: metrics.clone(),
+                };
+                let config = round_robin_server::Config { name: replica.name.to_owned(), ..config.clone() };
+                Ok(round_robin_server::build(config, deps).run(listener, shutdown).await?)
+            };
+            replica.part.serve(&port, shutdown, start).await
         };
-        let result = tokio::select! {
-            (client, first, second) = async { tokio::join!(client, first, second) } => client.and(first).and(second),
-            result = aborted => result,
+        let servers = async |shutdown: Shutdown| {
+            let [first, second] = replicas;
+            let (first, second) = tokio::join!(serve(first, shutdown.clone()), serve(second, shutdown));
+            first.and(second)
         };
+        let client = unless_over(client, &shutdown);
+        let result = Box::pin(clients_first(shutdown.clone(), client, servers)).await;
         self.database.close().await;
         result
     }
