@@ -126,6 +126,11 @@ impl Member {
         Arc::clone(&self.reserved).try_lock_owned().ok()
     }
 
+    /// Reserves the member for a fault, once no other fault has reserved it.
+    pub(crate) async fn reserve(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.reserved).lock_owned().await
+    }
+
     /// All lines that its processes logged, in order.
     pub(crate) fn all_lines(&self) -> Vec<Line> {
         lock(&self.lives).iter().flat_map(|life| life.process.lines()).collect()

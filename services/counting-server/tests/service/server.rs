@@ -155,7 +155,7 @@ impl Server {
     pub(crate) fn metric(&self, series: &str) -> i64 {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap()).unwrap();
-        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map_or(0, |it| it.parse().unwrap())
+        testkit::metric(&text, series).unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
     }
 }
 

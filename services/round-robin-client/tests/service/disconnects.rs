@@ -153,6 +153,6 @@ async fn epoch(client: &Client) -> Epoch {
 fn value(registry: &Registry, name: &str) -> u64 {
     let mut text = String::new();
     encode(&mut text, registry).unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    let value = testkit::metric(&text, name).and_then(|value| value.parse().ok());
     value.unwrap_or_else(|| panic!("no metric {name}"))
 }

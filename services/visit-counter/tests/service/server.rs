@@ -88,7 +88,7 @@ impl Server {
     pub(crate) fn metric(&self, series: &str) -> i64 {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap()).unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = testkit::metric(&text, series);
         let value = value.unwrap_or_else(|| panic!("{series} is not in\n{text}"));
         value.trim_end_matches(".0").parse().unwrap()
     }

@@ -56,7 +56,7 @@ impl Product {
     pub(super) async fn counters(&self) -> anyhow::Result<Counters> {
         let text = testkit::http_get(format!("http://127.0.0.1:{}/metrics", self.admin)).await?.text().await?;
         let value = |name: &str| {
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = testkit::metric(&text, name);
             anyhow::Ok(value.with_context(|| format!("no metric {name}"))?.parse::<f64>()?)
         };
         Ok(Counters {

@@ -58,7 +58,7 @@ impl Product {
         for replica in &self.replicas {
             let url = format!("http://127.0.0.1:{}/metrics", replica.admin);
             let text = testkit::http_get(url).await?.text().await?;
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = testkit::metric(&text, name);
             sum += value.with_context(|| format!("no metric {name}"))?.parse::<f64>()?;
         }
         Ok(sum)

@@ -199,7 +199,7 @@ async fn tornado(
 async fn batches(admin: u16) -> anyhow::Result<(f64, f64)> {
     let text = testkit::http_get(format!("http://127.0.0.1:{admin}/metrics")).await?.text().await?;
     let value = |name: &str| -> anyhow::Result<f64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = testkit::metric(&text, name);
         Ok(float(line.with_context(|| format!("no {name}"))?.parse()?))
     };
     Ok((value("visits_counted_total")?, value("visits_round_trips_total")?))

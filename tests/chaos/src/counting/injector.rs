@@ -1,6 +1,6 @@
 //! Injects faults: two sequences at a time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -86,7 +86,7 @@ impl<'a> Injector<'a> {
             Kind::KillAll => self.kill("SIGKILL to all", &self.table.members().collect::<Vec<_>>()).await,
             Kind::Suspend(target) => {
                 let member = self.member(target);
-                let _reserved = reserve(member).await;
+                let _reserved = member.reserve().await;
                 let _active = self.table.board.begin("SIGSTOP", member.life());
                 member.pause();
                 tokio::time::sleep(self.duration(SUSPENDED)).await;
@@ -106,7 +106,7 @@ impl<'a> Injector<'a> {
         // All in the same order, so that two faults never wait for one another.
         let mut reserved = Vec::new();
         for member in members {
-            reserved.push(reserve(member).await);
+            reserved.push(member.reserve().await);
         }
         let names: Vec<_> = members.iter().map(|member| member.life()).collect();
         let _active = self.table.board.begin(fault, names.join(", "));
@@ -134,15 +134,5 @@ impl<'a> Injector<'a> {
 
     fn duration(&self, longest: Duration) -> Duration {
         lock(&self.rng).duration(Duration::ZERO, longest)
-    }
-}
-
-/// Waits until no other fault has the member.
-async fn reserve(member: &Member) -> Arc<tokio::sync::OwnedMutexGuard<()>> {
-    loop {
-        if let Some(reserved) = member.try_reserve() {
-            return Arc::new(reserved);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

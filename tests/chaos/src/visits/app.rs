@@ -64,7 +64,7 @@ impl App {
     /// Value of a counter among its metrics, since its last start.
     pub(super) async fn metric(&self, name: &str) -> Result<u64> {
         let text = testkit::http_get(format!("{}/metrics", self.admin)).await?.text().await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = testkit::metric(&text, name);
         Ok(value.with_context(|| format!("no {name}"))?.parse()?)
     }
 
