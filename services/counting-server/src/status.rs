@@ -19,7 +19,7 @@ pub(crate) struct Status {
     pub(crate) clients: [Option<Client>; 2],
     /// Number of clients that wait for a role.
     pub(crate) waiting: usize,
-    /// Whether both clients were told to count.
+    /// Whether both clients are there and count.
     pub(crate) is_counting: bool,
     /// The reason why lines cannot be stored.
     pub(crate) error: Option<String>,

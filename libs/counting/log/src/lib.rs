@@ -3,11 +3,11 @@
 //!
 //! # What a crash can leave
 //!
-//! The text of line n is known, and so is its position. Whoever writes a byte at a position
-//! writes the same byte. After a crash, a byte that was written and not synced is therefore
+//! The text of line n is known, and so is its position. Every write puts the same byte at
+//! the same position. After a crash, a byte that was written and not synced is therefore
 //! either the right one, or 0 in a block that never reached the disk, or past the end of the
 //! file. At most one batch of lines is written between two syncs. So [`Log::open`] can tell
-//! what a crash has left from what somebody else has changed:
+//! what a crash has left from what another program has changed:
 //!
 //! - After the last right line, text without a newline was never reported as stored. If it is
 //!   the next number, only the newline is missing, and the log adds it: the line is right, and

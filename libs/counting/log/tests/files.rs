@@ -155,7 +155,7 @@ fn what_no_crash_explains_is_refused_with_its_line_and_left_alone() {
 }
 
 #[test]
-fn a_file_that_somebody_changes_meanwhile_is_recovered_or_refused() {
+fn a_file_that_another_program_changes_is_recovered_or_refused() {
     let folder = folder(&text(5_000));
     let path = folder.path().join(FILE);
     let (mut log, _) = open(folder.path()).unwrap();

@@ -337,7 +337,7 @@ impl Machine {
 }
 
 /// Whether the client has nothing to do any more: all its numbers are acknowledged, and the other
-/// client does not need it. Without this client, the other one would not be told to count, so it
+/// client does not need it. Without this client, the server stops the other one, so this one
 /// stays until the other one has left or had time for the last number.
 fn is_done(session: &mut Session, settings: &Settings, now: Time) -> bool {
     let (Some(until), Some(role)) = (settings.until, session.role()) else { return false };

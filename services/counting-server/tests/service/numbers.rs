@@ -63,7 +63,7 @@ async fn a_number_that_comes_early_waits_and_a_stored_one_is_acknowledged_again(
     let server = Server::start().await;
     let [mut first, mut second] = Client::pair(server.address).await;
     let early = [2, 4, 6].map(|number| second.number(number));
-    // The client has sent other events since then, and is told nothing about the early numbers.
+    // The client has sent other events since then, and receives nothing about the early numbers.
     second.ask("unknown", Value::Null).await;
     assert_eq!(server.file(), "");
     first.store(1).await;
@@ -264,7 +264,7 @@ async fn a_number_that_stays_missing_brings_its_client_back_to_the_right_place()
     );
 }
 
-/// The client is told that a number is missing, and then disconnected. The other one may leave
+/// The server names the missing number to the client, and disconnects it. The other one may leave
 /// before that.
 async fn assert_missing(client: &mut Client, number: u64) {
     let event = loop {

@@ -1,4 +1,4 @@
-//! A WebSocket that sends and receives frames as they are, and answers pings only if it is told to.
+//! A WebSocket that sends and receives frames as they are, and answers pings only if the test asks for that.
 
 use std::net::SocketAddr;
 

@@ -157,7 +157,7 @@ async fn a_volume_that_is_not_there_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_wrong_line_is_named_until_somebody_corrects_it() {
+async fn a_wrong_line_is_named_until_it_is_corrected() {
     let folder = testkit::Folder::new("counting");
     let path = folder.path().join(FILE);
     std::fs::write(&path, "one\ntwo\nthre\nfour\n").unwrap();
